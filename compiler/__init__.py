@@ -1,0 +1,1 @@
+"""Sizes, operators, graphs, passes and cost: knows neither text nor any backend."""

@@ -1,0 +1,1 @@
+"""From text to a graph: source, diagnostics, syntax, elaboration, formatting."""

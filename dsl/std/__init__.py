@@ -1,0 +1,1 @@
+"""The standard library: plans, as package data."""
