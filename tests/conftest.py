@@ -1,0 +1,31 @@
+"""Settings and fixtures of all tests. Nothing here imports torch until a test asks for it."""
+
+from __future__ import annotations
+
+import os
+from types import ModuleType
+
+import pytest
+from hypothesis import settings
+
+from support.torchvision_shim import import_timm, import_torchvision
+
+# Tests run in several processes on few cores; must be set before the first import of torch.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# `make test` repeats the same examples; `make test-all` draws new ones. Tests that bound time do so themselves.
+settings.register_profile("gate", derandomize=True, deadline=None)
+settings.register_profile("sweep", derandomize=False, deadline=None, print_blob=True)
+settings.load_profile("gate")
+
+
+@pytest.fixture(scope="session")
+def torchvision() -> ModuleType:
+    """The torchvision package, an oracle."""
+    return import_torchvision()
+
+
+@pytest.fixture(scope="session")
+def timm() -> ModuleType:
+    """The timm package, an oracle."""
+    return import_timm()

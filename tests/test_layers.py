@@ -1,0 +1,150 @@
+"""Imports point one way only: see "Where things live" in CONTRIBUTING.md."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+OUTSIDE = {"tests", "benchmarks", "docs", "editors", "build", "dist"}
+
+# The layers of ours that each may import besides itself. A module of the root (layer "") may import all.
+OURS = {
+    "grammar": set[str](),
+    "compiler": set[str](),
+    "dsl": {"grammar", "compiler"},
+    "backends": {"compiler"},
+    "": {"grammar", "compiler", "dsl", "backends"},
+}
+
+# The other projects that the files under a path may import; the longest path that fits decides.
+THEIRS = {
+    "grammar": set[str](),
+    "compiler": {"networkx"},
+    "compiler/dims.py": {"sympy"},
+    "compiler/printers.py": {"sympy"},
+    "dsl": {"lark"},
+    "backends": set[str](),
+    "backends/torch": {"torch", "safetensors", "numpy"},
+    "backends/tvm": {"tvm", "tvm_ffi", "numpy"},
+    "": {"networkx", "numpy", "PIL", "rich", "safetensors", "typer"},
+    "demo.py": {"rich", "torch", "sklearn", "numpy", "safetensors", "PIL"},
+}
+
+
+def sources() -> list[str]:
+    """Every Python file of the package, as a path from the root."""
+    found = (path.relative_to(ROOT) for path in ROOT.rglob("*.py"))
+    return sorted(p.as_posix() for p in found if p.parts[0] not in OUTSIDE and not p.parts[0].startswith("."))
+
+
+def layer_of(module: tuple[str, ...]) -> str:
+    """The layer of a module given by its parts below the root: its first folder, or "" for the root."""
+    return module[0] if module and module[0] in OURS else ""
+
+
+def imported(path: str, tree: ast.AST) -> Iterator[tuple[int, bool, tuple[str, ...]]]:
+    """Each import of a file: its line, whether the module is ours, and the module's parts (below the root if ours)."""
+    package = PurePosixPath(path).parent.parts
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                yield node.lineno, False, tuple(alias.name.split("."))
+        elif isinstance(node, ast.ImportFrom):
+            module = tuple(node.module.split(".")) if node.module else ()
+            if not node.level:
+                yield node.lineno, False, module
+                continue
+            base = package[: len(package) - node.level + 1]
+            for alias in node.names:
+                yield node.lineno, True, (*base, *module, alias.name)
+
+
+def violations(path: str, text: str) -> list[str]:
+    """What a file imports and may not."""
+    layer = layer_of(PurePosixPath(path).parts)
+    allowed = THEIRS[max((p for p in THEIRS if not p or path == p or path.startswith(p + "/")), key=len)]
+    found: list[str] = []
+    for line, ours, module in imported(path, ast.parse(text)):
+        if ours:
+            target = layer_of(module)
+            # `from . import __version__` from below reaches into the root, which no layer may.
+            wrong = target != layer and target not in OURS[layer]
+        else:
+            top = module[0]
+            wrong = top not in sys.stdlib_module_names and top not in allowed
+        if wrong:
+            found.append(f"{path}:{line}: {'.'.join(module)}")
+    return found
+
+
+def test_there_are_sources() -> None:
+    assert {"__init__.py", "compiler/__init__.py", "dsl/__init__.py"} <= set(sources())
+
+
+@pytest.mark.parametrize("path", sources())
+def test_imports_point_one_way(path: str) -> None:
+    assert violations(path, (ROOT / path).read_text(encoding="utf-8")) == []
+
+
+@pytest.mark.parametrize(
+    ("path", "text"),
+    [
+        ("compiler/graph.py", "import torch"),
+        ("compiler/graph.py", "def f():\n    import numpy as np"),
+        ("compiler/graph.py", "from sympy import Symbol"),
+        ("compiler/graph.py", "from ..dsl.source import Span"),
+        ("compiler/ops/linear.py", "from ... import __version__"),
+        ("compiler/graph.py", "from planform.compiler import dims"),
+        ("dsl/parser.py", "from ..backends import torch"),
+        ("dsl/lsp/server.py", "from ...backends.torch import lower"),
+        ("grammar/__init__.py", "from ..compiler import dims"),
+        ("backends/torch/lower.py", "from ...dsl import source"),
+        ("backends/torch/lower.py", "import tvm"),
+        ("backends/tvm/lower.py", "import torch"),
+        ("cli.py", "import torch"),
+        ("cli.py", "import sympy"),
+    ],
+)
+def test_wrong_imports_are_found(path: str, text: str) -> None:
+    assert len(violations(path, text)) == 1
+
+
+@pytest.mark.parametrize(
+    ("path", "text"),
+    [
+        ("compiler/ops/linear.py", "from __future__ import annotations\nfrom ..graph import Graph"),
+        ("compiler/dims.py", "import sympy"),
+        ("dsl/parser.py", "import lark\nfrom ..grammar import GRAMMAR\nfrom ..compiler import dims"),
+        ("backends/torch/lower.py", "import torch.fx\nfrom ...compiler.graph import Graph\nfrom . import lower"),
+        ("demo.py", "import torch\nfrom .backends.torch import lower\nfrom . import __version__"),
+    ],
+)
+def test_right_imports_are_left_alone(path: str, text: str) -> None:
+    assert violations(path, text) == []
+
+
+def loaded_after(code: str) -> set[str]:
+    """The top-level modules that a fresh interpreter has loaded after some code."""
+    report = "; import sys; print(*{name.partition('.')[0] for name in sys.modules})"
+    done = subprocess.run(
+        [sys.executable, "-c", code + report], capture_output=True, text=True, check=True, timeout=60
+    )
+    return set(done.stdout.split())
+
+
+def test_the_face_is_lazy() -> None:
+    assert not loaded_after("import planform") & {"torch", "tvm", "sympy", "lark", "networkx", "numpy", "rich"}
+
+
+def test_text_to_graph_loads_neither_a_backend_nor_sympy() -> None:
+    front = [p for p in sources() if p.partition("/")[0] in {"grammar", "dsl", "compiler"}]
+    modules = [p.removesuffix("/__init__.py").removesuffix(".py").replace("/", ".") for p in front]
+    loaded = loaded_after(f"import importlib; [importlib.import_module('planform.' + m) for m in {modules!r}]")
+    assert "planform" in loaded
+    assert not loaded & {"torch", "tvm", "sympy", "numpy"}
