@@ -12,7 +12,18 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-OUTSIDE = ("tests", "benchmarks", "docs", "editors", "build", "dist", ".*", "*.egg-info", "__pycache__", "out")
+OUTSIDE = (
+    "tests",
+    "benchmarks",
+    "docs",
+    "editors",
+    "build",
+    "dist",
+    "out",
+    ".*",
+    "*.egg-info",
+    "__pycache__",
+)
 DATA = ("grammar/*.lark", "dsl/std/*.plan", "examples/**/*.plan")
 
 # One file of each kind that the repository does not have, so that the test does not depend on what it has.
@@ -42,7 +53,8 @@ def wheel(tree: Path) -> Path:
 
 
 def test_every_folder_with_modules_is_listed(tree: Path) -> None:
-    listed = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["setuptools"]["packages"]
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    listed = project["tool"]["setuptools"]["packages"]
     found = {path.parent.relative_to(tree).parts for path in tree.rglob("*.py") if "build" not in path.parts}
     assert sorted(listed) == sorted(".".join(("planform", *parts)) for parts in found)
 
