@@ -13,7 +13,7 @@ from support.torchvision_shim import import_timm, import_torchvision
 # Tests run in several processes on few cores; must be set before the first import of torch.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-# `make test` repeats the same examples; `make test-all` draws new ones. Tests that bound time do so themselves.
+# `make test` repeats the same examples and `make test-all` draws new ones. Tests bound time themselves.
 settings.register_profile("gate", derandomize=True, deadline=None)
 settings.register_profile("sweep", derandomize=False, deadline=None, print_blob=True)
 settings.load_profile("gate")

@@ -49,7 +49,10 @@ def layer_of(module: tuple[str, ...]) -> str:
 
 
 def imported(path: str, tree: ast.AST) -> Iterator[tuple[int, bool, tuple[str, ...]]]:
-    """Each import of a file: its line, whether the module is ours, and the module's parts (below the root if ours)."""
+    """Each import of a file: its line, whether the module is ours, and the module's parts.
+
+    The parts of a module of ours are those below the root.
+    """
     package = PurePosixPath(path).parent.parts
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):

@@ -1,7 +1,8 @@
 """Import torchvision, and timm which needs it, beside any build of torch.
 
-The compiled operators of torchvision load only beside the torch that they were built for. Without them its import
-fails, because it registers shape rules for two operators that nobody has declared; declaring those is enough.
+The compiled operators of torchvision load only beside the torch that they were built for. Without them its
+import fails, because it registers shape rules for two operators that nobody has declared; declaring those is
+enough.
 """
 
 from __future__ import annotations
