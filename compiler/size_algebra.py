@@ -1,0 +1,320 @@
+"""The integer functions: `//`, `%`, min and max in canonical form, and the interval of an expression.
+
+They are our own, because sympy's `floor` of a rational and its `Mod` rewrite, print and decide integer
+formulas badly. Division rounds down, as in Python.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping
+from functools import lru_cache
+from typing import Any
+
+from .size_polynomials import (
+    ONE,
+    RANGES,
+    ZERO,
+    Expr,
+    Interval,
+    add,
+    content,
+    exact_quotient,
+    from_powers,
+    join,
+    mul,
+    order,
+    power,
+    powers,
+    sympy,
+    terms,
+)
+
+Function: Any = sympy.Function
+UNKNOWN: Interval = (-math.inf, math.inf)
+
+
+class FloorDiv(Function):
+    """`floor(a / b)`, in canonical form; see `floor_div`."""
+
+    is_integer = True
+
+    @classmethod
+    def eval(cls, a: Expr, b: Expr) -> Expr:
+        """Called by sympy when it rebuilds an expression."""
+        return floor_div(a, b)
+
+
+class Mod(Function):
+    """`a - b * floor(a / b)`, in canonical form; see `modulo`."""
+
+    is_integer = True
+
+    @classmethod
+    def eval(cls, a: Expr, b: Expr) -> Expr:
+        """Called by sympy when it rebuilds an expression."""
+        return modulo(a, b)
+
+
+class Least(Function):
+    """The smallest of its arguments."""
+
+    is_integer = True
+
+    @classmethod
+    def eval(cls, *args: Expr) -> Expr:
+        """Called by sympy when it rebuilds an expression."""
+        return extremum(cls, args)
+
+
+class Greatest(Function):
+    """The largest of its arguments."""
+
+    is_integer = True
+
+    @classmethod
+    def eval(cls, *args: Expr) -> Expr:
+        """Called by sympy when it rebuilds an expression."""
+        return extremum(cls, args)
+
+
+# --- intervals ---
+
+
+@lru_cache(maxsize=1 << 16)
+def bounds(e: Expr) -> Interval:
+    """An interval that holds every value of the expression, from the ranges of its symbols."""
+    if e.is_Integer:
+        return int(e), int(e)
+    if e.is_Symbol:
+        return RANGES[e]
+    if e.is_Add:
+        intervals = [bounds(arg) for arg in e.args]
+        return sum(low for low, _ in intervals), sum(high for _, high in intervals)
+    if e.is_Mul:
+        result: Interval = (1, 1)
+        for arg in e.args:
+            corners = [_times(x, y) for x in result for y in bounds(arg)]
+            result = (min(corners), max(corners))
+        return result
+    if e.is_Pow:
+        low, high = bounds(e.args[0])
+        n = int(e.args[1])
+        if low >= 0 or n % 2:
+            return low**n, high**n
+        return (high**n if high < 0 else 0), max(low**n, high**n)
+    if isinstance(e, FloorDiv):
+        return _floor_bounds(bounds(e.args[0]), bounds(e.args[1]))
+    if isinstance(e, Mod):
+        return _mod_bounds(bounds(e.args[0]), bounds(e.args[1]))
+    choose = min if isinstance(e, Least) else max
+    intervals = [bounds(arg) for arg in e.args]
+    return choose(low for low, _ in intervals), choose(high for _, high in intervals)
+
+
+def _times(x: float, y: float) -> float:
+    return 0 if x == 0 or y == 0 else x * y
+
+
+def _floor_bounds(a: Interval, b: Interval) -> Interval:
+    if b[0] < 1:
+        return UNKNOWN
+    low_divisor, high_divisor = (b[1], b[0]) if a[0] >= 0 else (b[0], b[1])
+    low = a[0] if a[0] == -math.inf else 0 if low_divisor == math.inf else a[0] // low_divisor
+    high_divisor = b[0] if a[1] >= 0 else b[1]
+    high = a[1] if a[1] == math.inf else -1 if high_divisor == math.inf else a[1] // high_divisor
+    return low, high
+
+
+def _mod_bounds(a: Interval, b: Interval) -> Interval:
+    if b[0] >= 1:
+        return 0, min(b[1] - 1, a[1] if a[0] >= 0 else math.inf)
+    return UNKNOWN if b[1] >= 0 else (b[0] + 1, 0)
+
+
+# --- the integer functions ---
+
+
+def floor_div(a: Expr, b: Expr) -> Expr:
+    """`a // b` in canonical form.
+
+    Multiples of the divisor leave the numerator, its constant lies in [0, b), its first coefficient is
+    positive (`-x // k == -((x + k - 1) // k)`), common factors cancel, and `(x // a + n) // b` is `(x +
+    a*n) // (a*b)`. So `(H - 1)//2 + 1`, `-(-H // 2)` and `(H + 1)//2` are one expression.
+    """
+    if b == ZERO:
+        raise ZeroDivisionError("a size is divided by zero")
+    if not b.is_Integer:
+        return _floor_by_expression(a, b)
+    return _floor_by_integer(-a, -int(b)) if b < 0 else _floor_by_integer(a, int(b))
+
+
+def _floor_by_integer(a: Expr, k: int) -> Expr:
+    parts, constant = terms(a)
+    whole = {m: q for m, c in parts.items() if (q := _toward_zero(c, k))}
+    part = {m: r for m, c in parts.items() if (r := c - k * _toward_zero(c, k))}
+    shift, constant = divmod(constant, k)
+    outside = join(whole, shift)
+    if not part:
+        return outside
+    divisor = math.gcd(k, *part.values())
+    part, constant, k = {m: c // divisor for m, c in part.items()}, constant // divisor, k // divisor
+    if part[min(part, key=order)] < 0:
+        flipped = join({m: -c for m, c in part.items()}, k - 1 - constant)
+        return outside - _floor_atom(flipped, k)
+    return outside + _floor_atom(join(part, constant), k)
+
+
+def _floor_atom(a: Expr, k: int) -> Expr:
+    parts, constant = terms(a)
+    inner = [m for m, c in parts.items() if c == 1 and isinstance(m, FloorDiv)]
+    opaque = sum(1 for m in parts if m.has(FloorDiv, Mod))
+    if len(inner) == 1 and opaque == 1 and bounds(inner[0].args[1])[0] >= 1:
+        numerator, divisor = inner[0].args
+        if divisor.is_Integer or (len(parts) == 1 and not constant):
+            rest = join({m: c for m, c in parts.items() if m != inner[0]}, constant)
+            return floor_div(numerator + mul(divisor, rest), divisor * k)
+    low, high = _floor_bounds(bounds(a), (k, k))
+    return sympy.Integer(low) if low == high else FloorDiv(a, sympy.Integer(k), evaluate=False)
+
+
+def _toward_zero(c: int, k: int) -> int:
+    return c // k if c >= 0 else -(-c // k)
+
+
+def _cancel(a: Expr, b: Expr) -> tuple[Expr, Expr, Expr]:
+    """Numerator and divisor without their common factor, and that factor (only atoms that cannot be zero)."""
+    (pa, ca), (pb, cb) = terms(a), terms(b)
+    (ga, xa), (gb, xb) = content(pa, ca), content(pb, cb)
+    shared = {x: min(n, xb[x]) for x, n in xa.items() if x in xb and bounds(x)[0] >= 1}
+    g, factor = math.gcd(ga, gb), from_powers(shared)
+
+    def divided(parts: Mapping[Expr, int], constant: int) -> Expr:
+        return join({m / factor: c // g for m, c in parts.items()}) + sympy.Integer(constant // g) / factor
+
+    return divided(pa, ca), divided(pb, cb), g * factor
+
+
+def _positive_divisor(b: Expr) -> bool | None:
+    """Whether the divisor is always positive (True), always negative (False), or of unknown sign (None)."""
+    low, high = bounds(b)
+    return True if low >= 1 else False if high <= -1 else None
+
+
+def _reduce(a: Expr, b: Expr) -> tuple[Expr, Expr]:
+    """`a == whole * b + rest`, with `whole` what divides exactly."""
+    if b.is_Add:
+        quotient = exact_quotient(a, b)
+        return (ZERO, a) if quotient is None else (quotient, ZERO)
+    coefficient, monomial = b.as_coeff_Mul()
+    own = powers(monomial)
+    parts, _ = terms(a)
+    multiples = {
+        m: c
+        for m, c in parts.items()
+        if c % int(coefficient) == 0 and all(powers(m).get(x, 0) >= n for x, n in own.items())
+    }
+    whole = join({m / monomial: c // int(coefficient) for m, c in multiples.items() if m != monomial})
+    whole += sum(c // int(coefficient) for m, c in multiples.items() if m == monomial)
+    return whole, a - join(multiples)
+
+
+def _floor_by_expression(a: Expr, b: Expr) -> Expr:
+    match _positive_divisor(b):
+        case None:
+            return FloorDiv(a, b, evaluate=False)
+        case False:
+            return floor_div(-a, -b)
+        case True:
+            pass
+    if a == ZERO:
+        return ZERO
+    a, b, _ = _cancel(a, b)
+    if b.is_Integer:
+        return floor_div(a, b)
+    whole, a = _reduce(a, b)
+    if whole != ZERO:
+        return whole + floor_div(a, b)
+    if isinstance(a, FloorDiv) and bounds(a.args[1])[0] >= 1:
+        return floor_div(a.args[0], mul(a.args[1], b))
+    if bounds(a)[0] >= 0 and bounds(b - a)[0] >= 1:
+        return ZERO
+    if bounds(a)[1] <= -1 and bounds(a + b)[0] >= 0:
+        return -ONE
+    return FloorDiv(a, b, evaluate=False)
+
+
+def modulo(a: Expr, b: Expr) -> Expr:
+    """`a % b` in canonical form: coefficients below b, common factors outside, nested moduli merged."""
+    if b == ZERO:
+        raise ZeroDivisionError("a size is divided by zero")
+    if not b.is_Integer:
+        return _mod_by_expression(a, b)
+    return -_mod_by_integer(-a, -int(b)) if b < 0 else _mod_by_integer(a, int(b))
+
+
+def _mod_by_integer(a: Expr, k: int) -> Expr:
+    parts, constant = terms(a)
+    for m, c in parts.items():
+        if isinstance(m, Mod) and m.args[1].is_Integer and c * int(m.args[1]) % k == 0:
+            return _mod_by_integer(a - c * m + c * m.args[0], k)
+    part = {m: r for m, c in parts.items() if (r := c - k * _toward_zero(c, k))}
+    part = {m: k // 2 if 2 * c == -k else c for m, c in part.items()}
+    constant %= k
+    if not part:
+        return sympy.Integer(constant)
+    g = math.gcd(k, *part.values())
+    if g > 1:
+        return (
+            g * _mod_by_integer(join({m: c // g for m, c in part.items()}, constant // g), k // g)
+            + constant % g
+        )
+    rest = join(part, constant)
+    low, high = _floor_bounds(bounds(rest), (k, k))
+    return rest - k * sympy.Integer(low) if low == high else Mod(rest, sympy.Integer(k), evaluate=False)
+
+
+def _mod_by_expression(a: Expr, b: Expr) -> Expr:
+    match _positive_divisor(b):
+        case None:
+            return Mod(a, b, evaluate=False)
+        case False:
+            return -modulo(-a, -b)
+        case True:
+            pass
+    if a == ZERO:
+        return ZERO
+    a, b, factor = _cancel(a, b)
+    if b.is_Integer or factor != ONE:
+        return mul(factor, modulo(a, b))
+    _, a = _reduce(a, b)
+    if bounds(a)[0] >= 0 and bounds(b - a)[0] >= 1:
+        return a
+    return Mod(a, b, evaluate=False)
+
+
+def extremum(kind: Any, args: Iterable[Expr]) -> Expr:
+    """The least or greatest of the arguments, flattened, without those that another always beats."""
+    flat = {inner for arg in args for inner in (arg.args if isinstance(arg, kind) else (arg,))}
+    kept: list[Expr] = []
+    for arg in sorted(flat, key=order):
+        if not any(_beats(kind, other, arg) for other in kept):
+            kept = [other for other in kept if not _beats(kind, arg, other)] + [arg]
+    return kept[0] if len(kept) == 1 else kind(*sorted(kept, key=order), evaluate=False)
+
+
+def _beats(kind: Any, a: Expr, b: Expr) -> bool:
+    return bounds(b - a if kind is Least else a - b)[0] >= 0
+
+
+BINARY: dict[str, Callable[[Expr, Expr], Expr]] = {
+    "add": add,
+    "sub": lambda a, b: add(a, -b),
+    "mul": mul,
+    "floordiv": floor_div,
+    "mod": modulo,
+    "pow": lambda a, n: power(a, int(n)),
+    "min": lambda a, b: extremum(Least, (a, b)),
+    "max": lambda a, b: extremum(Greatest, (a, b)),
+}
+"""The operations on canonical expressions, by name."""
