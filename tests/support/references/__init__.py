@@ -1,8 +1,8 @@
 """Independent torch references of operators whose lowering is composed of several calls.
 
-A file here holds the references of one family; each is written from the paper or from torch's own function and
-shares no code with the lowering. It takes the operator (for its arguments) and tensors by operand name, and
-raises where torch refuses.
+A file here holds the references of one family; each is written from the paper or from torch's own function
+and shares no code with the lowering. It takes the operator (for its arguments) and tensors by operand name,
+and raises where torch refuses.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _known: dict[str, Reference] = {}
 
 
 def reference(*names: str) -> Callable[[Reference], Reference]:
-    """Register `function(op, ...) -> tensor or tuple` for operators, called like their lowering with `op` for `t`."""
+    """Register `function(op, ...) -> tensor or tuple` for operators; called as `torch(t, ...)` is."""
 
     def register(function: Reference) -> Reference:
         for name in names:
