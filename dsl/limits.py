@@ -1,0 +1,71 @@
+"""Limits on untrusted text, so that reading is bounded in time, memory and recursion."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from functools import cache
+from typing import Any
+
+from .source import Span
+from .syntax import Expr, File, Item, Node, Statement
+
+MAX_CHARACTERS = 1 << 20
+"""Characters of one file (1 MiB of ASCII)."""
+
+MAX_NESTING = 64
+"""Depth of brackets, and depth of expressions and statements within each other."""
+
+MAX_INTEGER = 2**63 - 1
+"""Written integers are 64-bit, as sizes are in every backend."""
+
+MAX_NUMBER_LENGTH = 40
+"""Characters of a written number."""
+
+MAX_CALL_DEPTH = 64
+"""Block calls within each other."""
+
+MAX_TURNS = 1_000_000
+"""Turns of all loops and comprehensions of one elaboration."""
+
+MAX_NODES = 200_000
+"""Nodes of one graph."""
+
+MAX_LENGTH = 100_000
+"""Items of a list, characters of a string."""
+
+MAX_ELEMENTS = 2**48
+"""Elements of one tensor."""
+
+MAX_DIAGNOSTICS = 20
+"""Broken declarations reported in one run."""
+
+
+@cache
+def _child_fields(kind: type[Node]) -> tuple[str, ...]:
+    return tuple(field.name for field in fields(kind) if field.name not in ("span", "source"))
+
+
+def children(node: Node) -> list[Node]:
+    """The nodes directly below a node, in the order of its fields."""
+    found: list[Node] = []
+    pending: list[Any] = [getattr(node, name) for name in reversed(_child_fields(type(node)))]
+    while pending:
+        part = pending.pop()
+        if isinstance(part, Node):
+            found.append(part)
+        elif isinstance(part, tuple):
+            pending.extend(reversed(part))  # pyright: ignore[reportUnknownArgumentType]
+    return found
+
+
+def too_deep(file: File) -> Span | None:
+    """The span of the first node that exceeds `MAX_NESTING`, or None. Does not recurse."""
+    pending: list[tuple[Node, int]] = [(item, 0) for item in reversed(file.items)]
+    while pending:
+        node, depth = pending.pop()
+        if isinstance(node, (Expr, Statement)) and not isinstance(node, Item):
+            depth += 1
+            if depth > MAX_NESTING:
+                return node.span
+        pending.extend((child, depth) for child in reversed(children(node)))
+    return None
