@@ -1,0 +1,158 @@
+"""What shape rules say: sizes that must agree, ranks, types; proved, refuted or kept as guards."""
+
+from __future__ import annotations
+
+from ..dims import Size, at_least, divisible, equal, render
+from ..dtypes import DType, is_complex, is_float, is_integer
+
+Undecided = tuple[str, Size, Size, str]
+
+
+class ShapeError(Exception):
+    """Operands or arguments that do not fit an operator.
+
+    `kind` is "size", "rank", "dtype" or "value". `operands` names the slots concerned, each with the axis
+    (or None), so that a diagnostic can tell where their sizes came from. `argument` names the field at fault, and
+    `at` the part of its text (offsets of a pattern's characters) where that is known.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        kind: str = "size",
+        operands: tuple[tuple[str, int | None], ...] = (),
+        argument: str | None = None,
+        help: str | None = None,
+        at: tuple[int, int] | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.kind = kind
+        self.operands = operands
+        self.argument = argument
+        self.help = help
+        self.at = at
+
+
+# Constraints that the rule now running could not decide; `Op.infer` sets and reads it.
+_undecided: list[Undecided] = []
+
+
+def collect() -> list[Undecided]:
+    """Take the constraints left undecided since the last call."""
+    global _undecided
+    found, _undecided = _undecided, []
+    return found
+
+
+def need_equal(left: Size, right: Size, what: str, *operands: tuple[str, int | None]) -> None:
+    """`left` and `right` are the same size, or `ShapeError`; undecided, it becomes a guard."""
+    if left is right:
+        return
+    verdict = left == right if isinstance(left, int) and isinstance(right, int) else equal(left, right)
+    if verdict is None:
+        _undecided.append(("==", left, right, what))
+    elif not verdict:
+        raise ShapeError(f"{what} differ: {render(left)} and {render(right)}", "size", operands)
+
+
+def need_at_least(size: Size, least: Size, what: str, *operands: tuple[str, int | None]) -> None:
+    """`size >= least`, or `ShapeError`; undecided, it becomes a guard."""
+    verdict = size >= least if isinstance(size, int) and isinstance(least, int) else at_least(size, least)
+    if verdict is None:
+        _undecided.append((">=", size, least, what))
+    elif not verdict:
+        raise ShapeError(f"{what} is {render(size)}, and must be at least {render(least)}", "size", operands)
+
+
+def need_divisible(size: Size, by: Size, what: str, *operands: tuple[str, int | None], argument: str | None = None) -> None:
+    """`by` divides `size`, or `ShapeError`; undecided, it becomes a guard."""
+    verdict = size % by == 0 if isinstance(size, int) and isinstance(by, int) else divisible(size, by)
+    if verdict is None:
+        _undecided.append(("%", size, by, what))
+    elif not verdict:
+        raise ShapeError(f"{what} is {render(size)}, which {render(by)} does not divide", "size", operands, argument)
+
+
+def need_rank(shape: tuple[Size, ...], least: int, most: int | None, what: str, operand: str = "x") -> None:
+    """The rank lies in [least, most] (`most` None: no upper bound), or `ShapeError`."""
+    rank = len(shape)
+    if rank < least or (most is not None and rank > most):
+        if most is None:
+            wanted = f"at least {least}"
+        elif least == most:
+            wanted = f"{least}"
+        else:
+            wanted = f"{least} to {most}"
+        raise ShapeError(f"{what} needs {wanted} axes, and got {rank}", "rank", ((operand, None),))
+
+
+def need_positive(value: Size, argument: str) -> None:
+    """The argument is at least 1, or `ShapeError`."""
+    verdict = value >= 1 if isinstance(value, int) else at_least(value, 1)
+    if verdict is False:
+        raise ShapeError(f"`{argument}` is {render(value)}, and must be at least 1", "value", argument=argument)
+
+
+def need_float(dtype: DType, what: str, operand: str = "x") -> None:
+    """The type is real floating point, or `ShapeError`."""
+    if not is_float(dtype):
+        raise ShapeError(f"{what} needs a float tensor, and got {dtype}", "dtype", ((operand, None),))
+
+
+def need_inexact(dtype: DType, what: str, operand: str = "x") -> None:
+    """The type is floating point or complex, or `ShapeError`."""
+    if not (is_float(dtype) or is_complex(dtype)):
+        raise ShapeError(f"{what} needs a float or complex tensor, and got {dtype}", "dtype", ((operand, None),))
+
+
+def need_integer(dtype: DType, what: str, operand: str = "x") -> None:
+    """The type is an integer, or `ShapeError`."""
+    if not is_integer(dtype):
+        raise ShapeError(f"{what} needs an integer tensor, and got {dtype}", "dtype", ((operand, None),))
+
+
+def need_same_dtype(dtypes: dict[str, DType], what: str) -> None:
+    """All types are one, or `ShapeError` (torch does not promote here)."""
+    if len(set(dtypes.values())) > 1:
+        listed = ", ".join(f"{slot} is {dtype}" for slot, dtype in dtypes.items())
+        raise ShapeError(f"{what} needs operands of one type: {listed}", "dtype", tuple((slot, None) for slot in dtypes))
+
+
+def axis_of(axis: int, rank: int, argument: str = "axis") -> int:
+    """A written axis counted from the front; negative ones count from the end. `ShapeError` outside [-rank, rank)."""
+    if not -rank <= axis < rank:
+        raise ShapeError(f"`{argument}` is {axis}, but there are {rank} axes", "value", argument=argument)
+    return axis % rank if rank else 0
+
+
+def axes_of(axes: int | tuple[int, ...] | None, rank: int, argument: str = "axis") -> tuple[int, ...]:
+    """Written axes counted from the front, all of them for None; `ShapeError` for one named twice."""
+    if axes is None:
+        return tuple(range(rank))
+    found = tuple(axis_of(axis, rank, argument) for axis in ((axes,) if isinstance(axes, int) else axes))
+    if len(set(found)) != len(found):
+        raise ShapeError(f"`{argument}` names an axis twice", "value", argument=argument)
+    return found
+
+
+def broadcast(*shapes: tuple[Size, ...], what: str = "operands", slots: tuple[str, ...] = ()) -> tuple[Size, ...]:
+    """The common shape under NumPy's rule: missing leading axes are added, a 1 stretches; a symbol is never taken for 1."""
+    rank = max((len(shape) for shape in shapes), default=0)
+    result: list[Size] = [1] * rank
+    holder: list[int] = [0] * rank
+    for number, shape in enumerate(shapes):
+        for axis in range(1, len(shape) + 1):
+            size, sofar = shape[-axis], result[-axis]
+            if size is sofar or size == 1:
+                continue
+            if sofar == 1:
+                result[-axis], holder[-axis] = size, number
+                continue
+            names = slots or tuple("ab"[:2]) if len(shapes) == 2 else slots
+            concerned = ((names[holder[-axis]], -axis), (names[number], -axis)) if names else ()
+            label = f"sizes of axis {-axis}"
+            need_equal(sofar, size, f"{what}: {label}", *concerned)
+            if isinstance(size, int):
+                result[-axis] = size
+    return tuple(result)
