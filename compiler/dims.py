@@ -31,6 +31,7 @@ __all__ = [
     "SizeTooLarge",
     "UnboundSize",
     "assuming",
+    "assumptions_in_force",
     "at_least",
     "ceil_div",
     "divisible",
@@ -153,6 +154,9 @@ def _size(expr: Any) -> Size:
         return _within_limit(int(expr))
     found = _interned.get(expr)
     if found is None:
+        from . import size_polynomials
+
+        size_polynomials.check_extent(expr)
         found = object.__new__(Dim)
         found.expr = expr
         found.known_tree = None
@@ -413,10 +417,16 @@ def assuming(assumptions: Assumptions) -> Generator[Assumptions]:
         _in_force.reset(token)
 
 
+def assumptions_in_force() -> tuple[Fact, ...]:
+    """The facts that proofs may use now; what was proved under them holds under them alone."""
+    stack = _in_force.get()
+    return tuple(fact for assumptions in stack for fact in assumptions.facts) if stack else ()
+
+
 def _context() -> size_proofs.Context:
     from . import size_proofs
 
-    facts = tuple(fact for assumptions in _in_force.get() for fact in assumptions.facts)
+    facts = assumptions_in_force()
     return size_proofs.context(tuple((f.kind, _expr(f.a), _expr(f.b)) for f in facts))
 
 

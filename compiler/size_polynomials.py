@@ -25,6 +25,8 @@ Interval: TypeAlias = tuple[float, float]
 
 MAX_TERMS = 1024
 MAX_FACTOR_TERMS = 48
+MAX_NODES = 10_000
+MAX_DEPTH = 80
 ONE: Expr = sympy.Integer(1)
 ZERO: Expr = sympy.Integer(0)
 
@@ -111,6 +113,22 @@ def checked(e: Expr) -> Expr:
         if any(n > 63 for n in powers(monomial).values()):
             raise SizeTooLarge("a power of a size exceeds 2**63")
     return e
+
+
+@lru_cache(maxsize=1 << 16)
+def extent(e: Expr) -> tuple[int, int]:
+    """The number of nodes of the expression, shared ones counted each time, and its depth."""
+    inner = [extent(arg) for arg in e.args]
+    return 1 + sum(nodes for nodes, _ in inner), 1 + max((depth for _, depth in inner), default=0)
+
+
+def check_extent(e: Expr) -> None:
+    """Refuse an expression that is too large or nested too deeply to be walked or printed."""
+    nodes, depth = extent(e)
+    if nodes > MAX_NODES or depth > MAX_DEPTH:
+        raise SizeTooLarge(
+            f"a size formula has {nodes} parts, {depth} deep; {MAX_NODES} and {MAX_DEPTH} are allowed"
+        )
 
 
 def exact_quotient(a: Expr, b: Expr) -> Expr | None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from contextvars import ContextVar
 from functools import lru_cache
 from typing import TypeAlias
 
@@ -27,6 +28,15 @@ MAX_NODES = 300
 MAX_CASES = 64
 MAX_MEMO = 1 << 17
 SAMPLES = 6
+MAX_STEPS = 300
+"""Bounds computed for one question before it is left undecided."""
+
+
+class _GaveUp(Exception):
+    """A question took too many steps."""
+
+
+_steps_left = ContextVar("steps left", default=MAX_STEPS)
 
 
 @lru_cache(maxsize=512)
@@ -172,8 +182,9 @@ class Context:
         return self.memo[key]
 
     def _answer(self, question: str, a: Expr, b: Expr) -> bool | None:
-        if _nodes(a) + _nodes(b) > MAX_NODES:
+        if poly.extent(a)[0] + poly.extent(b)[0] > MAX_NODES:
             return None
+        _steps_left.set(MAX_STEPS)
         try:
             if question == "equal":
                 return self._is_zero(self.normal(a - b))
@@ -183,7 +194,7 @@ class Context:
             if any(self._is_multiple(a, b, known, k) for known, k in self.multiples):
                 return True
             return self._is_zero(self.normal(alg.modulo(a, b)))
-        except SizeTooLarge:
+        except (SizeTooLarge, _GaveUp):
             return None
 
     def _is_multiple(self, a: Expr, k: Expr, known: Expr, known_k: Expr) -> bool:
@@ -194,7 +205,7 @@ class Context:
     def _is_zero(self, e: Expr) -> bool | None:
         if e.is_Integer:
             return int(e) == 0
-        if _nodes(e) > MAX_NODES:
+        if poly.extent(e)[0] > MAX_NODES:
             return None
         if any(poly.exact_quotient(e, zero) is not None for zero in map(self.normal, self.zeros)):
             return True
@@ -218,7 +229,7 @@ class Context:
     def _is_nonnegative(self, e: Expr) -> bool | None:
         if e.is_Integer:
             return int(e) >= 0
-        if _nodes(e) > MAX_NODES:
+        if poly.extent(e)[0] > MAX_NODES:
             return None
         signs = {value >= 0 for value in self._samples(e)}
         if len(signs) == 2:
@@ -276,15 +287,6 @@ def _sample(s: Expr, i: int, j: int) -> int:
     return start + step if start + step <= high else start + step % (int(high) - start + 1)
 
 
-def _nodes(e: Expr) -> int:
-    """The number of nodes, counted no further than the limit."""
-    stack, count = [e], 0
-    while stack and count <= MAX_NODES:
-        count += 1
-        stack.extend(stack.pop().args)
-    return count
-
-
 def _never_zero(e: Expr) -> bool:
     """Whether a common factor of all coefficients but not of the constant rules out zero."""
     parts, constant = poly.terms(e)
@@ -297,6 +299,10 @@ def lower(e: Expr, depth: int = 3) -> float:
     best = alg.bounds(e)[0]
     if best >= 0 or e.is_Integer:
         return best
+    left = _steps_left.get()
+    if not left:
+        raise _GaveUp
+    _steps_left.set(left - 1)
     shifted = _shift(e)
     best = max(best, alg.bounds(shifted)[0])
     if depth:

@@ -456,6 +456,19 @@ def test_sizes_stay_small() -> None:
             grow()
 
 
+@pytest.mark.parametrize(
+    "step",
+    [lambda x: (x * H + 1) // W, lambda x: (x * x + 1) // W, lambda x: maximum(x * 2, W + x * x % 7) // 3],
+    ids=["deep", "shared", "mixed"],
+)
+def test_a_formula_cannot_grow_without_end(step: Callable[[Size], Size]) -> None:
+    size: Size = H
+    with pytest.raises(SizeTooLarge):
+        for _ in range(200):
+            size = step(size)
+            assert len(render(size)) < 100_000
+
+
 def test_a_proof_gives_up_on_a_large_formula() -> None:
     a = total([symbol(f"s{i}") * symbol(f"s{i + 1}") // (i + 2) for i in range(200)])
     assert equal(a, a * 2 - 7) is None

@@ -164,6 +164,7 @@ def test_the_face_is_lazy() -> None:
 
 def test_text_to_graph_loads_neither_a_backend_nor_sympy() -> None:
     front = [p for p in sources() if p.partition("/")[0] in {"grammar", "dsl", "compiler"}]
+    front = [p for p in front if not p.startswith("compiler/size_")]  # loaded at the first symbol
     modules = [p.removesuffix("/__init__.py").removesuffix(".py").replace("/", ".") for p in front]
     code = f"from importlib import import_module; [import_module('planform.' + m) for m in {modules!r}]"
     loaded = loaded_after(code)
