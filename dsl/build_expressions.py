@@ -197,7 +197,6 @@ class ExpressionBuilder:
 
     def clause(self, c: Children) -> Clause:
         targets: tuple[Target, ...] = c[1]
-        self.unique("E038", ((target.name, target.span) for target in targets))
         return Clause(self.span(c), tuple(target.name for target in targets), c[3], of(Expr, c[4:]))
 
     def field(self, c: Children) -> tuple[Token, Expr]:

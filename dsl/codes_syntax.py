@@ -16,7 +16,7 @@ define(
     "E001",
     "{found} cannot stand here; expected {expected}",
     "The text does not follow the grammar at this place. The message lists what could have stood here.",
-    _H + "plan = 3\n",
+    _H + "plan 3 = f()\n",
     _in_body("y = x +* 2"),
     _in_body("y = f(a b)"),
 )

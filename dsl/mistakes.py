@@ -1,14 +1,60 @@
-"""From lark's errors to diagnostics."""
+"""From the parser's point of failure to a diagnostic that names the likely mistake.
+
+The parser says where it stopped and what it would have accepted there; the rules below look at that, at the word found,
+at the token before it and at the open brackets. They are tried in the order of `RULES`; the last always applies.
+"""
 
 from __future__ import annotations
 
-from typing import NamedTuple
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, NamedTuple
 
 from lark import Token
-from lark.exceptions import UnexpectedInput
+from lark.exceptions import UnexpectedInput, UnexpectedToken
 
-from .diagnostics import Diagnostic, diagnostic
+from .build_expressions import close_matches
+from .diagnostics import Diagnostic, Label, diagnostic
+from .expectations import describe, quoted
+from .newlines import OPENING
 from .source import Source, Span
+
+ITEM_WORDS = ("about", "use", "table", "block", "inline", "model", "plan", "claim", "budget")
+STATEMENT_WORDS = ("return", "if", "for", "require", "param", "buffer", "const", "shared", "frozen")
+RESERVED = ("if", "else", "for", "in", "is", "and", "or", "not", "when", "true", "false", "none")
+
+PYTHON = {
+    "def": "a part of a network is `block NAME(x: [B, C], ...) { ... }`",
+    "class": "a part of a network is `block NAME(x: [B, C], ...) { ... }`",
+    "import": 'other files are read by `use std (NAME)` or `use "file.plan" (NAME)`',
+    "from": 'other files are read by `use std (NAME)` or `use "file.plan" (NAME)`',
+    "elif": "write `else if`",
+    "while": "loops are `for NAME in LIST { ... }`, unrolled when the file is read",
+    "lambda": "a block is a value by itself: `mixer = attention(heads=8)`",
+    "pass": "leave the braces empty",
+    "with": "there are no contexts; what a block needs is passed to it",
+    "try": "nothing is caught; demand what must hold by `require CONDITION`",
+    "raise": 'demand what must hold by `require CONDITION, "message"`',
+    "assert": 'demand what must hold by `require CONDITION, "message"`',
+    "print": "tests and reports are commands of `planform`, not statements",
+    "yield": "name the values in a list or record",
+    "del": "names need not be removed",
+    "global": "a file's values are visible in all its blocks",
+}
+
+CHARACTERS = {
+    "'": "texts stand in double quotes",
+    ";": "a line break ends a statement",
+    "&": "write `and`",
+    "!": "write `not`",
+    "^": "a power is `**`",
+    "\\": "lines go on inside `( )` and before `->`",
+}
+
+_WORD = re.compile(r"[A-Za-z_]\w*|\d[\w.]*|->|\*\*|//|[=!<>]=|\.\.\.|.", re.DOTALL)
+_KNOWN_CHARACTER = re.compile(r"""[A-Za-z0-9_\s"#()\[\]{}.,:=<>+\-*/%@|]""")
 
 
 class Mistake(NamedTuple):
@@ -18,8 +64,320 @@ class Mistake(NamedTuple):
     resume: int
 
 
+@dataclass
+class Failure:
+    """Where and in which situation the parser stopped."""
+
+    source: Source
+    position: int
+    accepts: frozenset[str]
+    opened: list[Token]
+    tokens: list[Token] = field(repr=False)
+
+    @cached_property
+    def end(self) -> bool:
+        """Whether the text ends here."""
+        return not self.source.text[self.position :].strip()
+
+    @cached_property
+    def found(self) -> str:
+        """The word, number, sign or line break at which the parser stopped; "" at the end of the text."""
+        if self.end:
+            return ""
+        match = _WORD.match(self.source.text, self.position)
+        return match[0] if match else ""
+
+    @cached_property
+    def span(self) -> Span:
+        """The span of `found`; at the end of a line or of the text, the place after the last token."""
+        if self.found in ("", "\n"):
+            start = self.before.end_pos or 0 if self.before is not None else 0
+            return Span(self.source, start, min(start + 1, len(self.source.text)))
+        return Span(self.source, self.position, self.position + len(self.found))
+
+    @property
+    def before(self) -> Token | None:
+        """The token before, line breaks aside."""
+        return next((token for token in reversed(self.tokens) if token.type != "_NL"), None)
+
+    def opens_line(self, offset: int) -> bool:
+        """Whether an offset is the first of its line but for blanks."""
+        text = self.source.text
+        return not text[text.rfind("\n", 0, offset) + 1 : offset].strip()
+
+    @property
+    def after_head(self) -> bool:
+        """Whether the parser stopped at the second token of a line outside `( )` and `[ ]`."""
+        before = self.before
+        return before is not None and self.opens_line(before.start_pos or 0) and not self.in_parentheses
+
+    @property
+    def in_parentheses(self) -> bool:
+        """Whether the innermost open bracket is `(` or `[`."""
+        return bool(self.opened) and self.opened[-1].type in ("LPAR", "LSQB")
+
+    @property
+    def at_head(self) -> bool:
+        """Whether a statement or declaration could begin here."""
+        return {"RETURN", "SHARED"} <= self.accepts or {"BLOCK", "MODEL"} <= self.accepts
+
+    def token_span(self, token: Token) -> Span:
+        """The span of a token."""
+        return Span(self.source, token.start_pos or 0, token.end_pos or 0)
+
+    def mistake(self, code: str, span: Span | None = None, text: str = "", **details: Any) -> Mistake:
+        """The diagnostic at a span, by default at what was found."""
+        return Mistake(diagnostic(code, self.span if span is None else span, text, **details), self.position)
+
+
 def explain(error: UnexpectedInput, source: Source, opened: list[Token], tokens: list[Token]) -> Mistake:
     """What is wrong where the parser stopped."""
-    start = error.pos_in_stream or 0
-    span = Span(source, start, start + 1)
-    return Mistake(diagnostic("E001", span, found=span.text, expected="..."), start)
+    at_end = isinstance(error, UnexpectedToken) and error.token.type == "$END"
+    position = len(source.text) if at_end else min(error.pos_in_stream or 0, len(source.text))
+    parser = error.interactive_parser
+    accepts = frozenset[str](parser.accepts()) if parser is not None else frozenset[str]()
+    failure = Failure(
+        source,
+        position,
+        accepts,
+        [token for token in opened if (token.start_pos or 0) < position],
+        [token for token in tokens if (token.start_pos or 0) < position],
+    )
+    return next(mistake for rule in RULES if (mistake := rule(failure)) is not None)
+
+
+# ---------------------------------------------------------------- rules
+
+
+def _no_header(at: Failure) -> Mistake | None:
+    if "PLANFORM" not in at.accepts:
+        return None
+    return at.mistake("E002", help=("write `planform 1` before everything else",))
+
+
+def _open_text(at: Failure) -> Mistake | None:
+    quotes = [token for token in at.opened if token.type == "QUOTE"]
+    if not quotes or at.found not in ("", "\n", "\\"):
+        return None
+    return at.mistake("E007", at.token_span(quotes[0]), "opened here")
+
+
+def _stray_character(at: Failure) -> Mistake | None:
+    if not at.found or _KNOWN_CHARACTER.match(at.found):
+        return None
+    help = CHARACTERS.get(at.found)
+    return at.mistake("E008", found=quoted(at.found), help=(help,) if help else ())
+
+
+def _python(at: Failure) -> Mistake | None:
+    before = at.before
+    if at.after_head and before is not None and before.type in ("NAME", "FROM") and str(before) in PYTHON:
+        return at.mistake("E013", at.token_span(before), word=str(before), help=(PYTHON[before],))
+    if at.found in PYTHON and at.found != "from":
+        return at.mistake("E013", word=at.found, help=(PYTHON[at.found],))
+    if before is not None and before == "lambda":
+        return at.mistake("E013", at.token_span(before), word="lambda", help=(PYTHON["lambda"],))
+    return None
+
+
+def _unclosed(at: Failure) -> Mistake | None:
+    if not at.opened:
+        return None
+    opener = at.opened[-1]
+    if opener.type == "QUOTE":
+        return None
+    closer = OPENING[opener.type]
+    before = at.before
+    column = at.source.position(at.position)[1]
+    if column == 1 and at.found in ITEM_WORDS:
+        where, resume = at.span, at.position
+    elif before is not None and before in ITEM_WORDS and at.source.position(before.start_pos or 0)[1] == 1:
+        where, resume = at.token_span(before), before.start_pos or 0
+    elif at.end or (at.found in (")", "]", "}") and at.found != closer and len(at.opened) > 1):
+        where, resume = at.span, at.position
+    elif at.found in ("}", "{") and at.in_parentheses:
+        where, resume = at.span, at.position
+    elif at.in_parentheses and at.opens_line(at.position) and _starts_statement(at):
+        where, resume = at.span, at.position
+    elif at.in_parentheses and _assigns(at):
+        assert before is not None
+        where, resume = at.token_span(before), at.position
+    else:
+        return None
+    secondary = [Label(at.token_span(opener), "opened here")]
+    made = diagnostic(
+        "E009", where, f"expected `{closer}` before this", secondary=secondary, opener=str(opener)
+    )
+    return Mistake(made, resume)
+
+
+def _starts_statement(at: Failure) -> bool:
+    """Whether the word found opens a line that reads as a statement: `return ...`, `a, b = ...`."""
+    if at.found in STATEMENT_WORDS:
+        return True
+    text = at.source.text
+    line_end = text.find("\n", at.position)
+    line = text[at.position : len(text) if line_end < 0 else line_end]
+    return re.match(r"[A-Za-z_]\w*(?:[ \t]*,[ \t]*[A-Za-z_]\w*)*[ \t]*=(?!=)", line) is not None
+
+
+def _assigns(at: Failure) -> bool:
+    """Whether this is the `=` of a line `name = ...` at which a call left open stops."""
+    before = at.before
+    return (
+        at.found == "="
+        and before is not None
+        and before.type == "NAME"
+        and at.opens_line(before.start_pos or 0)
+    )
+
+
+def _stray_closer(at: Failure) -> Mistake | None:
+    if at.found not in (")", "]", "}"):
+        return None
+    secondary: list[Label] = []
+    if at.opened:
+        opener = at.opened[-1]
+        if OPENING.get(opener.type) == at.found:
+            return None
+        secondary.append(Label(at.token_span(opener), "the open bracket"))
+    return at.mistake("E010", found=at.found, secondary=secondary)
+
+
+def _colon_for_brace(at: Failure) -> Mistake | None:
+    rest = at.source.text[at.position + 1 :].split("\n", 1)[0].strip()
+    if at.found != ":" or "LBRACE" not in at.accepts or (rest and not rest.startswith("#")):
+        return None
+    return at.mistake("E012", help=("write `{` here and `}` after the last statement",))
+
+
+def _augmented(at: Failure) -> Mistake | None:
+    match = re.compile(r"(\*\*|//|[+\-*/%@])=").match(at.source.text, at.position)
+    before = at.before
+    if match is None or not at.after_head or before is None:
+        return None
+    span = Span(at.source, match.start(), match.end())
+    help = f"write `{before} = {before} {match[1]} ...`"
+    return at.mistake("E030", span, op=match[1], help=(help,))
+
+
+def _equality(at: Failure) -> Mistake | None:
+    if at.found != "=":
+        return None
+    claims = {"MORETHAN", "LESSTHAN"} <= at.accepts
+    return at.mistake("E011", help=("write `==` to compare",)) if claims else None
+
+
+def _label_statement(at: Failure) -> Mistake | None:
+    if at.found == '"' and at.at_head:
+        return at.mistake("E034", help=("name the result: `y = ... -> LABEL: call()`",))
+    if at.found != "(" or len(at.tokens) < 3 or "EQUAL" not in at.accepts:
+        return None
+    name, colon = at.tokens[-3:-1]
+    if colon.type != "COLON" or not at.opens_line(name.start_pos or 0) or at.in_parentheses:
+        return None
+    return at.mistake("E034", at.token_span(name), help=(f"name the result: `y = {name}: ...`",))
+
+
+def _misplaced(at: Failure) -> Mistake | None:
+    before = at.before
+    if not at.opened and at.at_head and at.found in STATEMENT_WORDS:
+        return at.mistake("E035", word=at.found)
+    if before is None or not at.after_head or before.type != "NAME":
+        return None
+    if not at.opened and before in STATEMENT_WORDS and at.found != "=":
+        return at.mistake("E035", at.token_span(before), word=str(before))
+    if at.opened and before in ITEM_WORDS and (at.found in '"{' or at.found[0].isalpha()):
+        return at.mistake("E036", at.token_span(before), word=str(before))
+    return None
+
+
+def _misspelt(at: Failure) -> Mistake | None:
+    before = at.before
+    if before is None or not at.after_head or before.type != "NAME" or "EQUAL" not in at.accepts:
+        return None
+    if not (at.found[:1].isalnum() or at.found[:1] in ("_", "{", '"')):
+        return None
+    known = STATEMENT_WORDS if at.opened else ITEM_WORDS
+    kind = "statement" if at.opened else "declaration"
+    return at.mistake(
+        "E014", at.token_span(before), word=str(before), kind=kind, help=close_matches(before, known)
+    )
+
+
+def _not_called(at: Failure) -> Mistake | None:
+    only_call = {"LPAR", "DOT", "LSQB"} <= at.accepts and not at.accepts - {"LPAR", "DOT", "LSQB", "COLON"}
+    before = at.before
+    if before is None or not (only_call or before.type == "COLON" and at.accepts == {"NAME"}):
+        return None
+    if before.type == "COLON":
+        return at.mistake("E015", after="a label")
+    last = at.tokens[-2] if len(at.tokens) > 1 else before
+    if last.type == "COLON":
+        help = "a label names one call; put parentheses around both to go on: `(fc: linear(3)) + 1`"
+        return at.mistake("E015", at.token_span(before), "not a call", after="a label", help=(help,))
+    return at.mistake(
+        "E015", at.token_span(before), "not a call", after="`->`", help=(f"write `{before}()`",)
+    )
+
+
+def _unused(at: Failure) -> Mistake | None:
+    begins_value = at.found[:1] in ("(", "[", "-", "+") or at.found[:1].isdigit() or at.found in RESERVED[2:]
+    if at.at_head and begins_value and at.found not in RESERVED:
+        return at.mistake("E023", help=("name the value, as in `y = ...`, or `return` it",))
+    before = at.before
+    head = at.accepts <= {"EQUAL", "COMMA", "COLON"} and "EQUAL" in at.accepts
+    if not head or before is None or before.type != "NAME" or not at.after_head:
+        return None
+    return at.mistake(
+        "E023", at.token_span(before), help=(f"name the value, as in `y = {before}...`, or `return` it",)
+    )
+
+
+def _reserved(at: Failure) -> Mistake | None:
+    if at.found in RESERVED and "NAME" in at.accepts:
+        return at.mistake("E032", word=at.found)
+    before = at.before
+    if at.after_head and before is not None and at.found == "=" and before in (*STATEMENT_WORDS, *ITEM_WORDS):
+        return at.mistake("E032", at.token_span(before), word=str(before))
+    return None
+
+
+def _line_ends(at: Failure) -> Mistake | None:
+    if at.found != "\n" and not (at.found == "" and not at.opened):
+        return None
+    before = at.before
+    if "LBRACE" in at.accepts and at.source.text[at.position :].lstrip().startswith("{"):
+        help = ("the brace belongs at the end of this line",)
+    elif before is not None and before.type == "ARROW":
+        help = ("begin the next line with `->`",)
+    else:
+        help = ("lines go on inside `( )`",)
+    return at.mistake("E031", expected=describe(at.accepts), help=help)
+
+
+def _unexpected(at: Failure) -> Mistake:
+    found = quoted(at.found) if at.found else "the end of the file"
+    secondary = [Label(at.token_span(at.opened[-1]), "inside this")] if at.in_parentheses else []
+    return at.mistake("E001", found=found, expected=describe(at.accepts), secondary=secondary)
+
+
+RULES: tuple[Callable[[Failure], Mistake | None], ...] = (
+    _no_header,
+    _open_text,
+    _stray_character,
+    _python,
+    _unclosed,
+    _stray_closer,
+    _colon_for_brace,
+    _augmented,
+    _equality,
+    _label_statement,
+    _misplaced,
+    _misspelt,
+    _not_called,
+    _reserved,
+    _unused,
+    _line_ends,
+    _unexpected,
+)
