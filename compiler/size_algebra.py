@@ -202,10 +202,9 @@ def _positive_divisor(b: Expr) -> bool | None:
 
 
 def _reduce(a: Expr, b: Expr) -> tuple[Expr, Expr]:
-    """`a == whole * b + rest`, with `whole` what divides exactly."""
+    """`a == whole * b + rest`, with `whole` from the terms that b divides when it is one term."""
     if b.is_Add:
-        quotient = exact_quotient(a, b)
-        return (ZERO, a) if quotient is None else (quotient, ZERO)
+        return ZERO, a
     coefficient, monomial = b.as_coeff_Mul()
     own = powers(monomial)
     parts, _ = terms(a)
@@ -217,6 +216,17 @@ def _reduce(a: Expr, b: Expr) -> tuple[Expr, Expr]:
     whole = join({m / monomial: c // int(coefficient) for m, c in multiples.items() if m != monomial})
     whole += sum(c // int(coefficient) for m, c in multiples.items() if m == monomial)
     return whole, a - join(multiples)
+
+
+def _over_primitive(a: Expr, b: Expr) -> tuple[Expr, int, Expr] | None:
+    """(q, c, p) with `a == q*p` and `b == c*p`, where the sum p holds no common integer."""
+    if not b.is_Add:
+        return None
+    parts, constant = terms(b)
+    c, _ = content(parts, constant)
+    primitive = join({m: n // c for m, n in parts.items()}, constant // c)
+    quotient = exact_quotient(a, primitive)
+    return None if quotient is None else (quotient, c, primitive)
 
 
 def _floor_by_expression(a: Expr, b: Expr) -> Expr:
@@ -232,6 +242,9 @@ def _floor_by_expression(a: Expr, b: Expr) -> Expr:
     a, b, _ = _cancel(a, b)
     if b.is_Integer:
         return floor_div(a, b)
+    if split := _over_primitive(a, b):
+        quotient, c, _ = split
+        return _floor_by_integer(quotient, c)
     whole, a = _reduce(a, b)
     if whole != ZERO:
         return whole + floor_div(a, b)
@@ -287,6 +300,9 @@ def _mod_by_expression(a: Expr, b: Expr) -> Expr:
     a, b, factor = _cancel(a, b)
     if b.is_Integer or factor != ONE:
         return mul(factor, modulo(a, b))
+    if split := _over_primitive(a, b):
+        quotient, c, primitive = split
+        return mul(primitive, _mod_by_integer(quotient, c))
     _, a = _reduce(a, b)
     if bounds(a)[0] >= 0 and bounds(b - a)[0] >= 1:
         return a

@@ -137,7 +137,7 @@ def exact_quotient(a: Expr, b: Expr) -> Expr | None:
     if max(len(pa), len(pb)) > MAX_FACTOR_TERMS or not pb:
         return None
     atoms = sorted({atom for m in (*pa, *pb) for atom in powers(m)}, key=str)
-    quotient, remainder = sympy.div(to_poly(pa, ca, atoms), to_poly(pb, cb, atoms))
+    quotient, remainder = to_poly(pa, ca, atoms).div(to_poly(pb, cb, atoms), auto=False)
     return from_poly(quotient, atoms) if remainder.is_zero else None
 
 

@@ -67,7 +67,9 @@ leaves = st.one_of(st.integers(-9, 9), st.sampled_from(["H", "W", "Z"]), st.samp
 
 
 def extend(inner: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
-    divisors = st.one_of(st.integers(1, 8), st.integers(-5, -1), st.sampled_from(["H", "W"]))
+    divisors = st.one_of(
+        st.integers(1, 8), st.integers(-5, -1), st.sampled_from(["H", "W", ("+", "H", "W"), ("*", 2, "W")])
+    )
     return st.one_of(
         st.tuples(st.sampled_from(["+", "-", "*", "min", "max"]), inner, inner),
         st.tuples(st.sampled_from(["//", "%"]), inner, divisors),
@@ -212,6 +214,8 @@ def test_a_size_survives_another_process() -> None:
         ((N * H + H + 3) // H, "N + 3//H + 1"),
         ((B * H + B * W) // (H + W), "B"),
         (B * H * W // (4 * H), "(B*W)//4"),
+        ((H + W + 5) // (2 * H + 2 * W), "(H + W + 5)//(2*(H + W))"),
+        ((B * H + B * W) // (2 * H + 2 * W), "B//2"),
         (P * H // P, "(H*P)//P"),  # P may be 0
         (B * (H // 7) * (W // 7), "B*(H//7)*(W//7)"),
         (4 * N, "4*N"),
