@@ -1,0 +1,244 @@
+"""Arithmetic of two tensors, or of a tensor and a scalar."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable
+from typing import Any
+
+from ..counts import NOTHING, Cost
+from ..dims import prod
+from ..dtypes import DType, is_bool, is_integer
+from .base import Lowering, Shape, case
+from .pointwise import Binary
+from .rules import ShapeError
+
+Compute = Callable[[Lowering, Any, Any], Any]
+
+
+def by_operator(name: str) -> Compute:
+    """Torch's tensors have the Python operator of that name in the module `operator`."""
+    function = getattr(operator, name)
+    return lambda t, left, right: function(left, right)
+
+
+def by_name(name: str) -> Compute:
+    """The function of that name in torch."""
+    return lambda t, left, right: getattr(t.torch, name)(left, right)
+
+
+_COMMON = (
+    case({}, (2, 3), (2, 3)),
+    case({}, (4, 1, 3), (2, 1)),
+    case({"scalar": 2}, (2, 3)),
+    case({"scalar": 1.5, "reverse": True}, (2, 3)),
+    case({"scalar": 2.5}, ("i64", (3,))),
+    case({}, ("i64", (2, 3)), ("i32", (3,))),
+    case({}, (2, 3), ("f64", ())),
+)
+_COMPLEX = (case({}, ("c64", (2, 3)), (3,)), case({"scalar": 3}, ("complex", (2,))))
+
+
+class Add(Binary, name="add"):
+    """Sum: [*s], [*s] -> [*s] under broadcasting; or with booleans, or."""
+
+    counts = Cost(add=1)
+    counts_complex = Cost(add=2)
+    compute = by_operator("add")
+    samples = (*_COMMON, *_COMPLEX, case({}, ("bool", (3,)), ("bool", (3,))))
+
+    def cost_complex(self, out: Shape, x: Shape, y: Shape | None = None) -> Cost:
+        return Cost(add=prod(out) * (1 if y is None else 2))
+
+
+class Sub(Binary, name="sub"):
+    """Difference: [*s], [*s] -> [*s] under broadcasting; booleans have none."""
+
+    counts = Cost(add=1)
+    compute = by_operator("sub")
+    samples = (*_COMMON, *_COMPLEX)
+
+    def result(self, operands: list[tuple[DType, int]]) -> DType:
+        if any(is_bool(dtype) for dtype, _ in operands) or isinstance(self.scalar, bool):
+            raise ShapeError(
+                "sub takes numbers, and got a boolean", "dtype", help="use `logical_not` or `logical_xor`"
+            )
+        return super().result(operands)
+
+    def cost_complex(self, out: Shape, x: Shape, y: Shape | None = None) -> Cost:
+        # A scalar minus a complex number turns the sign of the imaginary part too.
+        return Cost(add=prod(out) * (2 if y is not None or self.reverse else 1))
+
+
+class Mul(Binary, name="mul"):
+    """Product: [*s], [*s] -> [*s] under broadcasting; or with booleans, and."""
+
+    counts = Cost(multiply=1)
+    compute = by_operator("mul")
+    samples = (*_COMMON, *_COMPLEX, case({}, ("bool", (3,)), ("bool", (3,))))
+
+    def cost_complex(self, out: Shape, x: Shape, y: Shape | None = None) -> Cost:
+        each = Cost(multiply=2) if y is None else Cost(multiply=4, add=2)
+        return each.scaled(prod(out))
+
+
+class Div(Binary, name="div"):
+    """Quotient: [*s], [*s] -> [*s] under broadcasting; integers divide to `float`."""
+
+    counts = Cost(divide=1)
+    gives = "float"
+    compute = by_operator("truediv")
+    samples = (*_COMMON, *_COMPLEX, case({"scalar": 2, "reverse": True}, ("complex", (2,))))
+
+    def cost_complex(self, out: Shape, x: Shape, y: Shape | None = None) -> Cost:
+        # z / w = z * conj(w) / (re(w)^2 + im(w)^2); two multiplies and one add make the divisor.
+        if y is not None:
+            each = Cost(multiply=6, add=3, divide=2)
+        elif self.reverse:
+            each = Cost(multiply=4, add=2, divide=1)
+        else:
+            each = Cost(divide=2)
+        return each.scaled(prod(out))
+
+
+class Pow(Binary, name="pow"):
+    """Power: [*s], [*s] -> [*s] under broadcasting.
+
+    A scalar exponent 2 or 3 counts its multiplications, -1 one division, 0 and 1 nothing; any other is
+    transcendental.
+    """
+
+    accepts = "ifc"
+    compute = by_operator("pow")
+    samples = (
+        case({"scalar": 2}, (2, 3)),
+        case({"scalar": 3}, ("complex", (3,))),
+        case({"scalar": 2.0, "reverse": True}, (2, 3)),
+        case({}, ("i64", (2, 3)), ("i64", (3,))),
+        case({"scalar": 2.5}, ("i64", (3,))),
+        case({"scalar": -1}, (4, 1, 3)),
+        case({}, ("complex", (4, 1)), (2,)),
+    )
+
+    def result(self, operands: list[tuple[DType, int]]) -> DType:
+        common = super().result(operands)
+        exponent = None if self.reverse else self.scalar
+        if is_integer(common) and isinstance(exponent, int) and exponent < 0:
+            raise ShapeError(
+                f"an integer tensor has no power {exponent}",
+                "value",
+                argument="scalar",
+                help="write it as a float",
+            )
+        return common
+
+    def _exponent(self) -> float | None:
+        given = None if self.reverse else self.scalar
+        return float(given) if isinstance(given, (int, float)) else None
+
+    def cost(self, out: Shape, x: Shape, y: Shape | None = None) -> Cost:
+        simple = {
+            0.0: NOTHING,
+            1.0: NOTHING,
+            2.0: Cost(multiply=1),
+            3.0: Cost(multiply=2),
+            -1.0: Cost(divide=1),
+        }
+        exponent = self._exponent()
+        each = Cost(transcendental=1) if exponent is None else simple.get(exponent, Cost(transcendental=1))
+        return each.scaled(prod(out))
+
+    def cost_complex(self, out: Shape, x: Shape, y: Shape | None = None) -> Cost:
+        # In general exp(w log z): |z| and the angle, their logarithm, one product, one exponential.
+        general = Cost(multiply=8, add=3, transcendental=6)
+        simple = {
+            0.0: NOTHING,
+            1.0: NOTHING,
+            2.0: Cost(multiply=4, add=2),
+            3.0: Cost(multiply=8, add=4),
+            -1.0: Cost(multiply=2, add=2, divide=2),
+        }
+        exponent = self._exponent()
+        return (general if exponent is None else simple.get(exponent, general)).scaled(prod(out))
+
+
+class FloorDivide(Binary, name="floor_divide"):
+    """Quotient rounded down, `//`: [*s], [*s] -> [*s] under broadcasting; one divide."""
+
+    counts = Cost(divide=1)
+    accepts = "if"
+    compute = by_operator("floordiv")
+    samples = (case({}, (2, 3), (2, 3)), case({}, (4, 1, 3), (2, 1)), *_COMMON[2:5])
+
+
+class Remainder(Binary, name="remainder"):
+    """Remainder with the divisor's sign, `%`: [*s], [*s] -> [*s] under broadcasting; one divide."""
+
+    counts = Cost(divide=1)
+    accepts = "if"
+    compute = by_operator("mod")
+    samples = FloorDivide.samples
+
+
+class Maximum(Binary, name="maximum"):
+    """The larger of two: [*s], [*s] -> [*s] under broadcasting."""
+
+    counts = Cost(compare=1)
+    accepts = "bif"
+    lifts = True
+    compute = by_name("maximum")
+    samples = (*_COMMON, case({"scalar": True}, ("bool", (3,))))
+
+
+class Minimum(Binary, name="minimum"):
+    """The smaller of two: [*s], [*s] -> [*s] under broadcasting."""
+
+    counts = Cost(compare=1)
+    accepts = "bif"
+    lifts = True
+    compute = by_name("minimum")
+    samples = Maximum.samples
+
+
+class Atan2(Binary, name="atan2"):
+    """Angle of the point (y, x) with x first, as torch.atan2(x, y): [*s], [*s] -> [*s] under broadcasting."""
+
+    counts = Cost(transcendental=1)
+    accepts = "bif"
+    gives = "float"
+    lifts = True
+    compute = by_name("atan2")
+    samples = _COMMON
+
+
+class LogicalAnd(Binary, name="logical_and"):
+    """Both are not zero: [*s], [*s] -> bool[*s] under broadcasting."""
+
+    counts = Cost(compare=1)
+    counts_complex = Cost(compare=2)
+    gives = "bool"
+    lifts = True
+    compute = by_name("logical_and")
+    samples = (*_COMMON, *_COMPLEX, case({}, ("bool", (3,)), ("bool", (3,))))
+
+
+class LogicalOr(Binary, name="logical_or"):
+    """One is not zero: [*s], [*s] -> bool[*s] under broadcasting."""
+
+    counts = Cost(compare=1)
+    counts_complex = Cost(compare=2)
+    gives = "bool"
+    lifts = True
+    compute = by_name("logical_or")
+    samples = LogicalAnd.samples
+
+
+class LogicalXor(Binary, name="logical_xor"):
+    """Exactly one is not zero: [*s], [*s] -> bool[*s] under broadcasting."""
+
+    counts = Cost(compare=1)
+    counts_complex = Cost(compare=2)
+    gives = "bool"
+    lifts = True
+    compute = by_name("logical_xor")
+    samples = LogicalAnd.samples

@@ -1,0 +1,154 @@
+"""What operators on single elements share: functions of one tensor, and of two with broadcasting.
+
+The counts of a class are those of one element of the result. `exp`, `log`, a root, a trigonometric or
+hyperbolic function, its inverse, `erf`, the logistic function and a power count one transcendental each; a
+change of sign counts one add, an absolute value one compare. Where an operand is complex, `cost_complex` takes the
+place of `cost`: it has the same parameters, and counts with every tensor converted to complex.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from ..counts import NOTHING, Cost
+from ..dims import Dim, prod
+from ..dtypes import BOOL, FLOAT, DType, is_complex, is_float, real_of
+from .base import Lowering, Op, Shape
+from .promotion import Number, exactly, floating, need_category, result_type
+from .rules import ShapeError, broadcast
+
+if TYPE_CHECKING:
+    from ..graph import TensorType
+
+
+def as_float(t: Lowering, x: Any) -> Any:
+    """The operand, converted to `float` where it is boolean or an integer."""
+    dtype = t.dtype_of(x)
+    return x if is_float(dtype) or is_complex(dtype) else x.to(t.dtype(FLOAT))
+
+
+def number(t: Lowering, scalar: Number) -> Any:
+    """A scalar argument at run time; a symbolic size is computed there."""
+    return t.size(scalar) if isinstance(scalar, Dim) else scalar
+
+
+class Unary(Op):
+    """A function of each element: [*s] -> [*s].
+
+    `accepts` lists the categories of types (of "bifc": boolean, integer, float, complex). `gives` is the
+    result's type: "same", "float" (booleans and integers become `float`), "real" (complex becomes its real
+    type) or "bool". `function` is the name in torch, if it is another.
+    """
+
+    counts: ClassVar[Cost] = NOTHING
+    counts_complex: ClassVar[Cost | None] = None
+    accepts: ClassVar[str] = "bifc"
+    gives: ClassVar[str] = "same"
+    function: ClassVar[str] = ""
+
+    def shape(self, x: Shape) -> Shape:
+        return x
+
+    def dtype(self, x: DType) -> DType:
+        need_category(x, self.accepts, self.name)
+        if self.gives == "bool":
+            return BOOL
+        if self.gives == "real":
+            return real_of(x)
+        return floating(x) if self.gives == "float" else x
+
+    def cost(self, out: Shape, x: Shape) -> Cost:
+        return self.counts.scaled(prod(out))
+
+    def cost_complex(self, out: Shape, x: Shape) -> Cost:
+        """The cost where the operand is complex."""
+        return (self.counts if self.counts_complex is None else self.counts_complex).scaled(prod(out))
+
+    def torch(self, t: Lowering, x: Any) -> Any:
+        return getattr(t.torch, self.function or self.name)(as_float(t, x) if self.gives == "float" else x)
+
+
+class Exact(Op):
+    """An operator whose scalar arguments keep their types: with 1 it differs from itself with 1.0 or true."""
+
+    def __init_subclass__(cls, name: str = "", **kwargs: Any) -> None:
+        super().__init_subclass__(name=name, **kwargs)
+        setattr(cls, "__eq__", _equal_exactly)  # noqa: B010  # pyright refuses a plain assignment to a method
+
+
+def _equal_exactly(self: Op, other: object) -> bool:
+    return type(self) is type(other) and all(
+        exactly(getattr(self, name)) == exactly(getattr(other, name)) for name in self.arguments()
+    )
+
+
+class Binary(Exact):
+    """A function of two tensors under broadcasting, or of a tensor and a scalar.
+
+    The scalar is the right operand, with `reverse` the left one. Types are promoted as torch does; `accepts`
+    lists the categories that the common type may have; `gives` is "same", "float" or "bool" as for `Unary`.
+    `compute` gets two operands for torch; where torch takes no scalar, `lifts` makes it a tensor.
+    """
+
+    scalar: Number | None = None
+    reverse: bool = False
+    counts: ClassVar[Cost] = NOTHING
+    counts_complex: ClassVar[Cost | None] = None
+    accepts: ClassVar[str] = "bifc"
+    gives: ClassVar[str] = "same"
+    lifts: ClassVar[bool] = False
+    compute: ClassVar[Callable[[Lowering, Any, Any], Any]]
+
+    def shape(self, x: Shape, y: Shape | None = None) -> Shape:
+        if (y is None) == (self.scalar is None):
+            raise ShapeError(
+                f"{self.name} takes two tensors, or a tensor and a scalar", "value", argument="scalar"
+            )
+        return x if y is None else broadcast(x, y, what=self.name, slots=("x", "y"))
+
+    def _infer(self, types: tuple[TensorType, ...], slots: tuple[str, ...]) -> tuple[TensorType, ...]:
+        # Not by a rule over types alone: tensors without axes weigh less.
+        from ..graph import TensorType
+
+        shape = self.call(self.shape, self.arrange(slots, [type.shape for type in types]))
+        return (TensorType(shape, self.result([(type.dtype, len(type.shape)) for type in types])),)
+
+    def common(self, operands: list[tuple[DType, int]]) -> DType:
+        """The type that the operands, each given as (type, rank), are converted to."""
+        return result_type(operands, () if self.scalar is None else (self.scalar,))
+
+    def result(self, operands: list[tuple[DType, int]]) -> DType:
+        """The type of the result; `ShapeError` where it is none."""
+        common = self.common(operands)
+        need_category(common, self.accepts, self.name)
+        if self.gives == "bool":
+            return BOOL
+        return floating(common) if self.gives == "float" else common
+
+    def cost(self, out: Shape, x: Shape, y: Shape | None = None) -> Cost:
+        return self.counts.scaled(prod(out))
+
+    def cost_complex(self, out: Shape, x: Shape, y: Shape | None = None) -> Cost:
+        """The cost where an operand is complex."""
+        return (self.counts if self.counts_complex is None else self.counts_complex).scaled(prod(out))
+
+    def torch(self, t: Lowering, x: Any, y: Any = None) -> Any:
+        operands = [x] if y is None else [x, y]
+        common = self.common([(t.dtype_of(operand), t.rank(operand)) for operand in operands])
+        inexact = any(
+            is_float(t.dtype_of(operand)) or is_complex(t.dtype_of(operand)) for operand in operands
+        )
+        if not inexact and (is_float(common) or self.gives == "float"):
+            operands = [as_float(t, operand) for operand in operands]
+        left = operands[0]
+        if y is not None:
+            right = operands[1]
+        else:
+            assert self.scalar is not None
+            right = number(t, self.scalar)
+            if self.lifts:
+                right = left.new_full((), right, dtype=t.dtype(common))
+        if self.reverse:
+            left, right = right, left
+        return type(self).compute(t, left, right)

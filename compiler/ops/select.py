@@ -1,0 +1,157 @@
+"""Choosing between values: by a condition, by bounds, by a weight."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from ..counts import Cost
+from ..dims import prod
+from ..dtypes import DType, is_bool, is_float
+from .base import Lowering, Op, Shape, case
+from .pointwise import Exact, as_float, number
+from .promotion import Number, need_category, result_type
+from .rules import ShapeError, broadcast, need_inexact, need_same_dtype
+
+if TYPE_CHECKING:
+    from ..graph import TensorType
+
+
+class Where(Exact, name="where"):
+    """`x` where the condition holds and `y` elsewhere: bool[*s], [*s], [*s] -> [*s] under broadcasting.
+
+    A scalar stands in for an operand left out: `then` for `x`, `otherwise` for `y`.
+    """
+
+    then: Number | None = None
+    otherwise: Number | None = None
+    # Which argument a scalar written in the place of an operand is.
+    stand_ins: ClassVar[dict[str, str]] = {"x": "then", "y": "otherwise"}
+    samples = (
+        case({}, ("bool", (2, 3)), (2, 3), (2, 3)),
+        case({}, ("bool", (2, 1)), (3,), ("f64", ())),
+        case({"otherwise": float("-inf")}, ("bool", (4, 1, 3)), (2, 1)),
+        case({"then": 0}, ("bool", (3,)), None, ("i32", (2, 3))),
+        case({"then": 1, "otherwise": 0.5}, ("bool", (3,))),
+        case({"otherwise": 2.5}, ("bool", (3,)), ("i64", (3,))),
+    )
+
+    def shape(self, condition: Shape, x: Shape | None = None, y: Shape | None = None) -> Shape:
+        for slot, operand, argument in (("x", x, "then"), ("y", y, "otherwise")):
+            if (operand is None) == (getattr(self, argument) is None):
+                raise ShapeError(
+                    f"where takes either a tensor `{slot}` or a scalar `{argument}`",
+                    "value",
+                    argument=argument,
+                )
+        given = {"condition": condition} | {k: v for k, v in (("x", x), ("y", y)) if v is not None}
+        return broadcast(*given.values(), what="where", slots=tuple(given))
+
+    def _infer(self, types: tuple[TensorType, ...], slots: tuple[str, ...]) -> tuple[TensorType, ...]:
+        from ..graph import TensorType
+
+        shape = self.call(self.shape, self.arrange(slots, [type.shape for type in types]))
+        if not is_bool(types[0].dtype):
+            raise ShapeError(
+                f"the condition of where is boolean, and got {types[0].dtype}",
+                "dtype",
+                (("condition", None),),
+            )
+        return (TensorType(shape, self._common([(type.dtype, len(type.shape)) for type in types[1:]])),)
+
+    def _scalars(self) -> list[Number]:
+        return [scalar for scalar in (self.then, self.otherwise) if scalar is not None]
+
+    def _common(self, operands: list[tuple[DType, int]]) -> DType:
+        return result_type(operands, self._scalars())
+
+    def cost(self, out: Shape, condition: Shape, x: Shape | None = None, y: Shape | None = None) -> Cost:
+        return Cost(compare=prod(out))
+
+    def torch(self, t: Lowering, condition: Any, x: Any = None, y: Any = None) -> Any:
+        given = [operand for operand in (x, y) if operand is not None]
+        common = self._common([(t.dtype_of(operand), t.rank(operand)) for operand in given])
+        convert = is_float(common) and not any(is_float(t.dtype_of(operand)) for operand in given)
+
+        def operand(given: Any, scalar: Number | None) -> Any:
+            if given is None:
+                assert scalar is not None
+                return condition.new_full((), number(t, scalar), dtype=t.dtype(common))
+            return as_float(t, given) if convert else given
+
+        return t.torch.where(condition, operand(x, self.then), operand(y, self.otherwise))
+
+
+class Clamp(Exact, name="clamp"):
+    """Keep each element within [min, max]: [*s] -> [*s]; one compare for each bound given."""
+
+    min: Number | None = None
+    max: Number | None = None
+    samples = (
+        case({"min": 0.0, "max": 1.0}, (2, 3)),
+        case({"min": 0}, ("i64", (3,))),
+        case({"max": 1.5}, ("i64", (3,))),
+        case({"min": 1, "max": 2}, ("bool", (3,))),
+    )
+
+    def shape(self, x: Shape) -> Shape:
+        if self.min is None and self.max is None:
+            raise ShapeError("clamp needs `min` or `max`", "value", argument="min")
+        return x
+
+    def _infer(self, types: tuple[TensorType, ...], slots: tuple[str, ...]) -> tuple[TensorType, ...]:
+        from ..graph import TensorType
+
+        common = self._common(types[0].dtype, len(types[0].shape))
+        need_category(common, "if", "clamp")
+        return (TensorType(self.shape(types[0].shape), common),)
+
+    def _common(self, dtype: DType, rank: int) -> DType:
+        return result_type([(dtype, rank)], [bound for bound in (self.min, self.max) if bound is not None])
+
+    def cost(self, out: Shape, x: Shape) -> Cost:
+        return Cost(compare=prod(out) * ((self.min is not None) + (self.max is not None)))
+
+    def torch(self, t: Lowering, x: Any) -> Any:
+        if is_float(self._common(t.dtype_of(x), t.rank(x))):
+            x = as_float(t, x)
+        bounds = {"min": self.min, "max": self.max}
+        return t.torch.clamp(
+            x, **{key: number(t, bound) for key, bound in bounds.items() if bound is not None}
+        )
+
+
+class Lerp(Op, name="lerp"):
+    """Linear interpolation x + weight*(y - x): [*s], [*s], [*s] -> [*s] under broadcasting.
+
+    A scalar `by` stands in for `weight`.
+    """
+
+    by: float | None = None
+    samples = (
+        case({"by": 0.25}, (2, 3), (3,)),
+        case({}, (2, 3), (2, 3), (3,)),
+        case({"by": 2.0}, ("c64", (3,)), ("c64", (2, 1))),
+    )
+    stand_ins: ClassVar[dict[str, str]] = {"weight": "by"}
+
+    def shape(self, x: Shape, y: Shape, weight: Shape | None = None) -> Shape:
+        if (weight is None) == (self.by is None):
+            raise ShapeError("lerp takes either a tensor `weight` or a scalar `by`", "value", argument="by")
+        operands = (x, y) if weight is None else (x, y, weight)
+        return broadcast(*operands, what="lerp", slots=("x", "y", "weight")[: len(operands)])
+
+    def dtype(self, x: DType, y: DType, weight: DType | None = None) -> DType:
+        need_inexact(x, "lerp")
+        need_same_dtype({"x": x, "y": y} | ({} if weight is None else {"weight": weight}), "lerp")
+        return x
+
+    def cost(self, out: Shape, x: Shape, y: Shape, weight: Shape | None = None) -> Cost:
+        return Cost(add=2, multiply=1).scaled(prod(out))
+
+    def cost_complex(self, out: Shape, x: Shape, y: Shape, weight: Shape | None = None) -> Cost:
+        """The cost where the operands are complex."""
+        each = Cost(add=4, multiply=2) if weight is None else Cost(add=6, multiply=4)
+        return each.scaled(prod(out))
+
+    def torch(self, t: Lowering, x: Any, y: Any, weight: Any = None) -> Any:
+        return t.torch.lerp(x, y, self.by if weight is None else weight)
