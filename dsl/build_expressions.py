@@ -1,12 +1,11 @@
 """From the parser's reductions to syntax nodes: expressions and types.
 
-Each method is named after a rule (or alias) of `grammar/planform.lark` and receives the rule's children, punctuation
-included, `None` for each symbol of an absent option; it unpacks them as the rule writes them.
+Each method is named after a rule (or alias) of `grammar/planform.lark` and receives the rule's children,
+punctuation included, `None` for each symbol of an absent option; it unpacks them as the rule writes them.
 """
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any, TypeVar
@@ -16,6 +15,7 @@ from lark import Token
 from .diagnostics import Diagnostic, Label, diagnostic
 from .literals import read_number, read_text
 from .source import Source, Span
+from .suggest import did_you_mean
 from .syntax import (
     Argument,
     Attribute,
@@ -91,12 +91,6 @@ def _end(part: Any) -> int:
 def of(kind: type[T], parts: Iterable[Any]) -> tuple[T, ...]:
     """The parts that are of a kind."""
     return tuple(part for part in parts if isinstance(part, kind))
-
-
-def close_matches(word: str, known: Iterable[str]) -> tuple[str, ...]:
-    """The help line "did you mean", or none."""
-    found = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
-    return tuple(f"did you mean `{match}`?" for match in found)
 
 
 class ExpressionBuilder:
@@ -319,7 +313,7 @@ class ExpressionBuilder:
         if dtype is not None and dtype not in DTYPES:
             span = self.token_span(dtype)
             self.report(
-                "E027", span, "before a shape", name=str(dtype), help=close_matches(dtype, (*DTYPES, "list"))
+                "E027", span, "before a shape", name=str(dtype), help=did_you_mean(dtype, (*DTYPES, "list"))
             )
         return ShapeType(self.span(c), None if dtype is None else str(dtype), of(Axis, c))
 
@@ -329,7 +323,7 @@ class ExpressionBuilder:
             if name in DTYPES:
                 help = (f"a number of this kind is `{name}[]`, a vector `{name}[N]`",)
             else:
-                help = close_matches(name, (*TYPE_NAMES, "list")) or (
+                help = did_you_mean(name, (*TYPE_NAMES, "list")) or (
                     f"types are {', '.join(TYPE_NAMES)} and shapes",
                 )
             self.report("E027", self.token_span(c[0]), "not a type", name=name, help=help)

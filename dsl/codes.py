@@ -1,8 +1,8 @@
 """The one table of diagnostic codes: message template, explanation and bad inputs that fire each.
 
-Ranges: E0xx text and limits of files, E1xx names and declarations, E2xx static values, E3xx shapes and operators,
-E4xx weights and labels, E5xx modes, taps and models, E6xx claims and budgets, E7xx checkpoints and inputs,
-W9xx warnings.
+Ranges: E0xx text and limits of files, E1xx names and declarations, E2xx static values, E3xx shapes and
+operators, E4xx weights and labels, E5xx modes, taps and models, E6xx claims and budgets, E7xx checkpoints and
+inputs, W9xx warnings.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Code:
-    """`message` is a `str.format` template; `explanation` is what `planform explain` prints; `bad` holds inputs that
-    must fire the code (whole files).
+    """`message` is a `str.format` template; `explanation` is what `planform explain` prints; `bad` holds inputs
+    that must fire the code (whole files).
     """
 
     message: str

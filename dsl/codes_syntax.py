@@ -23,8 +23,8 @@ define(
 define(
     "E002",
     "a file begins with `planform 1`",
-    "The first line names the version of the language, so that a file keeps its meaning when the language grows. "
-    "Only comments and blank lines may come before it.",
+    "The first line names the version of the language, so that a file keeps its meaning when the language "
+    "grows. Only comments and blank lines may come before it.",
     "",
     "block f(x: tensor) { return x }\n",
     "# only a comment",
@@ -39,14 +39,15 @@ define(
 define(
     "E004",
     "the file has {size} characters, more than {limit}",
-    "Files are limited in size, so that reading one is quick whoever wrote it. Split the file and import its parts with `use`.",
+    "Files are limited in size, so that reading one is quick whoever wrote it. Split the file and import "
+    "its parts with `use`.",
     _H + "#" + "x" * (1 << 20),
 )
 define(
     "E005",
     "nested more than {limit} levels deep",
-    "Brackets, bodies and expressions may be nested up to a fixed depth. A long chain such as `a + b + c + ...` nests as "
-    "well, once for each operator: name intermediate values, or use `sum([...])`.",
+    "Brackets, bodies and expressions may be nested up to a fixed depth. A long chain such as `a + b + c + "
+    "...` nests as well, once for each operator: name intermediate values, or use `sum([...])`.",
     _H + "K = " + "(" * 65 + "1" + ")" * 65 + "\n",
     _H + "K = " + "-" * 65 + "1\n",
     _H + "K = " + "+".join("1" * 66) + "\n",
@@ -54,8 +55,8 @@ define(
 define(
     "E006",
     "the number is too large",
-    "Integers are at most 9,223,372,036,854,775,807 (2**63 - 1), other numbers at most about 1.8e308, and either is written "
-    "in at most 40 characters.",
+    "Integers are at most 9,223,372,036,854,775,807 (2**63 - 1), other numbers at most about 1.8e308, and "
+    "either is written in at most 40 characters.",
     _H + "K = 9223372036854775808\n",
     _H + "K = 1e400\n",
     _H + "K = 0." + "1" * 50 + "\n",
@@ -63,8 +64,8 @@ define(
 define(
     "E007",
     "the text is not closed",
-    'A text begins and ends with a double quote on one line. Write `\\"` for a quote, `\\n` for a line break and `\\{` for a '
-    "brace within it; a bare `{` opens an expression.",
+    'A text begins and ends with a double quote on one line. Write `\\"` for a quote, `\\n` for a line break and '
+    "`\\{` for a brace within it; a bare `{` opens an expression.",
     _H + 'K = "abc\n',
     _H + 'K = "abc {1 + \n',
     _H + 'K = "abc\\\n',
@@ -81,8 +82,8 @@ define(
 define(
     "E009",
     "`{opener}` is not closed",
-    "A bracket was opened and the text went on to something that cannot stand inside it. The place where it was opened is "
-    "shown too; the missing bracket belongs somewhere in between.",
+    "A bracket was opened and the text went on to something that cannot stand inside it. The place where it"
+    " was opened is shown too; the missing bracket belongs somewhere in between.",
     _H + "K = (1 + 2\n",
     _H + "block f(x: tensor) {\n    return x\n\nplan p = f()\n",
     _in_body("y = conv(x, 3"),
@@ -124,8 +125,9 @@ define(
 define(
     "E014",
     "`{word}` begins no {kind}",
-    "At the top of a file stand `about`, `use`, `table`, `block`, `inline block`, `model`, `plan`, `claim`, `budget` and "
-    "`NAME = value`; in a body stand assignments, `return`, `if`, `for`, `require`, `param`, `buffer`, `const`, `shared`.",
+    "At the top of a file stand `about`, `use`, `table`, `block`, `inline block`, `model`, `plan`, `claim`,"
+    " `budget` and `NAME = value`; in a body stand assignments, `return`, `if`, `for`, `require`, `param`, "
+    "`buffer`, `const`, `shared`.",
     _H + "blok f(x: tensor) { return x }\n",
     _H + "modle f(x: tensor) { return x }\n",
     _in_body("retrun x"),
@@ -184,7 +186,8 @@ define(
 define(
     "E023",
     "the line computes a value and does not use it",
-    "Nothing in the language acts by side effect, so a value must be named (`y = ...`) or returned (`return ...`).",
+    "Nothing in the language acts by side effect, so a value must be named (`y = ...`) or returned (`return"
+    " ...`).",
     _in_body("conv(x, 3)"),
     _in_body("x -> relu()"),
     _in_body("3 + 4"),
@@ -192,15 +195,16 @@ define(
 define(
     "E024",
     "only a name can be called",
-    "The callee is a name, a dotted name or an element of a named list: `conv(x)`, `parts.head(x)`, `heads[0](x)`. "
-    "Give a block value a name first: `act = gelu()`, then `act(x)`.",
+    "The callee is a name, a dotted name or an element of a named list: `conv(x)`, `parts.head(x)`, "
+    "`heads[0](x)`. Give a block value a name first: `act = gelu()`, then `act(x)`.",
     _in_body("y = f(3)(x)"),
     _in_body("y = 3(x)"),
 )
 define(
     "E025",
     "this text must be plain",
-    "Files, sources and names of plans are fixed when the file is read, so they take no expressions in braces.",
+    "Files, sources and names of plans are fixed when the file is read, so they take no expressions in "
+    "braces.",
     _H + 'use "parts{1}.plan" (a)\n',
 )
 define(
@@ -212,8 +216,8 @@ define(
 define(
     "E027",
     "`{name}` is not a type",
-    "Types are shapes (`[B, C]`, `i64[B, T]`), `tensor`, `int`, `float`, `bool`, `str`, `record`, `dtype`, `block`, `none`, "
-    "`size`, `list[T]`, `{k: T}`, `(A, B)` and `T | none`.",
+    "Types are shapes (`[B, C]`, `i64[B, T]`), `tensor`, `int`, `float`, `bool`, `str`, `record`, `dtype`, "
+    "`block`, `none`, `size`, `list[T]`, `{k: T}`, `(A, B)` and `T | none`.",
     _H + "block f(x: Tensor) { return x }\n",
     _H + "block f(x: i65[B]) { return x }\n",
     _H + "block f(x: f32) { return x }\n",
@@ -221,7 +225,8 @@ define(
 define(
     "E028",
     "`{kind} {name}` needs a shape",
-    "A declared weight has a shape, as in `param w: [K, C] = zeros()`; a buffer or constant has a shape or a value.",
+    "A declared weight has a shape, as in `param w: [K, C] = zeros()`; a buffer or constant has a shape or "
+    "a value.",
     _in_body("param w"),
     _in_body("param w = zeros()"),
     _in_body("buffer b"),
@@ -243,7 +248,8 @@ define(
 define(
     "E031",
     "the line ends too early; expected {expected}",
-    "A line break ends a statement, except inside `( )` and `[ ]` and before a line that begins with `->` or `else`.",
+    "A line break ends a statement, except inside `( )` and `[ ]` and before a line that begins with `->` "
+    "or `else`.",
     _in_body("y = x +", "    1"),
     _in_body("y = x ->", "    relu()"),
     _H + "block f(x: tensor)\n{\n    return x\n}\n",
@@ -251,8 +257,8 @@ define(
 define(
     "E032",
     "`{word}` is a word of the language and cannot be a name here",
-    "The words `if else for in is and or not when true false none` are never names; the words that begin statements are "
-    "names everywhere but at the beginning of a statement.",
+    "The words `if else for in is and or not when true false none` are never names; the words that begin "
+    "statements are names everywhere but at the beginning of a statement.",
     _H + "K = for\n",
     _in_body("param = 3"),
     _in_body("when = 3"),
@@ -266,8 +272,8 @@ define(
 define(
     "E034",
     "a label cannot open a statement",
-    "A label names the weights of a call and stands before it: after `->`, or first in a right-hand side, argument, list item "
-    "or parenthesis.",
+    "A label names the weights of a call and stands before it: after `->`, or first in a right-hand side, "
+    "argument, list item or parenthesis.",
     _in_body("fc: linear(3)"),
     _in_body('"fc.0": linear(3)'),
 )

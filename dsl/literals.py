@@ -14,8 +14,8 @@ _ESCAPE = re.compile(r"\\(.)")
 
 
 def read_number(text: str) -> int | float | None:
-    """The value of a number: an int if written without point and exponent, or if its suffix K, M, G or T makes it
-    whole. None if it is beyond `MAX_INTEGER`, not finite, or longer than `MAX_NUMBER_LENGTH`.
+    """The value of a number: an int if written without point and exponent, or if its suffix K, M, G or T
+    makes it whole. None if it is beyond `MAX_INTEGER`, not finite, or longer than `MAX_NUMBER_LENGTH`.
     """
     if len(text) > MAX_NUMBER_LENGTH:
         return None

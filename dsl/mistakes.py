@@ -1,7 +1,8 @@
 """From the parser's point of failure to a diagnostic that names the likely mistake.
 
-The parser says where it stopped and what it would have accepted there; the rules below look at that, at the word found,
-at the token before it and at the open brackets. They are tried in the order of `RULES`; the last always applies.
+The parser says where it stopped and what it would have accepted there; the rules below look at that, at the
+word found, at the token before it and at the open brackets. They are tried in the order of `RULES`; the last
+always applies.
 """
 
 from __future__ import annotations
@@ -13,13 +14,12 @@ from functools import cached_property
 from typing import Any, NamedTuple
 
 from lark import Token
-from lark.exceptions import UnexpectedInput, UnexpectedToken
 
-from .build_expressions import close_matches
 from .diagnostics import Diagnostic, Label, diagnostic
 from .expectations import describe, quoted
 from .newlines import OPENING
 from .source import Source, Span
+from .suggest import did_you_mean
 
 ITEM_WORDS = ("about", "use", "table", "block", "inline", "model", "plan", "claim", "budget")
 STATEMENT_WORDS = ("return", "if", "for", "require", "param", "buffer", "const", "shared", "frozen")
@@ -105,6 +105,10 @@ class Failure:
         text = self.source.text
         return not text[text.rfind("\n", 0, offset) + 1 : offset].strip()
 
+    def column(self, offset: int) -> int:
+        """The column of an offset, from 1."""
+        return self.source.position(offset)[1]
+
     @property
     def after_head(self) -> bool:
         """Whether the parser stopped at the second token of a line outside `( )` and `[ ]`."""
@@ -130,12 +134,11 @@ class Failure:
         return Mistake(diagnostic(code, self.span if span is None else span, text, **details), self.position)
 
 
-def explain(error: UnexpectedInput, source: Source, opened: list[Token], tokens: list[Token]) -> Mistake:
-    """What is wrong where the parser stopped."""
-    at_end = isinstance(error, UnexpectedToken) and error.token.type == "$END"
-    position = len(source.text) if at_end else min(error.pos_in_stream or 0, len(source.text))
-    parser = error.interactive_parser
-    accepts = frozenset[str](parser.accepts()) if parser is not None else frozenset[str]()
+def explain(error: Any, source: Source, opened: list[Token], tokens: list[Token]) -> Mistake:
+    """What is wrong where the parser stopped with lark's `UnexpectedInput`."""
+    at_end = getattr(error, "token", None) == Token("$END", "")
+    position = len(source.text) if at_end else min(error.pos_in_stream, len(source.text))
+    accepts: frozenset[str] = frozenset(error.interactive_parser.accepts())
     failure = Failure(
         source,
         position,
@@ -188,20 +191,17 @@ def _unclosed(at: Failure) -> Mistake | None:
         return None
     closer = OPENING[opener.type]
     before = at.before
-    column = at.source.position(at.position)[1]
-    if column == 1 and at.found in ITEM_WORDS:
-        where, resume = at.span, at.position
-    elif before is not None and before in ITEM_WORDS and at.source.position(before.start_pos or 0)[1] == 1:
+    if before is not None and before in ITEM_WORDS and at.column(before.start_pos or 0) == 1:
         where, resume = at.token_span(before), before.start_pos or 0
-    elif at.end or (at.found in (")", "]", "}") and at.found != closer and len(at.opened) > 1):
-        where, resume = at.span, at.position
-    elif at.found in ("}", "{") and at.in_parentheses:
-        where, resume = at.span, at.position
-    elif at.in_parentheses and at.opens_line(at.position) and _starts_statement(at):
-        where, resume = at.span, at.position
-    elif at.in_parentheses and _assigns(at):
-        assert before is not None
+    elif before is not None and at.in_parentheses and _assigns(at):
         where, resume = at.token_span(before), at.position
+    elif (
+        at.end
+        or (at.found in ITEM_WORDS and at.column(at.position) == 1)
+        or any(OPENING.get(token.type) == at.found for token in at.opened[:-1] if at.found != closer)
+        or (at.in_parentheses and (at.found == "{" or _starts_statement(at)))
+    ):
+        where, resume = at.span, at.position
     else:
         return None
     secondary = [Label(at.token_span(opener), "opened here")]
@@ -213,6 +213,8 @@ def _unclosed(at: Failure) -> Mistake | None:
 
 def _starts_statement(at: Failure) -> bool:
     """Whether the word found opens a line that reads as a statement: `return ...`, `a, b = ...`."""
+    if not at.opens_line(at.position):
+        return False
     if at.found in STATEMENT_WORDS:
         return True
     text = at.source.text
@@ -235,12 +237,9 @@ def _assigns(at: Failure) -> bool:
 def _stray_closer(at: Failure) -> Mistake | None:
     if at.found not in (")", "]", "}"):
         return None
-    secondary: list[Label] = []
-    if at.opened:
-        opener = at.opened[-1]
-        if OPENING.get(opener.type) == at.found:
-            return None
-        secondary.append(Label(at.token_span(opener), "the open bracket"))
+    if at.opened and OPENING.get(at.opened[-1].type) == at.found:
+        return None
+    secondary = [Label(at.token_span(at.opened[-1]), "the open bracket")] if at.in_parentheses else []
     return at.mistake("E010", found=at.found, secondary=secondary)
 
 
@@ -301,17 +300,19 @@ def _misspelt(at: Failure) -> Mistake | None:
     known = STATEMENT_WORDS if at.opened else ITEM_WORDS
     kind = "statement" if at.opened else "declaration"
     return at.mistake(
-        "E014", at.token_span(before), word=str(before), kind=kind, help=close_matches(before, known)
+        "E014", at.token_span(before), word=str(before), kind=kind, help=did_you_mean(before, known)
     )
 
 
 def _not_called(at: Failure) -> Mistake | None:
-    only_call = {"LPAR", "DOT", "LSQB"} <= at.accepts and not at.accepts - {"LPAR", "DOT", "LSQB", "COLON"}
     before = at.before
-    if before is None or not (only_call or before.type == "COLON" and at.accepts == {"NAME"}):
+    if before is None:
         return None
-    if before.type == "COLON":
+    if before.type == "COLON" and at.accepts == frozenset({"NAME"}):
         return at.mistake("E015", after="a label")
+    callee = {"LPAR", "DOT", "LSQB"}
+    if not callee <= at.accepts or at.accepts - callee - {"COLON"}:
+        return None
     last = at.tokens[-2] if len(at.tokens) > 1 else before
     if last.type == "COLON":
         help = "a label names one call; put parentheses around both to go on: `(fc: linear(3)) + 1`"

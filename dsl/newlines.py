@@ -1,7 +1,8 @@
 """Line breaks and brackets: the streaming filter between lexer and parser.
 
-Line breaks are free inside `( )` and `[ ]` and significant elsewhere, also inside `{ }`. The filter needs no look-ahead,
-so the contextual lexer keeps seeing the parser's true state. A text's quotes count as brackets while it is open.
+Line breaks are free inside `( )` and `[ ]` and significant elsewhere, also inside `{ }`. The filter needs no
+look-ahead, so the contextual lexer keeps seeing the parser's true state. A text's quotes count as brackets
+while it is open.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ CLOSING = {"RPAR": "LPAR", "RSQB": "LSQB", "RBRACE": "LBRACE"}
 
 
 class Newlines:
-    """Drops line breaks by bracket depth; remembers the open brackets (for messages) and all tokens (for the formatter)."""
+    """Drops line breaks by bracket depth; remembers the open brackets, for messages, and all tokens."""
 
     always_accept = ("_NL",)
 

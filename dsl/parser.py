@@ -80,7 +80,7 @@ class Reading(NamedTuple):
 def parse(source: Source) -> File:
     """The syntax tree of a text.
 
-    Raises `PlanError` with all independent mistakes: after a broken declaration, reading resumes at the next one.
+    Raises `PlanError` with all independent mistakes: after a broken declaration, reading resumes at the next.
     """
     return read(source).file
 
