@@ -1,0 +1,245 @@
+"""Reading and writing at positions that another tensor gives. Only `scatter_add` computes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..counts import NOTHING, Cost
+from ..dims import Size, prod
+from ..dtypes import I64, DType, is_bool
+from .base import Lowering, Op, Shape, case
+from .rules import ShapeError, axis_of, broadcast, need_at_least, need_equal, need_rank
+
+
+def need_index(dtype: DType, what: str, operand: str, also: tuple[DType, ...] = ("i32",)) -> None:
+    """The type holds positions, or `ShapeError`."""
+    if dtype != I64 and dtype not in also:
+        allowed = " or ".join((I64, *also))
+        raise ShapeError(f"{what} takes positions as {allowed}, and got {dtype}", "dtype", ((operand, None),))
+
+
+def _within(index: Shape, x: Shape, besides: int | None, what: str, operand: str) -> None:
+    """The index is nowhere larger than the tensor, except on one axis."""
+    for axis in range(len(x)):
+        if axis != besides:
+            need_at_least(x[axis], index[axis], f"axis {axis} of {what}", (operand, axis), ("index", axis))
+
+
+class Gather(Op, name="gather"):
+    """Along an axis, the elements at given positions: [*a, N, *b], i64[*a, K, *b] -> [*a, K, *b]; torch.gather.
+
+    out[i, k, j] = x[i, index[i, k, j], j]; on the other axes the index may be shorter than x.
+    """
+
+    axis: int
+    samples = (
+        case({"axis": 1}, (2, 3, 4), ("i64", (2, 5, 4))),
+        case({"axis": -1}, (4, 3), ("i64", (2, 3))),
+    )
+
+    def shape(self, x: Shape, index: Shape) -> Shape:
+        rank = max(len(x), 1)
+        axis = axis_of(self.axis, rank)
+        if max(len(index), 1) != rank:
+            message = f"gather needs an index of {rank} axes, as the input has, and got {len(index)}"
+            raise ShapeError(message, "rank", (("index", None), ("x", None)))
+        if x and index:
+            _within(index, x, axis, "gather's input", "x")
+        return index
+
+    def dtype(self, x: DType, index: DType) -> DType:
+        need_index(index, "gather", "index")
+        return x
+
+    def cost(self, out: Shape, x: Shape, index: Shape) -> Cost:
+        return NOTHING
+
+    def reads(self, x: Shape, index: Shape) -> dict[str, Size]:
+        return {"x": prod(index)}
+
+    def torch(self, t: Lowering, x: Any, index: Any) -> Any:
+        return x.gather(self.axis, index)
+
+
+class TakeAlongAxis(Op, name="take_along_axis"):
+    """As `gather`, with the other axes of both broadcast: [*a, N, *b], i64[*a, K, *b] -> [*a, K, *b]; take_along_dim."""
+
+    axis: int
+    samples = (
+        case({"axis": 1}, (2, 3, 4), ("i64", (2, 5, 1))),
+        case({"axis": -1}, (1, 3), ("i64", (2, 2))),
+    )
+
+    def shape(self, x: Shape, index: Shape) -> Shape:
+        if len(x) != len(index):
+            message = f"take_along_axis needs an index of {len(x)} axes, as the input has, and got {len(index)}"
+            raise ShapeError(message, "rank", (("index", None), ("x", None)))
+        axis = axis_of(self.axis, len(x))
+        rest = [(*shape[:axis], *shape[axis + 1 :]) for shape in (x, index)]
+        common = broadcast(*rest, what="input and index of take_along_axis")
+        return (*common[:axis], index[axis], *common[axis:])
+
+    def dtype(self, x: DType, index: DType) -> DType:
+        need_index(index, "take_along_axis", "index", ())
+        return x
+
+    def cost(self, out: Shape, x: Shape, index: Shape) -> Cost:
+        return NOTHING
+
+    def reads(self, x: Shape, index: Shape) -> dict[str, Size]:
+        return {"x": prod(self.shape(x, index))}
+
+    def torch(self, t: Lowering, x: Any, index: Any) -> Any:
+        return t.torch.take_along_dim(x, index, self.axis)
+
+
+class IndexSelect(Op, name="index_select"):
+    """Whole slices of an axis by position: [*a, N, *b], i64[K] -> [*a, K, *b]; torch.index_select."""
+
+    axis: int
+    samples = (case({"axis": 1}, (2, 3, 4), ("i64", (5,))), case({"axis": 0}, (3, 2), ("i32", (2,))))
+
+    def shape(self, x: Shape, index: Shape) -> Shape:
+        need_rank(index, 0, 1, "the index of index_select", "index")
+        axis = axis_of(self.axis, max(len(x), 1))
+        count = index[0] if index else 1
+        if not x:
+            need_equal(count, 1, "the number of positions and of a scalar's elements", ("index", None))
+            return x
+        return (*x[:axis], count, *x[axis + 1 :])
+
+    def dtype(self, x: DType, index: DType) -> DType:
+        need_index(index, "index_select", "index")
+        return x
+
+    def cost(self, out: Shape, x: Shape, index: Shape) -> Cost:
+        return NOTHING
+
+    def reads(self, x: Shape, index: Shape) -> dict[str, Size]:
+        return {"x": prod(self.shape(x, index))}
+
+    def torch(self, t: Lowering, x: Any, index: Any) -> Any:
+        return x.index_select(self.axis, index)
+
+
+class Take(Op, name="take"):
+    """Slices of an axis by positions of any rank: [*a, N, *b], i64[*K] -> [*a, *K, *b]; numpy.take.
+
+    A table of relative positions is read so: [T, heads], i64[N, N] -> [N, N, heads].
+    """
+
+    axis: int = 0
+    samples = (
+        case({}, (5, 2), ("i64", (3, 4))),
+        case({"axis": 1}, (2, 3, 4), ("i64", (5,))),
+        case({"axis": -1}, (2, 3), ("i32", (2, 2, 2))),
+    )
+
+    def shape(self, x: Shape, index: Shape) -> Shape:
+        need_rank(x, 1, None, "take")
+        axis = axis_of(self.axis, len(x))
+        return (*x[:axis], *index, *x[axis + 1 :])
+
+    def dtype(self, x: DType, index: DType) -> DType:
+        need_index(index, "take", "index")
+        return x
+
+    def cost(self, out: Shape, x: Shape, index: Shape) -> Cost:
+        return NOTHING
+
+    def reads(self, x: Shape, index: Shape) -> dict[str, Size]:
+        return {"x": prod(self.shape(x, index))}
+
+    def torch(self, t: Lowering, x: Any, index: Any) -> Any:
+        axis = axis_of(self.axis, t.rank(x))
+        if t.rank(index) == 1:
+            return x.index_select(axis, index)
+        if t.rank(index) == 0:
+            return x.index_select(axis, index).squeeze(axis)
+        return x.index_select(axis, index.flatten()).unflatten(axis, t.shape(index))
+
+
+class ScatterOp(Op):
+    """What writing by position shares: [*a, N, *b], i64[*a, K, *b], [*a, K, *b] -> [*a, N, *b]."""
+
+    axis: int
+
+    def shape(self, x: Shape, index: Shape, source: Shape) -> Shape:
+        rank = max(len(x), 1)
+        axis = axis_of(self.axis, rank)
+        for slot, shape in (("index", index), ("source", source)):
+            if max(len(shape), 1) != rank:
+                message = f"{self.name} needs `{slot}` to have {rank} axes, as the input has, and got {len(shape)}"
+                raise ShapeError(message, "rank", ((slot, None), ("x", None)))
+        if x and index:
+            _within(index, x, axis, f"{self.name}'s input", "x")
+        if source and index:
+            _within(index, source, None, f"{self.name}'s source", "source")
+        return x
+
+    def dtype(self, x: DType, index: DType, source: DType) -> DType:
+        need_index(index, self.name, "index")
+        if x != source:
+            message = f"{self.name} needs input and source of one type, and got {x} and {source}"
+            raise ShapeError(message, "dtype", (("x", None), ("source", None)))
+        return x
+
+
+class Scatter(ScatterOp, name="scatter"):
+    """Write at given positions: [*a, N, *b], i64[*a, K, *b], [*a, K, *b] -> [*a, N, *b]; torch.scatter.
+
+    out[i, index[i, k, j], j] = source[i, k, j]; of several writes to one place any one stays.
+    """
+
+    samples = (
+        case({"axis": 1}, (2, 5, 4), ("i64", (2, 1, 4)), (2, 1, 4)),
+        case({"axis": 0}, (4, 3), ("i64", (1, 3)), (3, 3)),
+    )
+
+    def cost(self, out: Shape, x: Shape, index: Shape, source: Shape) -> Cost:
+        return NOTHING
+
+    def torch(self, t: Lowering, x: Any, index: Any, source: Any) -> Any:
+        return x.scatter(self.axis, index, source)
+
+
+class ScatterAdd(ScatterOp, name="scatter_add"):
+    """Add at given positions: [*a, N, *b], i64[*a, K, *b], [*a, K, *b] -> [*a, N, *b]; torch.scatter_add.
+
+    out[i, index[i, k, j], j] += source[i, k, j].
+    """
+
+    samples = (
+        case({"axis": 1}, (2, 3, 4), ("i64", (2, 5, 4)), (2, 5, 4)),
+        case({"axis": 0}, (4, 3), ("i64", (2, 3)), (3, 3)),
+    )
+
+    def cost(self, out: Shape, x: Shape, index: Shape, source: Shape) -> Cost:
+        return Cost(add=prod(index))
+
+    def torch(self, t: Lowering, x: Any, index: Any, source: Any) -> Any:
+        return x.scatter_add(self.axis, index, source)
+
+
+class MaskedFill(Op, name="masked_fill"):
+    """A constant where the mask holds: [*S], bool[*M] -> broadcast of both; torch.masked_fill."""
+
+    value: float
+    samples = (
+        case({"value": float("-inf")}, (2, 3, 4), ("bool", (3, 1))),
+        case({"value": 0.0}, (2, 3), ("bool", (2, 3))),
+    )
+
+    def shape(self, x: Shape, mask: Shape) -> Shape:
+        return broadcast(x, mask, what="input and mask of masked_fill", slots=("x", "mask"))
+
+    def dtype(self, x: DType, mask: DType) -> DType:
+        if not is_bool(mask):
+            raise ShapeError(f"the mask of masked_fill is bool, and got {mask}", "dtype", (("mask", None),))
+        return x
+
+    def cost(self, out: Shape, x: Shape, mask: Shape) -> Cost:
+        return Cost(compare=prod(out))
+
+    def torch(self, t: Lowering, x: Any, mask: Any) -> Any:
+        return x.masked_fill(mask, self.value)

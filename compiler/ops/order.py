@@ -1,0 +1,117 @@
+"""Order along an axis: sort, argsort, the largest k.
+
+What an algorithm compares depends on the data, so the count is of a fixed one: merging for `sort`, n*ceil(log2 n)
+comparisons; a heap of k for `top_k`, through whose floor(log2 k) + 1 levels each of the n elements may sink.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..counts import Cost
+from ..dims import Size, minimum, prod, total
+from ..dtypes import I64, DType, is_bool, is_complex
+from .base import Lowering, Op, Shape, case
+from .rules import ShapeError, axis_of, need_at_least
+
+# A symbolic size is taken to stay below 2 to this power.
+_MOST_BITS = 32
+
+
+def bit_length(size: Size) -> Size:
+    """The binary digits of a size: floor(log2 n) + 1, and 0 of 0."""
+    if isinstance(size, int):
+        return size.bit_length()
+    return total(minimum(size // 2**bit, 1) for bit in range(_MOST_BITS))
+
+
+def _ordered(dtype: DType, what: str) -> None:
+    if is_complex(dtype):
+        raise ShapeError(f"{what} needs numbers that have an order, and got {dtype}", "dtype", (("x", None),))
+
+
+class TopK(Op, name="top_k"):
+    """The k largest (or smallest) along an axis: [*a, N, *b] -> values [*a, k, *b], positions i64[*a, k, *b].
+
+    In order, unless `sorted` is off; torch.topk.
+    """
+
+    k: Size
+    axis: int = -1
+    largest: bool = True
+    sorted: bool = True
+    samples = (case({"k": 2}, (3, 5)), case({"k": 3, "axis": 1, "largest": False}, (2, 4, 3)))
+
+    def shape(self, x: Shape) -> list[Shape]:
+        axis = axis_of(self.axis, max(len(x), 1))
+        need_at_least(self.k, 0, "`k`")
+        need_at_least(x[axis] if x else 1, self.k, f"axis {axis}, of which top_k takes `k`,", ("x", axis if x else None))
+        found = (*x[:axis], self.k, *x[axis + 1 :]) if x else x
+        return [found, found]
+
+    def dtype(self, x: DType) -> list[DType]:
+        _ordered(x, "top_k")
+        if is_bool(x):
+            raise ShapeError("top_k needs numbers, and got bool", "dtype", (("x", None),))
+        return [x, I64]
+
+    def cost(self, out: list[Shape], x: Shape) -> Cost:
+        return Cost(compare=prod(x) * bit_length(self.k))
+
+    def torch(self, t: Lowering, x: Any) -> Any:
+        found = x.topk(t.size(self.k), self.axis, self.largest, self.sorted)
+        return found[0], found[1]
+
+
+class Sort(Op, name="sort"):
+    """Sorted along an axis, and where each came from: [*S] -> [*S], i64[*S]; torch.sort."""
+
+    axis: int = -1
+    descending: bool = False
+    stable: bool = False
+    samples = (case({}, (3, 5)), case({"axis": 0, "descending": True, "stable": True}, (4, 2)))
+
+    def shape(self, x: Shape) -> list[Shape]:
+        axis_of(self.axis, max(len(x), 1))
+        return [x, x]
+
+    def dtype(self, x: DType) -> list[DType]:
+        _ordered(x, "sort")
+        return [x, I64]
+
+    def cost(self, out: list[Shape], x: Shape) -> Cost:
+        return sorting(x, self.axis)
+
+    def torch(self, t: Lowering, x: Any) -> Any:
+        found = x.sort(dim=self.axis, descending=self.descending, stable=self.stable)
+        return found[0], found[1]
+
+
+class Argsort(Op, name="argsort"):
+    """The positions that sort along an axis: [*S] -> i64[*S]; torch.argsort."""
+
+    axis: int = -1
+    descending: bool = False
+    stable: bool = False
+    samples = (case({}, (3, 5)), case({"axis": 0, "descending": True, "stable": True}, (4, 2)))
+
+    def shape(self, x: Shape) -> Shape:
+        axis_of(self.axis, max(len(x), 1))
+        return x
+
+    def dtype(self, x: DType) -> DType:
+        _ordered(x, "argsort")
+        return I64
+
+    def cost(self, out: Shape, x: Shape) -> Cost:
+        return sorting(x, self.axis)
+
+    def torch(self, t: Lowering, x: Any) -> Any:
+        return x.argsort(dim=self.axis, descending=self.descending, stable=self.stable)
+
+
+def sorting(x: Shape, axis: int) -> Cost:
+    """Comparisons of a sort: n*ceil(log2 n) for each row."""
+    if not x or any(isinstance(size, int) and size == 0 for size in x):
+        return Cost()
+    return Cost(compare=prod(x) * bit_length(x[axis] - 1))

@@ -1,0 +1,74 @@
+"""Padding and cropping."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from ..counts import NOTHING, Cost
+from ..dims import Size
+from ..dtypes import DType
+from .base import Lowering, Op, Shape, case
+from .rules import ShapeError, need_at_least, need_rank
+
+
+class Pad(Op, name="pad"):
+    """Add elements before and after axes: [*S] -> [*S'].
+
+    `amounts` lists (before, after) from the last axis backwards, as torch.nn.functional.pad does: [left, right, top,
+    bottom]. Negative amounts crop. `constant` fills with `value`, on any axes; `reflect`, `replicate` and `circular`
+    continue [B, C, *S] on all of its 1 to 3 spatial axes (or the last ones, of an unbatched [C, *S]).
+    """
+
+    amounts: tuple[Size, ...]
+    mode: Literal["constant", "reflect", "replicate", "circular"] = "constant"
+    value: float = 0.0
+    samples = (
+        case({"amounts": (1, 2)}, (2, 3)),
+        case({"amounts": (1, -1, 0, 2), "value": 0.5}, (2, 3, 4, 4)),
+        case({"amounts": (1, 2, 2, 1), "mode": "reflect"}, (2, 3, 4, 5)),
+        case({"amounts": (3, 2), "mode": "replicate"}, (2, 3, 4)),
+        case({"amounts": (1, 2, 0, 3), "mode": "circular"}, (2, 3, 4, 5)),
+        case({"amounts": (1, 1, 0, 1, 1, 0), "mode": "reflect"}, (1, 2, 3, 4, 3)),
+    )
+
+    def shape(self, x: Shape) -> Shape:
+        axes = len(self.amounts) // 2
+        if len(self.amounts) % 2:
+            message = f"`amounts` has {len(self.amounts)} entries, and must have two for each axis"
+            raise ShapeError(message, "value", argument="amounts")
+        if self.mode == "constant":
+            need_rank(x, axes, None, f"pad with amounts for {axes} axes")
+        else:
+            self._check(x, axes)
+        sizes = list(x)
+        for number in range(axes):
+            axis = len(x) - 1 - number
+            sizes[axis] = x[axis] + self.amounts[2 * number] + self.amounts[2 * number + 1]
+            need_at_least(sizes[axis], 0 if self.mode == "constant" else 1, f"the padded axis {axis}", ("x", axis))
+        return tuple(sizes)
+
+    def _check(self, x: Shape, axes: int) -> None:
+        if axes not in (1, 2, 3):
+            raise ShapeError(f'mode "{self.mode}" pads 1 to 3 axes, and got amounts for {axes}', "value", argument="amounts")
+        least = axes + 2 if self.mode == "circular" else axes + 1
+        need_rank(x, axes + 1, axes + 2, f'pad with mode "{self.mode}" and amounts for {axes} axes')
+        for axis in range(len(x) - least + 1, len(x)):
+            need_at_least(x[axis], 1, f"axis {axis} of pad's input", ("x", axis))
+        for number in range(2 * axes):
+            axis, amount = len(x) - 1 - number // 2, self.amounts[number]
+            if self.mode == "reflect":
+                need_at_least(x[axis] - 1, amount, f"what axis {axis} has to reflect", ("x", axis))
+            elif self.mode == "circular":
+                need_at_least(x[axis], amount, f"what axis {axis} has to repeat", ("x", axis))
+
+    def dtype(self, x: DType) -> DType:
+        return x
+
+    def cost(self, out: Shape, x: Shape) -> Cost:
+        return NOTHING
+
+    def torch(self, t: Lowering, x: Any) -> Any:
+        amounts = [t.size(amount) for amount in self.amounts]
+        if self.mode != "constant":
+            return t.F.pad(x, amounts, self.mode)
+        return t.F.pad(x, amounts, value=self.value) if self.value else t.F.pad(x, amounts)

@@ -1,0 +1,223 @@
+"""Resampling: to another size, or at positions that another tensor gives.
+
+A result element counts one multiply-add for each element it mixes; the weights of `resize` follow from sizes alone
+and are not counted, those of `grid_sample` follow from data and are.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Literal
+
+from ..counts import NOTHING, Cost
+from ..dims import Size, ceil_div, maximum, prod
+from ..dtypes import DType
+from .base import Lowering, Op, Shape, Sizes, case
+from .conv import per_axis
+from .pool_adaptive import window_total
+from .rules import ShapeError, need_at_least, need_equal, need_float, need_positive, need_rank, need_same_dtype
+
+ResizeMode = Literal["nearest", "nearest-exact", "linear", "bilinear", "bicubic", "trilinear", "area"]
+# The spatial axes that a mode is for, and the elements that it mixes for one of the result.
+_AXES = {"linear": 1, "bilinear": 2, "bicubic": 2, "trilinear": 3}
+_TAPS = {"linear": 2, "bilinear": 4, "bicubic": 16, "trilinear": 8}
+
+
+class Resize(Op, name="resize"):
+    """Resample spatial axes: [B, C, *S] -> [B, C, *S'], to `size`, or S' = floor(scale*S); torch's interpolate.
+
+    `linear`, `bilinear` and `bicubic`, `trilinear` are for 1, 2, 3 spatial axes, the other modes for any of those.
+    `antialias` (bilinear, bicubic) widens the filter where the result is smaller.
+    """
+
+    size: Sizes | None = None
+    scale: float | tuple[float, ...] | None = None
+    mode: ResizeMode = "nearest"
+    align_corners: bool = False
+    antialias: bool = False
+    samples = (
+        case({"size": (5, 7)}, (2, 3, 4, 6)),
+        case({"scale": 2}, (2, 3, 4)),
+        case({"scale": (1.5, 0.5), "mode": "bilinear"}, (2, 3, 4, 6)),
+        case({"size": (6, 9), "mode": "bicubic", "align_corners": True}, (2, 3, 4, 6)),
+        case({"size": (3, 9), "mode": "bilinear", "antialias": True}, (2, 3, 8, 6)),
+        case({"size": 5, "mode": "area"}, (2, 3, 8)),
+        case({"scale": 2.0, "mode": "trilinear"}, (1, 2, 2, 3, 2)),
+        case({"size": 7, "mode": "linear"}, (1, 2, 4)),
+        case({"size": 6, "mode": "nearest-exact"}, (1, 2, 4, 3, 3)),
+    )
+
+    def shape(self, x: Shape) -> Shape:
+        need_rank(x, 3, 5, "resize")
+        rank = len(x) - 2
+        axes = _AXES.get(self.mode, rank)
+        if rank != axes:
+            raise ShapeError(
+                f'resize with mode "{self.mode}" needs {axes} spatial axes, and got {rank}', "rank", (("x", None),)
+            )
+        if self.align_corners and self.mode not in _AXES:
+            raise ShapeError(f'`align_corners` says nothing to mode "{self.mode}"', "value", argument="align_corners")
+        if self.antialias and self.mode not in ("bilinear", "bicubic"):
+            raise ShapeError('`antialias` needs mode "bilinear" or "bicubic"', "value", argument="antialias")
+        for axis in range(1, len(x)):
+            need_at_least(x[axis], 1, f"axis {axis} of resize's input", ("x", axis))
+        sizes = self.sizes(x[2:])
+        for size in sizes:
+            need_positive(size, "size" if self.scale is None else "scale")
+        return (*x[:2], *sizes)
+
+    def sizes(self, spatial: Shape) -> Shape:
+        """The result's spatial sizes."""
+        if (self.size is None) == (self.scale is None):
+            raise ShapeError("resize takes `size` or `scale`, one of them", "value", argument="size")
+        if self.size is not None:
+            return per_axis(self.size, len(spatial), "size")
+        scales = self.scale if isinstance(self.scale, tuple) else (self.scale,) * len(spatial)
+        if len(scales) != len(spatial):
+            message = f"`scale` has {len(scales)} entries for {len(spatial)} spatial axes"
+            raise ShapeError(message, "value", argument="scale")
+        return tuple(_scaled(size, scale or 0.0) for size, scale in zip(spatial, scales, strict=True))
+
+    def dtype(self, x: DType) -> DType:
+        need_float(x, "resize")
+        return x
+
+    def cost(self, out: Shape, x: Shape) -> Cost:
+        if self.mode in ("nearest", "nearest-exact"):
+            return NOTHING
+        if self.mode == "area":
+            read = prod(x[:2]) * prod(window_total(s, o) for s, o in zip(x[2:], out[2:], strict=True))
+            return Cost(add=read, divide=prod(out))
+        if self.antialias:
+            # Along rows, then along columns; the filter's full width, zeros too.
+            reach = 1 if self.mode == "bilinear" else 2
+            widths = [2 * maximum(ceil_div(reach * s, o), reach) + 1 for s, o in zip(x[2:], out[2:], strict=True)]
+            return Cost(macs=prod(x[:3]) * out[3] * widths[1] + prod(out) * widths[0])
+        return Cost(macs=prod(out) * _TAPS[self.mode])
+
+    def torch(self, t: Lowering, x: Any) -> Any:
+        settings: dict[str, Any] = {"mode": self.mode}
+        if self.mode in _AXES:
+            settings["align_corners"] = self.align_corners
+        if self.antialias:
+            settings["antialias"] = True
+        if self.size is not None:
+            sizes = self.size if isinstance(self.size, tuple) else (self.size,) * (t.rank(x) - 2)
+            return t.F.interpolate(x, size=[t.size(size) for size in sizes], **settings)
+        scale = self.scale
+        factor = list(map(float, scale)) if isinstance(scale, tuple) else float(scale or 0.0)
+        return t.F.interpolate(x, scale_factor=factor, **settings)
+
+
+def _scaled(size: Size, scale: float) -> Size:
+    if not scale > 0:
+        raise ShapeError(f"`scale` is {scale}, and must be positive", "value", argument="scale")
+    if isinstance(size, int):
+        return math.floor(size * float(scale))
+    numerator, denominator = float(scale).as_integer_ratio()
+    if denominator > 1 << 20:
+        raise ShapeError(
+            f"a symbolic size times {scale} has no exact formula", "value", argument="scale", help="give `size`"
+        )
+    return size * numerator // denominator
+
+
+GridMode = Literal["bilinear", "nearest", "bicubic"]
+BorderMode = Literal["zeros", "border", "reflection"]
+
+
+class GridSample(Op, name="grid_sample"):
+    """Sample at positions in [-1, 1]: [B, C, H, W], [B, H', W', 2] -> [B, C, H', W'], and so with a depth axis and 3.
+
+    Positions are (x, y) or (x, y, z); torch's grid_sample (Jaderberg et al. 2015, arXiv:1506.02025).
+    """
+
+    mode: GridMode = "bilinear"
+    padding_mode: BorderMode = "zeros"
+    align_corners: bool = False
+    samples = (
+        case({}, (2, 3, 5, 4), (2, 3, 6, 2)),
+        case({"mode": "nearest", "padding_mode": "border"}, (2, 3, 5, 4), (2, 3, 6, 2)),
+        case({"mode": "bicubic", "padding_mode": "reflection", "align_corners": True}, (2, 3, 5, 4), (2, 3, 6, 2)),
+        case({"align_corners": True}, (1, 2, 3, 4, 3), (1, 2, 3, 2, 3)),
+    )
+
+    def shape(self, x: Shape, grid: Shape) -> Shape:
+        need_rank(x, 4, 5, "grid_sample")
+        need_rank(grid, len(x), len(x), "the grid of grid_sample", "grid")
+        rank = len(x) - 2
+        if self.mode == "bicubic" and rank == 3:
+            raise ShapeError('mode "bicubic" needs 2 spatial axes, and got 3', "rank", (("x", None),))
+        need_equal(x[0], grid[0], "samples of the input and of the grid", ("x", 0), ("grid", 0))
+        need_equal(grid[-1], rank, "coordinates of the grid and spatial axes", ("grid", -1), ("x", None))
+        for axis in range(2, len(x)):
+            need_at_least(x[axis], 1, f"axis {axis} of grid_sample's input", ("x", axis))
+        return (*x[:2], *grid[1:-1])
+
+    def dtype(self, x: DType, grid: DType) -> DType:
+        need_float(x, "grid_sample")
+        need_same_dtype({"x": x, "grid": grid}, "grid_sample")
+        return x
+
+    def cost(self, out: Shape, x: Shape, grid: Shape) -> Cost:
+        rank, positions, n = len(x) - 2, prod(grid[:-1]), prod(out)
+        coordinates = positions * rank
+        # (g + 1)/2 * (S - 1), or ((g + 1)*S - 1)/2.
+        cost = Cost(add=coordinates * (1 if self.align_corners else 2), multiply=2 * coordinates)
+        if self.padding_mode == "border":
+            cost = cost + Cost(compare=2 * coordinates)
+        elif self.padding_mode == "reflection":
+            # |g - low|, its number of spans and the rest of it, forwards or backwards, then within the border.
+            cost = cost + Cost(add=3 * coordinates, divide=2 * coordinates, compare=4 * coordinates)
+        if self.mode == "nearest":
+            return cost + Cost(compare=2 * coordinates if self.padding_mode == "zeros" else 0)
+        width = 4 if self.mode == "bicubic" else 2
+        taps = width**rank
+        if self.padding_mode == "zeros":
+            # Each tap's index is inside on every axis.
+            cost = cost + Cost(compare=2 * coordinates * width)
+        if self.mode == "bicubic":
+            # The offset, then four cubics by Horner's rule, each of three multiply-adds.
+            cost = cost + Cost(add=4 * coordinates, macs=12 * coordinates)
+        else:
+            cost = cost + Cost(add=2 * coordinates)
+        return cost + Cost(multiply=positions * taps * (rank - 1), macs=n * taps)
+
+    def reads(self, x: Shape, grid: Shape) -> dict[str, Size]:
+        width = {"nearest": 1, "bilinear": 2, "bicubic": 4}[self.mode]
+        return {"x": prod(grid[:-1]) * x[1] * width ** (len(x) - 2)}
+
+    def torch(self, t: Lowering, x: Any, grid: Any) -> Any:
+        return t.F.grid_sample(
+            x, grid, mode=self.mode, padding_mode=self.padding_mode, align_corners=self.align_corners
+        )
+
+
+class AffineGrid(Op, name="affine_grid"):
+    """Positions for `grid_sample` from affine maps: [B, 2, 3] -> [B, H, W, 2] with `size` [H, W]; [B, 3, 4] so in 3D."""
+
+    size: tuple[Size, ...]
+    align_corners: bool = False
+    samples = (case({"size": (4, 5)}, (2, 2, 3)), case({"size": (2, 3, 4), "align_corners": True}, (2, 3, 4)))
+
+    def shape(self, theta: Shape) -> Shape:
+        rank = len(self.size)
+        if rank not in (2, 3):
+            raise ShapeError(f"`size` has {rank} entries, and must have 2 or 3", "value", argument="size")
+        need_rank(theta, 3, 3, "affine_grid", "theta")
+        need_equal(theta[1], rank, "rows of the map and spatial axes", ("theta", 1))
+        need_equal(theta[2], rank + 1, "columns of the map and spatial axes + 1", ("theta", 2))
+        for size in self.size:
+            need_positive(size, "size")
+        return (theta[0], *self.size, rank)
+
+    def dtype(self, theta: DType) -> DType:
+        need_float(theta, "affine_grid", "theta")
+        return theta
+
+    def cost(self, out: Shape, theta: Shape) -> Cost:
+        return Cost(macs=prod(out) * theta[2])
+
+    def torch(self, t: Lowering, theta: Any) -> Any:
+        size = [t.shape(theta)[0], 1, *(t.size(size) for size in self.size)]
+        return t.F.affine_grid(theta, size, self.align_corners)
