@@ -12,8 +12,8 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Code:
-    """`message` is a `str.format` template; `explanation` is what `planform explain` prints; `bad` holds inputs
-    that must fire the code (whole files).
+    """`message` is a `str.format` template; `explanation` is what `planform explain` prints; `bad`
+    holds inputs that must fire the code (whole files).
     """
 
     message: str

@@ -64,8 +64,8 @@ define(
 define(
     "E007",
     "the text is not closed",
-    'A text begins and ends with a double quote on one line. Write `\\"` for a quote, `\\n` for a line break and '
-    "`\\{` for a brace within it; a bare `{` opens an expression.",
+    'A text begins and ends with a double quote on one line. Write `\\"` for a quote, `\\n` for a line break '
+    "and `\\{` for a brace within it; a bare `{` opens an expression.",
     _H + 'K = "abc\n',
     _H + 'K = "abc {1 + \n',
     _H + 'K = "abc\\\n',

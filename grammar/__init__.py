@@ -35,7 +35,7 @@ def build(**options: Any) -> lark.Lark:
 
 def fingerprint() -> str:
     """What stored tables depend on."""
-    return hashlib.sha256(f"{lark.__version__}\n{text()}".encode()).hexdigest()
+    return hashlib.sha256(f"{lark.__version__}\n{START}\n{text()}".encode()).hexdigest()
 
 
 def load(**options: Any) -> Callable[..., Any]:
@@ -49,11 +49,43 @@ def load(**options: Any) -> Callable[..., Any]:
 
 
 def dump() -> str:
-    """The content of `tables.json`."""
+    """The content of `tables.json`, the same for the same grammar."""
     data, memo = build(postlex=_KeepLineBreaks()).memo_serialize([TerminalDef, Rule])
     del data["options"]["postlex"]
+    data["parser"]["parser"] = _renumber(data["parser"]["parser"])
     content = {"fingerprint": fingerprint(), "data": data, "memo": memo}
     return json.dumps(content, separators=(",", ":"), default=sorted)
+
+
+def _renumber(table: dict[str, Any]) -> dict[str, Any]:
+    """The same automaton, its symbols numbered by name and its states in the order of a walk from the start;
+    lark's own numbers vary from run to run.
+    """
+    names: dict[int, str] = table["tokens"]
+    symbols = {name: number for number, name in enumerate(sorted(names.values()))}
+    order: dict[int, int] = {}
+    pending = [table["start_states"][symbol] for symbol in reversed(START)]
+    states: dict[int, dict[int, list[int]]] = {}
+    while pending:
+        state = pending.pop()
+        if state in order:
+            continue
+        order[state] = len(order)
+        actions = {symbols[names[token]]: list(action) for token, action in table["states"][state].items()}
+        states[state] = dict(sorted(actions.items()))
+        pending += [target for kind, target in reversed(states[state].values()) if kind == 0]
+    return {
+        "tokens": {number: name for name, number in symbols.items()},
+        "states": {
+            order[state]: {
+                token: [kind, order[target] if kind == 0 else target]
+                for token, (kind, target) in states[state].items()
+            }
+            for state in order
+        },
+        "start_states": {symbol: order[table["start_states"][symbol]] for symbol in START},
+        "end_states": {symbol: order[table["end_states"][symbol]] for symbol in START},
+    }
 
 
 def _restore(content: dict[str, Any], options: dict[str, Any]) -> lark.Lark:
