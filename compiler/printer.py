@@ -22,7 +22,7 @@ def print_graph(graph: Graph) -> str:
     path where they are read.
 
         graph net(image: [B, 3, H, W]) {
-          %2: [B, 8, H//2, W//2] = conv(%0, weight=stem.weight) stride=2 pad=1  # stem
+          %2: [B, 8, H//2, W//2] = conv(%0, .weight) stride=2 pad=1  # stem
           %3: [B, 8, H//2, W//2] = relu(%2)
           return %3
         }
@@ -36,7 +36,7 @@ def print_node(node: Node) -> str:
         return f"{_results(node)} = weight {node.op.path}"
     if isinstance(node.op, Input):
         return f"{_results(node)} = input {node.op.label}"
-    operands = [_operand(slot, value) for slot, value in zip(node.slots, node.inputs, strict=True)]
+    operands = [_operand(node, slot, value) for slot, value in zip(node.slots, node.inputs, strict=True)]
     words = [f"{_results(node)} = {node.op.title}({', '.join(operands)})", *arguments_text(node.op)]
     scope = node.region.path if node.region else ""
     comment = f"  # {node.path}" if node.path else f"  # in {scope}" if scope else ""
@@ -78,9 +78,11 @@ def _results(node: Node) -> str:
     return ", ".join(f"{value}: {value.type}" for value in node.results)
 
 
-def _operand(slot: str, value: Value) -> str:
+def _operand(node: Node, slot: str, value: Value) -> str:
     op = value.node.op
-    return f"{slot}={op.path}" if isinstance(op, ReadWeight) else str(value)
+    if not isinstance(op, ReadWeight):
+        return str(value)
+    return f".{slot}" if op.path == f"{node.path}.{slot}" else f"{slot}={op.path}"
 
 
 def _tree(tree: Tree) -> str:
