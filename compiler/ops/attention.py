@@ -1,0 +1,97 @@
+"""Scaled dot-product attention."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..counts import Cost
+from ..dims import prod
+from ..dtypes import BOOL, DType, bind
+from .base import Lowering, Op, Shape, case
+from .rules import (
+    ShapeError,
+    broadcast,
+    need_at_least,
+    need_divisible,
+    need_equal,
+    need_float,
+    need_rank,
+    need_same_dtype,
+)
+
+
+class ScaledDotProductAttention(Op, name="scaled_dot_product_attention"):
+    """softmax(q k^T * scale + mask) v: [*b, N, E], [*b, M, E], [*b, M, D] -> [*b, N, D] (arXiv:1706.03762, equation 1).
+
+    As torch.nn.functional.scaled_dot_product_attention. Leading axes broadcast. `mask` broadcasts to [*b, N, M]: float
+    is added to the scores, bool keeps where true. `causal` keeps what is not later, counted from the first row and
+    column. `scale` is 1/sqrt(E) unless given. `gqa` lets groups of query heads (axis -3) share a head of keys and
+    values (arXiv:2305.13245).
+    """
+
+    causal: bool = False
+    scale: float | None = None
+    gqa: bool = False
+    samples = (
+        case({}, (2, 3, 4, 5), (2, 3, 6, 5), (2, 3, 6, 7)),
+        case({"causal": True, "scale": 0.5}, (2, 4, 5), (2, 4, 5), (2, 4, 5)),
+        case({}, (2, 3, 4, 5), (2, 3, 6, 5), (2, 3, 6, 5), (2, 1, 4, 6)),
+        case({}, (2, 3, 4, 5), (2, 3, 6, 5), (2, 3, 6, 5), ("bool", (1, 6))),
+        case({"gqa": True}, (2, 6, 4, 5), (2, 3, 8, 5), (2, 3, 8, 5)),
+        case({}, (4, 5), (6, 5), (6, 7)),
+    )
+
+    def _scores(self, q: Shape, k: Shape) -> Shape:
+        """The shape of q k^T, [*b, N, M], with keys repeated for the groups of queries."""
+        heads = (*k[:-3], q[-3]) if self.gqa else k[:-2]
+        return (*broadcast(q[:-2], heads, what="leading axes of queries and keys"), q[-2], k[-2])
+
+    def shape(self, q: Shape, k: Shape, v: Shape, mask: Shape | None = None) -> Shape:
+        for slot, shape in (("q", q), ("k", k), ("v", v)):
+            need_rank(shape, 3 if self.gqa else 2, None, "attention", slot)
+        need_equal(q[-1], k[-1], "features of queries and keys", ("q", -1), ("k", -1))
+        need_equal(k[-2], v[-2], "numbers of keys and values", ("k", -2), ("v", -2))
+        heads = v[:-2]
+        if self.gqa:
+            for slot, shape in (("k", k), ("v", v)):
+                need_at_least(shape[-3], 1, "the number of heads", (slot, -3))
+                need_divisible(q[-3], shape[-3], "the number of query heads", ("q", -3), argument="gqa")
+            heads = (*v[:-3], q[-3])
+        scores = self._scores(q, k)
+        if mask is not None:
+            if self.causal:
+                raise ShapeError("attention takes a mask or `causal`, not both", "value", argument="causal")
+            need_rank(mask, 0, len(scores), "the mask", "mask")
+            whole = broadcast(scores, mask, what="mask and scores", slots=("q", "mask"))
+            for axis, (left, right) in enumerate(zip(whole, scores, strict=True)):
+                need_equal(
+                    left, right, f"axis {axis} of the mask and of the scores", ("mask", axis - len(scores))
+                )
+        leading = broadcast(scores[:-2], heads, what="leading axes of scores and values")
+        return (*leading, q[-2], v[-1])
+
+    def dtype(self, q: DType, k: DType, v: DType, mask: DType | None = None) -> DType:
+        need_float(q, "attention", "q")
+        need_same_dtype({"q": q, "k": k, "v": v}, "attention")
+        if mask is not None and mask not in (BOOL, q) and bind(mask) != "f32":
+            raise ShapeError(f"the mask is {mask}, and must be bool or {q}", "dtype", (("mask", None),))
+        return q
+
+    def cost(self, out: Shape, q: Shape, k: Shape, v: Shape, mask: Shape | None = None) -> Cost:
+        scores = prod(self._scores(q, k))
+        # Softmax takes of each score the maximum, the difference, the exponential, the sum and the quotient.
+        # The scale is one product a score; a mask one addition, `causal` one selection.
+        return Cost(
+            macs=scores * q[-1] + prod(out) * k[-2],
+            multiply=scores,
+            add=2 * scores if mask is None else 3 * scores,
+            compare=2 * scores if self.causal else scores,
+            transcendental=scores,
+            divide=scores,
+        )
+
+    def torch(self, t: Lowering, q: Any, k: Any, v: Any, mask: Any = None) -> Any:
+        settings: dict[str, Any] = {"is_causal": self.causal, "scale": self.scale}
+        if self.gqa:
+            settings["enable_gqa"] = True
+        return t.F.scaled_dot_product_attention(q, k, v, mask, **settings)

@@ -1,0 +1,325 @@
+"""Convolution in one, two and three dimensions."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from ..counts import Cost
+from ..dims import Size, ceil_div, maximum, prod
+from ..dtypes import DType
+from .base import Layer, Lowering, Op, Shape, Sizes, WeightSpec, case
+from .init import Init, fan_in_uniform
+from .rules import ShapeError, need_at_least, need_divisible, need_equal, need_positive, need_same_dtype
+
+Pads = tuple[tuple[Size, Size], ...]
+Padding = Sizes | Literal["same", "tf_same"]
+
+
+def per_axis(value: Sizes, rank: int, argument: str) -> Shape:
+    """An argument for each of `rank` spatial axes: one value serves all."""
+    if not isinstance(value, tuple):
+        return (value,) * rank
+    if len(value) == 1:
+        return value * rank
+    if len(value) != rank:
+        raise ShapeError(
+            f"`{argument}` has {len(value)} entries for {rank} spatial axes", "value", argument=argument
+        )
+    return value
+
+
+def spatial_rank(x: Shape, what: str = "convolution") -> int:
+    """The number of axes after batch and channels: 1, 2 or 3, or `ShapeError`."""
+    rank = len(x) - 2
+    if rank not in (1, 2, 3):
+        raise ShapeError(
+            f"{what} needs [B, C] and 1 to 3 spatial axes, and got {len(x)} axes", "rank", (("x", None),)
+        )
+    return rank
+
+
+def resolve_padding(
+    pad: Padding | Pads, spatial: Shape, kernel: Shape, stride: Shape, dilation: Shape
+) -> Pads:
+    """Padding before and after each spatial axis.
+
+    `same` keeps the size at stride 1, as in torch (an odd remainder goes behind); `tf_same` gives
+    ceil(size / stride) with the odd one behind, as in TensorFlow.
+    """
+    if pad == "same":
+        if any(s != 1 for s in stride):
+            help = 'use `pad="tf_same"`'
+            raise ShapeError('`pad="same"` needs stride 1', "value", argument="pad", help=help)
+        totals = [d * (k - 1) for k, d in zip(kernel, dilation, strict=True)]
+    elif pad == "tf_same":
+        totals = [
+            maximum((ceil_div(size, s) - 1) * s + d * (k - 1) + 1 - size, 0)
+            for size, k, s, d in zip(spatial, kernel, stride, dilation, strict=True)
+        ]
+    elif isinstance(pad, str):
+        raise ShapeError(f'`pad` is "{pad}"', "value", argument="pad", help='use a size, "same" or "tf_same"')
+    elif isinstance(pad, tuple):
+        each = pad * len(kernel) if len(pad) == 1 else pad
+        if len(each) != len(kernel):
+            raise ShapeError(
+                f"`pad` has {len(pad)} entries for {len(kernel)} spatial axes", "value", argument="pad"
+            )
+        return tuple(_pair(p) for p in each)
+    else:
+        return ((pad, pad),) * len(kernel)
+    return tuple((total // 2, total - total // 2) for total in totals)
+
+
+def _pair(pad: Size | tuple[Size, ...]) -> tuple[Size, Size]:
+    if not isinstance(pad, tuple):
+        return pad, pad
+    if len(pad) != 2:
+        raise ShapeError(
+            f"`pad` gives {len(pad)} sizes for an axis",
+            "value",
+            argument="pad",
+            help="give one, or (before, after)",
+        )
+    return pad[0], pad[1]
+
+
+def need_bias(bias: Shape | None, out: Size, per_sample: Size | None = None) -> None:
+    """A bias is [K]; beside one kernel for each sample it may be [B, K]."""
+    if bias is None:
+        return
+    if len(bias) != 1 and (per_sample is None or len(bias) != 2):
+        raise ShapeError(f"the bias has {len(bias)} axes, and must have 1", "rank", (("bias", None),))
+    need_equal(bias[-1], out, "sizes of bias and output channels", ("bias", -1))
+    if len(bias) == 2 and per_sample is not None:
+        need_equal(bias[0], per_sample, "batch of the bias and of the input", ("bias", 0), ("x", 0))
+
+
+def need_groups(channels: Size, out: Size, groups: Size) -> None:
+    """`groups` divides both numbers of channels."""
+    need_positive(groups, "groups")
+    need_at_least(channels, 1, "the number of channels", ("x", 1))
+    need_at_least(out, 1, "the number of output channels")
+    need_divisible(channels, groups, "the number of channels", ("x", 1), argument="groups")
+    need_divisible(out, groups, "the number of output channels", argument="groups")
+
+
+def need_window(kernel: Shape, stride: Shape, dilation: Shape, pads: Pads) -> None:
+    """Kernel, stride and dilation are at least 1, padding at least 0, on each axis."""
+    for values, argument in ((kernel, "kernel"), (stride, "stride"), (dilation, "dilation")):
+        for value in values:
+            need_positive(value, argument)
+    for pair in pads:
+        for size in pair:
+            need_at_least(size, 0, "`pad`")
+
+
+def window_sizes(spatial: Shape, kernel: Shape, stride: Shape, dilation: Shape, pads: Pads) -> Shape:
+    """(size + pads - dilation*(kernel - 1) - 1) // stride + 1 for each axis; the kernel must fit in."""
+    sizes: list[Size] = []
+    for axis, (before, after) in enumerate(pads):
+        room = spatial[axis] + before + after - dilation[axis] * (kernel[axis] - 1) - 1
+        need_at_least(room, 0, f"what the kernel leaves of axis {2 + axis}", ("x", 2 + axis))
+        sizes.append(room // stride[axis] + 1)
+    return tuple(sizes)
+
+
+class ConvWith(Op, name="conv_with"):
+    """Convolution with given weights: [B, C, *S], [K, C/groups, *k], [K] -> [B, K, *S'].
+
+    A weight with one more leading axis, [B, K, C/groups, *k], holds one kernel for each sample, and then the
+    bias may be [B, K]. Cross-correlation in 1, 2 or 3 spatial axes, as in torch.nn.functional.conv2d;
+    S' = (S + pads - dilation*(k - 1) - 1) // stride + 1. `pad` is for each axis a size or (before, after), or
+    "same" (stride 1), or "tf_same" (ceil(S/stride), TensorFlow's rule).
+    """
+
+    stride: Sizes = 1
+    pad: Padding | Pads = 0
+    dilation: Sizes = 1
+    groups: int = 1
+    samples = (
+        case({}, (2, 4, 9), (6, 4, 3)),
+        case({"stride": 2, "pad": 1}, (2, 4, 9, 8), (6, 4, 3, 3), (6,)),
+        case({"groups": 2, "pad": ((0, 1), (2, 1))}, (1, 4, 9, 8), (6, 2, 3, 3)),
+        case({"dilation": 2}, (1, 2, 9, 8, 7), (3, 2, 2, 3, 2)),
+        case({"pad": 1}, (2, 4, 5, 5), (2, 6, 4, 3, 3)),
+        case({"pad": "same", "groups": 2}, (2, 4, 5), (2, 6, 2, 4), (2, 6)),
+        case({"pad": "tf_same", "stride": (2, 3)}, (2, 2, 5, 7), (3, 2, 3, 2), (3,)),
+    )
+
+    def shape(self, x: Shape, weight: Shape, bias: Shape | None = None) -> Shape:
+        rank = spatial_rank(x)
+        if len(weight) not in (rank + 2, rank + 3):
+            raise ShapeError(
+                f"a weight for {rank} spatial axes has {rank + 2} axes, and this has {len(weight)}",
+                "rank",
+                (("weight", None),),
+                help=f"[K, C, {', '.join(['k'] * rank)}], or one more leading axis for a kernel a sample",
+            )
+        per_sample = len(weight) == rank + 3
+        if per_sample:
+            need_equal(x[0], weight[0], "batch of the input and of the kernels", ("x", 0), ("weight", 0))
+            need_at_least(x[0], 1, "the batch, with one kernel for each sample,", ("x", 0))
+        out, per_group, *taps = weight[-rank - 2 :]
+        need_groups(x[1], out, self.groups)
+        need_equal(
+            x[1],
+            per_group * self.groups,
+            "channels of the input and of the weight",
+            ("x", 1),
+            ("weight", -rank - 1),
+        )
+        need_bias(bias, out, x[0] if per_sample else None)
+        kernel = tuple(taps)
+        stride, dilation, pads = self.window(x[2:], kernel)
+        need_window(kernel, stride, dilation, pads)
+        return (x[0], out, *window_sizes(x[2:], kernel, stride, dilation, pads))
+
+    def window(self, spatial: Shape, kernel: Shape) -> tuple[Shape, Shape, Pads]:
+        """Stride, dilation and padding for each axis."""
+        stride = per_axis(self.stride, len(kernel), "stride")
+        dilation = per_axis(self.dilation, len(kernel), "dilation")
+        if self.pad == "tf_same":
+            need_window(kernel, stride, dilation, ())
+        return stride, dilation, resolve_padding(self.pad, spatial, kernel, stride, dilation)
+
+    def dtype(self, x: DType, weight: DType, bias: DType | None = None) -> DType:
+        need_same_dtype({"x": x, "weight": weight} | ({} if bias is None else {"bias": bias}), "convolution")
+        return x
+
+    def cost(self, out: Shape, x: Shape, weight: Shape, bias: Shape | None = None) -> Cost:
+        # Each result sums over the kernel's taps and the channels of its group; padding counts as data.
+        return Cost(macs=prod(out) * prod(weight[-len(x) + 1 :]), add=0 if bias is None else prod(out))
+
+    def torch(self, t: Lowering, x: Any, weight: Any, bias: Any = None) -> Any:
+        rank = t.rank(x) - 2
+        x, padding = self._padded(t, x, t.shape(weight)[-rank:])
+        function = (t.F.conv1d, t.F.conv2d, t.F.conv3d)[rank - 1]
+        settings: dict[str, Any] = {
+            "stride": tuple(t.size(s) for s in per_axis(self.stride, rank, "stride")),
+            "padding": padding,
+            "dilation": tuple(t.size(d) for d in per_axis(self.dilation, rank, "dilation")),
+        }
+        if t.rank(weight) == rank + 2:
+            return function(x, weight, bias, groups=self.groups, **settings)
+        # One kernel a sample: the batch becomes groups of one large convolution.
+        batch, out = t.shape(weight)[:2]
+        flat = function(
+            x.flatten(0, 1).unsqueeze(0), weight.flatten(0, 1), groups=batch * self.groups, **settings
+        )
+        y = flat.squeeze(0).unflatten(0, (batch, out))
+        return y if bias is None else y + bias[(..., *(None,) * rank)]
+
+    def _padded(self, t: Lowering, x: Any, kernel: tuple[Any, ...]) -> tuple[Any, tuple[Any, ...]]:
+        """The input padded where convolution itself cannot, and the padding left to it."""
+        rank = len(kernel)
+        if self.pad == "tf_same":
+            stride = [t.size(s) for s in per_axis(self.stride, rank, "stride")]
+            dilation = [t.size(d) for d in per_axis(self.dilation, rank, "dilation")]
+            pads: list[tuple[Any, Any]] = []
+            for size, k, s, d in zip(t.shape(x)[2:], kernel, stride, dilation, strict=True):
+                total = t.torch.sym_max((size - 1) // s * s + d * (k - 1) + 1 - size, 0)
+                pads.append((total // 2, total - total // 2))
+        else:
+            ones = (1,) * rank
+            stride = per_axis(self.stride, rank, "stride")
+            dilation = per_axis(self.dilation, rank, "dilation") if self.pad == "same" else ones
+            resolved = resolve_padding(self.pad, ones, kernel, stride, dilation)
+            if all(before == after for before, after in resolved):
+                return x, tuple(t.size(before) for before, _ in resolved)
+            pads = [(t.size(before), t.size(after)) for before, after in resolved]
+        return t.F.pad(x, [size for pair in reversed(pads) for size in pair]), (0,) * rank
+
+    def module(self, t: Lowering, x: Shape, weight: Shape, bias: Shape | None = None) -> Any:
+        rank = len(x) - 2
+        if len(weight) != rank + 2:
+            return None
+        pads = self._module_pads(weight[2:])
+        build = (t.nn.Conv1d, t.nn.Conv2d, t.nn.Conv3d)[rank - 1]
+        return build(
+            weight[1] * self.groups,
+            weight[0],
+            weight[2:],
+            stride=per_axis(self.stride, rank, "stride"),
+            padding=0 if pads is None else pads,
+            dilation=per_axis(self.dilation, rank, "dilation"),
+            groups=self.groups,
+            bias=bias is not None,
+        )
+
+    def _module_pads(self, kernel: Shape) -> Shape | None:
+        """Padding that torch.nn's module does itself: known, and the same before and after."""
+        if self.pad == "tf_same":
+            return None
+        rank = len(kernel)
+        stride, dilation = per_axis(self.stride, rank, "stride"), per_axis(self.dilation, rank, "dilation")
+        pads = resolve_padding(self.pad, kernel, kernel, stride, dilation)
+        if all(before == after and isinstance(before, int) for before, after in pads):
+            return tuple(before for before, _ in pads)
+        return None
+
+    def call_module(self, t: Lowering, module: Any, x: Any) -> Any:
+        kernel = module.kernel_size
+        return module(x if self._module_pads(kernel) is not None else self._padded(t, x, kernel)[0])
+
+
+class Conv(Layer, name="conv"):
+    """Convolution with weights of its own: [B, C, *S] -> [B, out, *S'], in 1, 2 or 3 spatial axes.
+
+    Weights: `weight` [out, C/groups, *kernel], `bias` [out] where asked for (a norm nearly always follows).
+    `pad` is for each axis a size or (before, after), or "same" (stride 1), or "tf_same" (ceil(S/stride)).
+    """
+
+    out: Size
+    kernel: Sizes
+    stride: Sizes = 1
+    pad: Padding | Pads = 0
+    dilation: Sizes = 1
+    groups: Size = 1
+    bias: bool = False
+    init: Init | None = None
+    bias_init: Init | None = None
+    samples = (
+        case({"out": 6, "kernel": 3, "pad": 1}, (2, 4, 9, 8)),
+        case({"out": 6, "kernel": (3, 5), "stride": 2, "pad": "tf_same", "bias": True}, (2, 4, 9, 8)),
+        case({"out": 8, "kernel": 4, "pad": "same", "groups": 4}, (2, 4, 9)),
+        case({"out": 3, "kernel": 3, "dilation": 2, "pad": 2}, (1, 2, 9, 8, 7)),
+    )
+
+    def weights(self, x: Shape) -> dict[str, WeightSpec]:
+        kernel = per_axis(self.kernel, spatial_rank(x), "kernel")
+        need_positive(self.out, "out")
+        need_groups(x[1], self.out, self.groups)
+        for size in kernel:
+            need_positive(size, "kernel")
+        shape = (self.out, x[1] // self.groups, *kernel)
+        specs = {"weight": WeightSpec(shape, self.init or fan_in_uniform())}
+        if self.bias:
+            specs["bias"] = WeightSpec((self.out,), self.bias_init or bias_default(shape))
+        return specs
+
+    def core(self, x: Shape) -> ConvWith:
+        rank = len(x) - 2
+        kernel, stride, dilation = (
+            per_axis(value, rank, argument)
+            for value, argument in (
+                (self.kernel, "kernel"),
+                (self.stride, "stride"),
+                (self.dilation, "dilation"),
+            )
+        )
+        need_window(kernel, stride, dilation, ())
+        pads = resolve_padding(self.pad, x[2:], kernel, stride, dilation)
+        return ConvWith(stride=stride, pad=pads, dilation=dilation, groups=known_groups(self.groups))
+
+
+def bias_default(weight: Shape) -> Init:
+    """Torch's initialiser of a bias: within 1/sqrt(fan_in) of the weight that goes with it."""
+    fan_in = prod(weight[1:])
+    return fan_in_uniform(fan_in) if isinstance(fan_in, int) else fan_in_uniform()
+
+
+def known_groups(groups: Size) -> int:
+    """`groups` as a number, or `ShapeError`."""
+    if not isinstance(groups, int):
+        raise ShapeError("`groups` must be a known number", "value", argument="groups")
+    return groups
