@@ -1,0 +1,11 @@
+"""What can go wrong between a plan and torch."""
+
+from __future__ import annotations
+
+
+class LoweringError(Exception):
+    """The plan cannot be expressed in torch; the message names the operator and where it stands."""
+
+
+class InputError(ValueError):
+    """What was given to a module does not fit the plan's inputs; the message uses the plan's names."""

@@ -1,0 +1,191 @@
+"""What a plan asks of its inputs, checked when the module runs eagerly."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import nn
+
+from ...compiler.dims import Dim, Size, at_least, free_symbols, render
+from ...compiler.dtypes import COMPLEX, FLOAT, DType
+from ...compiler.program import Program
+from .dtypes import torch_dtype
+from .errors import InputError
+from .sizes import linear, readings, value_of
+
+
+class InputSpec(NamedTuple):
+    """An input as the plan declares it."""
+
+    name: str
+    shape: tuple[Size, ...]
+    dtype: DType
+
+
+class Constraint(NamedTuple):
+    """A relation between sizes that only the actual sizes decide."""
+
+    relation: str
+    left: Size
+    right: Size
+    message: str
+
+    def holds(self, bindings: dict[str, int]) -> bool:
+        """Whether it holds for these values of the symbols."""
+        left, right = value_of(self.left, bindings), value_of(self.right, bindings)
+        if self.relation == "%":
+            return right != 0 and left % right == 0
+        return left == right if self.relation == "==" else left >= right
+
+    def __str__(self) -> str:
+        if self.relation == "%":
+            return f"{render(self.left)} must be a multiple of {render(self.right)}"
+        verb = "must equal" if self.relation == "==" else "must be at least"
+        return f"{render(self.left)} {verb} {render(self.right)}"
+
+
+class Guards(nn.Module):
+    """Checks ranks, types and sizes of the inputs, and the constraints that the plan could not prove.
+
+    It computes nothing and steps aside while torch compiles, exports or traces: then the sizes may be symbolic, and
+    the tracer keeps guards of its own.
+    """
+
+    # Tells fx's removal of dead code that a call without users is there for a reason.
+    _is_impure = True
+
+    def __init__(
+        self, plan: str, inputs: Sequence[InputSpec], constraints: Mapping[str, Sequence[Constraint]]
+    ) -> None:
+        super().__init__()
+        self.plan = plan
+        self.inputs = tuple(inputs)
+        self.constraints = constraints
+        self.least = _minima([spec.shape for spec in inputs])
+        self.accepted: tuple[Any, ...] | None = None
+
+    @classmethod
+    def of(cls, program: Program) -> Guards:
+        """The guards of a program's graphs, whose inputs agree."""
+        graph = next(iter(program.graphs.values()))
+        specs = [
+            InputSpec(name, value.type.shape, value.type.dtype)
+            for name, value in zip(graph.input_names, graph.inputs, strict=True)
+        ]
+        constraints = {
+            mode: tuple(Constraint(g.relation, g.left, g.right, g.message) for g in graph.guards)
+            for mode, graph in program.graphs.items()
+        }
+        return cls(program.name, specs, constraints)
+
+    def forward(self, *inputs: Any) -> None:
+        """Raise `InputError` if the inputs do not fit."""
+        if torch.compiler.is_compiling() or torch.jit.is_tracing() or any(_is_symbolic(x) for x in inputs):
+            return
+        given = [(x.shape, x.dtype) if isinstance(x, torch.Tensor) else type(x) for x in inputs]
+        seen = self.training, *given
+        if seen != self.accepted:
+            self._check(inputs)
+            self.accepted = seen
+
+    def _check(self, inputs: tuple[Any, ...]) -> None:
+        bindings: dict[str, int] = {}
+        sources: dict[str, str] = {}
+        for spec, value in zip(self.inputs, inputs, strict=True):
+            self._check_input(spec, value, bindings, sources)
+        # Sizes that are formulas of the symbols wait until all symbols are known.
+        for spec, value in zip(self.inputs, inputs, strict=True):
+            for axis, size in enumerate(spec.shape):
+                if isinstance(size, Dim) and linear(size) is None and free_symbols(size) <= bindings.keys():
+                    wanted = value_of(size, bindings)
+                    if value.shape[axis] != wanted:
+                        known = ", ".join(f"{name} = {bindings[name]}" for name in sorted(free_symbols(size)))
+                        self._refuse(
+                            spec, value, f"axis {axis} is {value.shape[axis]}, not {wanted} ({known})"
+                        )
+        for constraint in self.constraints.get("train" if self.training else "eval", ()):
+            names = free_symbols(constraint.left) | free_symbols(constraint.right)
+            if names <= bindings.keys() and not constraint.holds(bindings):
+                known = ", ".join(f"{name} = {bindings[name]}" for name in sorted(names))
+                raise InputError(f"{self.plan}: {constraint.message}: {constraint}, and here {known}")
+
+    def _check_input(
+        self, spec: InputSpec, value: Any, bindings: dict[str, int], sources: dict[str, str]
+    ) -> None:
+        if not isinstance(value, torch.Tensor):
+            raise InputError(
+                f"{self.plan}: {spec.name} is {type(value).__name__}, and must be a tensor {_text(spec.shape)}"
+            )
+        if not _fits(value, spec.dtype):
+            name = str(value.dtype).removeprefix("torch.")
+            raise InputError(f"{self.plan}: {spec.name} holds {name}, and must hold {spec.dtype}")
+        if value.dim() != len(spec.shape):
+            self._refuse(spec, value, f"it has {_count(value.dim())}, not {len(spec.shape)}")
+        for axis, (size, actual) in enumerate(zip(spec.shape, value.shape, strict=True)):
+            if isinstance(size, int):
+                if actual != size:
+                    self._refuse(spec, value, f"axis {axis} is {actual}, not {size}")
+                continue
+            parts = linear(size)
+            if parts is None:
+                continue
+            symbol, factor, offset = parts
+            if (actual - offset) % factor:
+                multiple = f"a multiple of {factor}" + (f" and {offset} more" if offset else "")
+                self._refuse(spec, value, f"axis {axis} is {actual}, which is not {multiple}")
+            found = (actual - offset) // factor
+            if found < self.least[symbol]:
+                least = factor * self.least[symbol] + offset
+                self._refuse(spec, value, f"axis {axis} is {actual}, and must be at least {least}")
+            here = f"axis {axis} of {spec.name}"
+            if bindings.setdefault(symbol, found) != found:
+                wanted = factor * bindings[symbol] + offset
+                self._refuse(spec, value, f"axis {axis} is {actual}, not {wanted}, by {sources[symbol]}")
+            sources.setdefault(symbol, here)
+
+    def _refuse(self, spec: InputSpec, value: torch.Tensor, why: str) -> None:
+        raise InputError(
+            f"{self.plan}: {spec.name} has shape {list(value.shape)}, and must be {_text(spec.shape)}: {why}"
+        )
+
+    def extra_repr(self) -> str:
+        """The inputs' shapes, for `print(module)`."""
+        return ", ".join(f"{spec.name}: {_text(spec.shape)}" for spec in self.inputs)
+
+
+def _text(shape: tuple[Size, ...]) -> str:
+    return "[" + ", ".join(render(size) for size in shape) + "]"
+
+
+def _count(axes: int) -> str:
+    return "1 axis" if axes == 1 else f"{axes} axes"
+
+
+def _is_symbolic(value: Any) -> bool:
+    """Whether it stands for a value that is not there yet, as under fx's and export's tracers."""
+    if isinstance(value, torch.Tensor):
+        return any(not isinstance(size, int) for size in value.shape)
+    return isinstance(value, torch.fx.Proxy)
+
+
+def _fits(value: torch.Tensor, dtype: DType) -> bool:
+    # The variables are bound when the module is built, but `module.half()` and autocast may bind them anew.
+    if dtype == FLOAT:
+        return value.dtype.is_floating_point
+    if dtype == COMPLEX:
+        return value.dtype.is_complex
+    return value.dtype == torch_dtype(dtype)
+
+
+def _minima(shapes: Sequence[Sequence[Size]]) -> dict[str, int]:
+    """The least value that each symbol may take (looked for up to 64)."""
+    found: dict[str, int] = {}
+    for symbol, reading in readings(shapes).items():
+        size = shapes[reading.input][reading.axis]
+        least = 0
+        while least < 64 and at_least(size, reading.factor * (least + 1) + reading.offset):
+            least += 1
+        found[symbol] = least
+    return found

@@ -1,0 +1,192 @@
+"""A plan as a torch module: leaves of torch.nn, a graph for each mode, one table of weights."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, fx, nn
+
+from ...compiler.graph import Graph, Weight
+from ...compiler.program import Program
+from .constants import evaluate, find_constants
+from .dtypes import torch_dtype
+from .errors import LoweringError
+from .guards import Guards
+from .initialise import fill
+from .leaves import leaf_modules, register
+from .lower import GraphLowering, identifier, input_identifiers, title_of
+from .portable import portable
+
+GUARDS = "_guards"
+# The tables that a module and its graphs have in common.
+_TABLES = ("_parameters", "_buffers", "_non_persistent_buffers_set", "_modules")
+# Constants by mode: (number of the node, number of its result) -> name of the buffer.
+ConstantNames = Mapping[str, Mapping[tuple[int, int], str]]
+
+
+class PlanModule(nn.Module):
+    """A plan's network; `to_torch` makes it.
+
+    Its children stand at the plan's label paths. `graphs` holds an fx graph module for each mode; they are views of
+    this module, whose tables they share, and `.train()` and `.eval()` select between them. Editing such a graph
+    (and `recompile()`) changes what this module computes.
+    """
+
+    graphs: dict[str, fx.GraphModule]
+
+    def __init__(self, program: Program, dtype: torch.dtype) -> None:
+        super().__init__()
+        self._program = program
+        self._dtype = dtype
+        self._leaf_paths: tuple[str, ...] = ()
+        self._constant_names: ConstantNames = {}
+        self.graphs = {}
+
+    @property
+    def program(self) -> Program:
+        """The program that the module was made from."""
+        return self._program
+
+    def _run(self, *inputs: Any) -> Any:
+        mode = "train" if self.training else "eval"
+        graph = self.graphs.get(mode)
+        if graph is None:
+            graph = next(iter(self.graphs.values()))
+        return type(graph).forward(self, *inputs)
+
+    def _attach(self, graphs: Mapping[str, fx.Graph]) -> None:
+        """Make the graph modules and let them share this module's tables."""
+        self.graphs = {}
+        for mode, graph in graphs.items():
+            made = fx.GraphModule(self, graph, class_name=f"{type(self).__name__}_{mode}")
+            for table in _TABLES:
+                made.__dict__[table] = self.__dict__[table]
+            made.__dict__["training"] = mode == "train"
+            self.graphs[mode] = made
+
+    def _lower(self) -> dict[str, fx.Graph]:
+        """The fx graphs of the program."""
+        found: dict[str, fx.Graph] = {}
+        for mode, graph in self._program.graphs.items():
+            names = self._constant_names.get(mode, {})
+            constants = {graph.nodes[node].results[index]: name for (node, index), name in names.items()}
+            skip = find_constants(graph).nodes if names else frozenset()
+            found[mode] = GraphLowering(self._dtype, self._leaf_paths, constants, skip).lower(graph, GUARDS)
+        return found
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> PlanModule:
+        made = type(self).__new__(type(self))
+        memo[id(self)] = made
+        shared = {"_program": self._program, "graphs": {}}
+        made.__dict__.update(
+            {k: copy.deepcopy(v, memo) for k, v in self.__dict__.items() if k not in shared} | shared
+        )
+        made._attach({mode: copy.deepcopy(graph.graph) for mode, graph in self.graphs.items()})
+        return made
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        state = {key: value for key, value in self.__dict__.items() if key not in ("_program", "graphs")}
+        return _restore, (portable(self._program), self._dtype), state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        self._attach(self._lower())
+
+
+def to_torch(
+    program: Program,
+    *,
+    dtype: torch.dtype = torch.float32,
+    device: torch.device | str | None = None,
+    seed: int | None = None,
+) -> PlanModule:
+    """A module that computes the program, in training mode.
+
+    `dtype` binds the plan's floats. Weights are drawn by the plan's initialisers, from torch's global generator or,
+    with a `seed`, reproducibly and without touching it. Raises `LoweringError` where torch cannot express the plan.
+    """
+    place = torch.device(device) if device is not None else torch.get_default_device()
+    module = _empty(program, dtype)
+    leaves = leaf_modules(program)
+    taken = {path.partition(".")[0] for path in (*program.weights, *leaves)}
+    for name in sorted(taken):
+        if hasattr(module, name):
+            raise LoweringError(
+                f"{program.name}: the label `{name}` is a name that torch modules use themselves"
+            )
+    with _random(seed, place):
+        register(module, program.weights, leaves, lambda weight: initial(weight, dtype, place))
+    module._leaf_paths = tuple(leaves)
+    module._constant_names = _hold_constants(module, program, dtype, place)
+    module.add_module(GUARDS, Guards.of(program))
+    module._attach(module._lower())
+    return module
+
+
+def initial(weight: Weight, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """The initial content of a weight."""
+    wanted = torch_dtype(weight.type.dtype, dtype)
+    if isinstance(weight.init, Graph):
+        (tensor,) = evaluate(weight.init, weight.init.nodes, weight.init.outputs, dtype)
+        return tensor.to(device, wanted, copy=True)
+    tensor = torch.empty(weight.type.shape, dtype=wanted, device=device)
+    fill(tensor, weight.init, weight.path)
+    return tensor
+
+
+def _empty(program: Program, dtype: torch.dtype) -> PlanModule:
+    """A module without content, of a class of its own whose `forward` has the plan's inputs."""
+    names = ", ".join(
+        input_identifiers(program.graph if "eval" in program.graphs else next(iter(program.graphs.values())))
+    )
+    space: dict[str, Any] = {}
+    exec(f"def forward(self, {names}):\n    return self._run({names})\n", space)
+    body = {"forward": space["forward"], "__module__": __name__, "__doc__": f"The plan {program.name}."}
+    return type(identifier(program.name), (PlanModule,), body)(program, dtype)
+
+
+def _restore(program: Program, dtype: torch.dtype) -> PlanModule:
+    return _empty(program, dtype)
+
+
+def _hold_constants(
+    module: nn.Module, program: Program, dtype: torch.dtype, device: torch.device
+) -> ConstantNames:
+    """Compute the constants and hold them as buffers outside the state dict; those of two modes that agree are one."""
+    held: dict[str, Tensor] = {}
+    names: dict[str, dict[tuple[int, int], str]] = {}
+    for mode, graph in program.graphs.items():
+        nodes, values = find_constants(graph)
+        if not values:
+            continue
+        number = {node: position for position, node in enumerate(graph.nodes)}
+        for value, tensor in zip(values, evaluate(graph, nodes, values, dtype), strict=True):
+            name = base = f"_{identifier(title_of(value.node))}"
+            suffix = 0
+            while name in held and not _same(held[name], tensor):
+                suffix += 1
+                name = f"{base}_{suffix}"
+            if name not in held:
+                held[name] = tensor
+                module.register_buffer(name, tensor.to(device), persistent=False)
+            names.setdefault(mode, {})[number[value.node], value.index] = name
+    return names
+
+
+def _same(left: Tensor, right: Tensor) -> bool:
+    return left.dtype == right.dtype and left.shape == right.shape and torch.equal(left, right)
+
+
+@contextmanager
+def _random(seed: int | None, device: torch.device) -> Iterator[None]:
+    if seed is None:
+        yield
+        return
+    devices = [device] if device.type == "cuda" else []
+    with torch.random.fork_rng(devices):
+        torch.manual_seed(seed)
+        yield
