@@ -27,15 +27,15 @@ def by_name(name: str) -> Compute:
     return lambda t, left, right: getattr(t.torch, name)(left, right)
 
 
-_COMMON = (
+_REAL = (
     case({}, (2, 3), (2, 3)),
     case({}, (4, 1, 3), (2, 1)),
     case({"scalar": 2}, (2, 3)),
     case({"scalar": 1.5, "reverse": True}, (2, 3)),
     case({"scalar": 2.5}, ("i64", (3,))),
-    case({}, ("i64", (2, 3)), ("i32", (3,))),
     case({}, (2, 3), ("f64", ())),
 )
+_COMMON = (*_REAL, case({}, ("i64", (2, 3)), ("i32", (3,))))
 _COMPLEX = (case({}, ("c64", (2, 3)), (3,)), case({"scalar": 3}, ("complex", (2,))))
 
 
@@ -43,7 +43,6 @@ class Add(Binary, name="add"):
     """Sum: [*s], [*s] -> [*s] under broadcasting; or with booleans, or."""
 
     counts = Cost(add=1)
-    counts_complex = Cost(add=2)
     compute = by_operator("add")
     samples = (*_COMMON, *_COMPLEX, case({}, ("bool", (3,)), ("bool", (3,))))
 
@@ -168,7 +167,13 @@ class FloorDivide(Binary, name="floor_divide"):
     counts = Cost(divide=1)
     accepts = "if"
     compute = by_operator("floordiv")
-    samples = (case({}, (2, 3), (2, 3)), case({}, (4, 1, 3), (2, 1)), *_COMMON[2:5])
+    # Torch has no derivative of it, and integers have no quotient by zero.
+    samples = (
+        case({"scalar": 2}, ("i64", (2, 3))),
+        case({"scalar": -3}, ("i32", (2, 3))),
+        case({"scalar": 7}, ("u8", (3,))),
+        *_REAL,
+    )
 
 
 class Remainder(Binary, name="remainder"):
@@ -177,7 +182,7 @@ class Remainder(Binary, name="remainder"):
     counts = Cost(divide=1)
     accepts = "if"
     compute = by_operator("mod")
-    samples = FloorDivide.samples
+    samples = _REAL
 
 
 class Maximum(Binary, name="maximum"):

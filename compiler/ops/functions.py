@@ -7,7 +7,7 @@ from ..dtypes import I64, DType, is_bool
 from .base import case
 from .pointwise import Unary
 
-_ANY = (case({}, (2, 3)), case({}, ("i64", (3,))), case({}, ("c64", (2,))), case({}, ()))
+_ANY = (case({}, (2, 3)), case({}, ("i64", (3,))), case({}, ("complex", (2,))), case({}, ()))
 _REAL = (case({}, (2, 3)), case({}, ("i64", (3,))), case({}, ()))
 
 
@@ -64,6 +64,7 @@ class Sqrt(Unary, name="sqrt"):
     counts = Cost(transcendental=1)
     counts_complex = Cost(multiply=3, add=3, compare=1, transcendental=3)
     gives = "float"
+    domain = (0.1, 4.0)
     samples = _ANY
 
 
@@ -73,6 +74,7 @@ class Rsqrt(Unary, name="rsqrt"):
     counts = Cost(transcendental=1)
     counts_complex = Cost(multiply=5, add=5, compare=1, divide=2, transcendental=3)
     gives = "float"
+    domain = (0.1, 4.0)
     samples = _ANY
 
 
@@ -109,6 +111,7 @@ class Log(Unary, name="log"):
     counts = Cost(transcendental=1)
     counts_complex = Cost(multiply=2, add=1, transcendental=3)
     gives = "float"
+    domain = (0.1, 4.0)
     samples = _ANY
 
 
@@ -118,6 +121,7 @@ class Log1p(Unary, name="log1p"):
     counts = Cost(transcendental=1)
     counts_complex = Cost(multiply=2, add=2, transcendental=3)
     gives = "float"
+    domain = (-0.9, 4.0)
     samples = _ANY
 
 
@@ -127,6 +131,7 @@ class Log2(Unary, name="log2"):
     counts = Cost(transcendental=1)
     counts_complex = Cost(multiply=4, add=1, transcendental=3)
     gives = "float"
+    domain = (0.1, 4.0)
     samples = _ANY
 
 
@@ -136,6 +141,7 @@ class Log10(Unary, name="log10"):
     counts = Cost(transcendental=1)
     counts_complex = Cost(multiply=4, add=1, transcendental=3)
     gives = "float"
+    domain = (0.1, 4.0)
     samples = _ANY
 
 
@@ -170,27 +176,29 @@ class Asin(Unary, name="asin"):
     """The inverse sine: [*s] -> [*s]."""
 
     counts = Cost(transcendental=1)
-    accepts = "bif"
+    counts_complex = Cost(multiply=9, add=10, compare=1, transcendental=6)
     gives = "float"
-    samples = _REAL
+    domain = (-0.9, 0.9)
+    samples = _ANY
 
 
 class Acos(Unary, name="acos"):
     """The inverse cosine: [*s] -> [*s]."""
 
     counts = Cost(transcendental=1)
-    accepts = "bif"
+    counts_complex = Cost(multiply=9, add=12, compare=1, transcendental=6)
     gives = "float"
-    samples = _REAL
+    domain = (-0.9, 0.9)
+    samples = _ANY
 
 
 class Atan(Unary, name="atan"):
     """The inverse tangent: [*s] -> [*s]."""
 
     counts = Cost(transcendental=1)
-    accepts = "bif"
+    counts_complex = Cost(multiply=10, add=6, divide=2, transcendental=3)
     gives = "float"
-    samples = _REAL
+    samples = _ANY
 
 
 class Sinh(Unary, name="sinh"):
@@ -224,27 +232,29 @@ class Asinh(Unary, name="asinh"):
     """The inverse hyperbolic sine: [*s] -> [*s]."""
 
     counts = Cost(transcendental=1)
-    accepts = "bif"
+    counts_complex = Cost(multiply=9, add=10, compare=1, transcendental=6)
     gives = "float"
-    samples = _REAL
+    samples = _ANY
 
 
 class Acosh(Unary, name="acosh"):
     """The inverse hyperbolic cosine: [*s] -> [*s]."""
 
     counts = Cost(transcendental=1)
-    accepts = "bif"
+    counts_complex = Cost(multiply=12, add=13, compare=2, transcendental=9)
     gives = "float"
-    samples = _REAL
+    domain = (1.1, 4.0)
+    samples = _ANY
 
 
 class Atanh(Unary, name="atanh"):
     """The inverse hyperbolic tangent: [*s] -> [*s]."""
 
     counts = Cost(transcendental=1)
-    accepts = "bif"
+    counts_complex = Cost(multiply=10, add=6, divide=2, transcendental=3)
     gives = "float"
-    samples = _REAL
+    domain = (-0.9, 0.9)
+    samples = _ANY
 
 
 class Erf(Unary, name="erf"):

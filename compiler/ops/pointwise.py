@@ -2,8 +2,8 @@
 
 The counts of a class are those of one element of the result. `exp`, `log`, a root, a trigonometric or
 hyperbolic function, its inverse, `erf`, the logistic function and a power count one transcendental each; a
-change of sign counts one add, an absolute value one compare. Where an operand is complex, `cost_complex` takes the
-place of `cost`: it has the same parameters, and counts with every tensor converted to complex.
+change of sign counts one add, an absolute value one compare. Where an operand is complex, `cost_complex`
+takes the place of `cost`: it has the same parameters, and counts with every tensor converted to complex.
 """
 
 from __future__ import annotations
@@ -46,6 +46,8 @@ class Unary(Op):
     accepts: ClassVar[str] = "bifc"
     gives: ClassVar[str] = "same"
     function: ClassVar[str] = ""
+    # Where tests of values draw the operand from, for functions that not all real numbers have.
+    domain: ClassVar[tuple[float, float] | None] = None
 
     def shape(self, x: Shape) -> Shape:
         return x

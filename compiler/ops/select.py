@@ -29,9 +29,9 @@ class Where(Exact, name="where"):
     samples = (
         case({}, ("bool", (2, 3)), (2, 3), (2, 3)),
         case({}, ("bool", (2, 1)), (3,), ("f64", ())),
-        case({"otherwise": float("-inf")}, ("bool", (4, 1, 3)), (2, 1)),
         case({"then": 0}, ("bool", (3,)), None, ("i32", (2, 3))),
         case({"then": 1, "otherwise": 0.5}, ("bool", (3,))),
+        case({"otherwise": float("-inf")}, ("bool", (4, 1, 3)), (2, 1)),
         case({"otherwise": 2.5}, ("bool", (3,)), ("i64", (3,))),
     )
 
@@ -130,7 +130,7 @@ class Lerp(Op, name="lerp"):
     samples = (
         case({"by": 0.25}, (2, 3), (3,)),
         case({}, (2, 3), (2, 3), (3,)),
-        case({"by": 2.0}, ("c64", (3,)), ("c64", (2, 1))),
+        case({"by": 2.0}, ("c128", (3,)), ("c128", (2, 1))),
     )
     stand_ins: ClassVar[dict[str, str]] = {"weight": "by"}
 
