@@ -6,7 +6,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import torch
+import torch.fx
 from torch import nn
+from torch.jit._trace import is_tracing
 
 from ...compiler.dims import Dim, Size, at_least, free_symbols, render
 from ...compiler.dtypes import COMPLEX, FLOAT, DType
@@ -49,8 +51,8 @@ class Constraint(NamedTuple):
 class Guards(nn.Module):
     """Checks ranks, types and sizes of the inputs, and the constraints that the plan could not prove.
 
-    It computes nothing and steps aside while torch compiles, exports or traces: then the sizes may be symbolic, and
-    the tracer keeps guards of its own.
+    It computes nothing and steps aside while torch compiles, exports or traces: then the sizes may be symbolic,
+    and the tracer keeps guards of its own.
     """
 
     # Tells fx's removal of dead code that a call without users is there for a reason.
@@ -82,7 +84,7 @@ class Guards(nn.Module):
 
     def forward(self, *inputs: Any) -> None:
         """Raise `InputError` if the inputs do not fit."""
-        if torch.compiler.is_compiling() or torch.jit.is_tracing() or any(_is_symbolic(x) for x in inputs):
+        if torch.compiler.is_compiling() or is_tracing() or any(_is_symbolic(x) for x in inputs):
             return
         given = [(x.shape, x.dtype) if isinstance(x, torch.Tensor) else type(x) for x in inputs]
         seen = self.training, *given
@@ -115,9 +117,8 @@ class Guards(nn.Module):
         self, spec: InputSpec, value: Any, bindings: dict[str, int], sources: dict[str, str]
     ) -> None:
         if not isinstance(value, torch.Tensor):
-            raise InputError(
-                f"{self.plan}: {spec.name} is {type(value).__name__}, and must be a tensor {_text(spec.shape)}"
-            )
+            found, wanted = type(value).__name__, _text(spec.shape)
+            raise InputError(f"{self.plan}: {spec.name} is {found}, and must be a tensor {wanted}")
         if not _fits(value, spec.dtype):
             name = str(value.dtype).removeprefix("torch.")
             raise InputError(f"{self.plan}: {spec.name} holds {name}, and must hold {spec.dtype}")

@@ -32,7 +32,7 @@ def _fan_in_uniform(tensor: Tensor, *, fan_in: int | None = None) -> None:
 
 
 def fan_in_bound(shape: tuple[int, ...], fan_in: int | None = None) -> float:
-    """The half width of `fan_in_uniform`: 1/sqrt(fan_in), by default the product of all axes but the first."""
+    """The half width of `fan_in_uniform`: 1/sqrt(fan_in), by default of all axes but the first."""
     fan_in = math.prod(shape[1:]) if fan_in is None else fan_in
     return 1 / math.sqrt(fan_in) if fan_in > 0 else 0.0
 
@@ -57,7 +57,7 @@ FILL: Final[dict[str, Callable[..., Any]]] = {
 def fill(tensor: Tensor, initialiser: Init, path: str) -> None:
     """Fill a tensor in place.
 
-    Types narrower than f32 are drawn in f32 and rounded; the parts of a complex tensor are drawn one after the other.
+    Types narrower than f32 are drawn in f32 and rounded; a complex tensor's parts are drawn one after the other.
     """
     function = FILL.get(initialiser.kind)
     if function is None:

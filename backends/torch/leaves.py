@@ -12,6 +12,7 @@ from ...compiler.dtypes import DType, is_complex, is_float
 from ...compiler.graph import Node, Weight
 from ...compiler.program import Program
 from .dtypes import torch_dtype
+from .errors import LoweringError
 
 
 def weights_of(node: Node) -> dict[str, str]:
@@ -21,6 +22,14 @@ def weights_of(node: Node) -> dict[str, str]:
         for slot, value in zip(node.slots, node.inputs, strict=True)
         if value.node.op.name == "weight"
     }
+
+
+def static_shape(weight: Weight) -> tuple[int, ...]:
+    """The weight's sizes, which a plan always knows."""
+    sizes = tuple(size for size in weight.type.shape if isinstance(size, int))
+    if len(sizes) != len(weight.type.shape):
+        raise LoweringError(f"{weight.path}: the size of a weight is not known: {weight.type}")
+    return sizes
 
 
 def build(node: Node, library: Any) -> Any:
@@ -34,8 +43,8 @@ def build(node: Node, library: Any) -> Any:
 def leaf_modules(program: Program) -> dict[str, nn.Module]:
     """The leaf modules by path, on the meta device.
 
-    A labelled call is a leaf if torch.nn has its class, the weights that it reads lie right under its label, all
-    that read these weights are equal calls, and the module owns exactly these weights.
+    A labelled call is a leaf if torch.nn has its class, the weights that it reads lie right under its label,
+    all that read these weights are equal calls, and the module owns exactly these weights.
     """
     labelled: dict[str, list[Node]] = {}
     readers: dict[str, set[Any]] = {}
@@ -79,13 +88,14 @@ def _owns(module: nn.Module, weights: Mapping[str, Weight]) -> bool:
 
 
 class LeafCall:
-    """The leaf module of a node as an operator's `call_module` is given it: a call is recorded, attributes are real."""
+    """A node's leaf as an operator's `call_module` is given it: a call is recorded, attributes are real."""
 
     def __init__(self, node: Node, record: Callable[[tuple[Any, ...], dict[str, Any]], Any]) -> None:
         self._node = node
         self._record = record
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Record a call of the module."""
         return self._record(args, kwargs)
 
     def __getattr__(self, name: str) -> Any:
@@ -115,7 +125,7 @@ Materialise = Callable[[Weight], torch.Tensor]
 def register(
     root: nn.Module, weights: Mapping[str, Weight], leaves: Mapping[str, nn.Module], make: Materialise
 ) -> None:
-    """Fill a module with the weights under their paths, in order; plain modules stand at the paths between."""
+    """Fill a module with the weights at their paths, in order; plain modules stand at the paths between."""
     for path, weight in weights.items():
         parts = path.split(".")
         owner, name = root, parts[-1]

@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 from torch import fx, nn
+from torch.fx.node import has_side_effect
 
 from ...compiler.dims import Size, fold
 from ...compiler.dtypes import DType
@@ -304,9 +305,9 @@ def _keep(graph: fx.Graph, nodes: set[fx.Node]) -> None:
     for node in nodes:
         if node.op == "call_method" and str(node.target).endswith("_"):
             node.op, node.target = "call_function", getattr(torch.Tensor, str(node.target))
-            fx.node.has_side_effect(node.target)
+            has_side_effect(node.target)
         elif node.op == "call_function" and node.target is nn.functional.batch_norm:
-            fx.node.has_side_effect(node.target)
+            has_side_effect(node.target)
 
 
 def _place(node: Node) -> str:

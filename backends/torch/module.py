@@ -17,7 +17,7 @@ from .dtypes import torch_dtype
 from .errors import LoweringError
 from .guards import Guards
 from .initialise import fill
-from .leaves import leaf_modules, register
+from .leaves import leaf_modules, register, static_shape
 from .lower import GraphLowering, identifier, input_identifiers, title_of
 from .portable import portable
 
@@ -31,9 +31,9 @@ ConstantNames = Mapping[str, Mapping[tuple[int, int], str]]
 class PlanModule(nn.Module):
     """A plan's network; `to_torch` makes it.
 
-    Its children stand at the plan's label paths. `graphs` holds an fx graph module for each mode; they are views of
-    this module, whose tables they share, and `.train()` and `.eval()` select between them. Editing such a graph
-    (and `recompile()`) changes what this module computes.
+    Its children stand at the plan's label paths. `graphs` holds an fx graph module for each mode; they are views
+    of this module, whose tables they share, and `.train()` and `.eval()` select between them. Editing such a
+    graph (and `recompile()`) changes what this module computes.
     """
 
     graphs: dict[str, fx.GraphModule]
@@ -106,8 +106,9 @@ def to_torch(
 ) -> PlanModule:
     """A module that computes the program, in training mode.
 
-    `dtype` binds the plan's floats. Weights are drawn by the plan's initialisers, from torch's global generator or,
-    with a `seed`, reproducibly and without touching it. Raises `LoweringError` where torch cannot express the plan.
+    `dtype` binds the plan's floats. Weights are drawn by the plan's initialisers, from torch's global generator
+    or, with a `seed`, reproducibly and without touching it. Raises `LoweringError` where torch cannot express
+    the plan.
     """
     place = torch.device(device) if device is not None else torch.get_default_device()
     module = _empty(program, dtype)
@@ -133,7 +134,7 @@ def initial(weight: Weight, dtype: torch.dtype, device: torch.device) -> Tensor:
     if isinstance(weight.init, Graph):
         (tensor,) = evaluate(weight.init, weight.init.nodes, weight.init.outputs, dtype)
         return tensor.to(device, wanted, copy=True)
-    tensor = torch.empty(weight.type.shape, dtype=wanted, device=device)
+    tensor = torch.empty(static_shape(weight), dtype=wanted, device=device)
     fill(tensor, weight.init, weight.path)
     return tensor
 
@@ -156,7 +157,7 @@ def _restore(program: Program, dtype: torch.dtype) -> PlanModule:
 def _hold_constants(
     module: nn.Module, program: Program, dtype: torch.dtype, device: torch.device
 ) -> ConstantNames:
-    """Compute the constants and hold them as buffers outside the state dict; those of two modes that agree are one."""
+    """Compute the constants and hold them as buffers that are not saved; two modes share equal ones."""
     held: dict[str, Tensor] = {}
     names: dict[str, dict[tuple[int, int], str]] = {}
     for mode, graph in program.graphs.items():

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from ...compiler.graph import Graph, Guard, Node, Origin, Region, Tree, Value, Weight, map_leaves
+from ...compiler.ops.base import Mode
 from ...compiler.program import Program
 
 
@@ -12,7 +13,9 @@ def portable(program: Program) -> Program:
     """The same program with block calls by name and path alone, so that it pickles whatever the text held."""
     regions: dict[Region, Region] = {}
     weights = {path: _weight(weight, regions) for path, weight in program.weights.items()}
-    graphs = {mode: _graph(graph, regions, weights) for mode, graph in program.graphs.items()}
+    graphs: dict[Mode, Graph] = {
+        mode: _graph(graph, regions, weights) for mode, graph in program.graphs.items()
+    }
     return Program(program.name, graphs, weights, {})
 
 

@@ -8,15 +8,17 @@ from typing import Any
 
 import torch
 from torch import fx
+from torch.fx.proxy import GraphAppendingTracer
 
 # Functions that make tensors from nothing; they must be told where.
-_FACTORIES = frozenset(
-    "arange empty eye full linspace logspace ones rand randint randn randperm tensor tril_indices triu_indices zeros"
-    " hann_window hamming_window blackman_window bartlett_window kaiser_window".split()
-)
+_FACTORIES = {
+    *("arange", "empty", "eye", "full", "linspace", "logspace", "ones", "tensor", "zeros"),
+    *("rand", "randint", "randn", "randperm", "tril_indices", "triu_indices"),
+    *("bartlett_window", "blackman_window", "hamming_window", "hann_window", "kaiser_window"),
+}
 
 
-class Tracer(fx.proxy.GraphAppendingTracer):
+class Tracer(GraphAppendingTracer):
     """Appends to an fx graph; names new nodes by the plan's node that is being lowered and remembers it."""
 
     def __init__(self, graph: fx.Graph) -> None:
@@ -37,7 +39,7 @@ class Tracer(fx.proxy.GraphAppendingTracer):
 
 
 class Namespace:
-    """A module of torch whose functions are written down instead of run; classes, dtypes and constants are themselves."""
+    """A module of torch whose functions are recorded instead of run; classes and constants are themselves."""
 
     def __init__(self, module: types.ModuleType, tracer: Tracer, device: Callable[[], Any]) -> None:
         self._module = module
