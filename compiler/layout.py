@@ -1,9 +1,8 @@
 """Layered drawing of a directed graph, from top to bottom.
 
 The method of Sugiyama, Tagawa and Toda (1981): layers by longest path, few crossings by the median of the
-neighbours, then places that keep edges straight. The last step is exact for each layer:
-the nearest places (least squares) to those wanted that keep the order and the distances, found by pooling
-neighbours that would overlap.
+neighbours, then columns of items that stand exactly above each other (the idea of Brandes and Köpf, 2001),
+moved to where the rest of their edges pull them.
 """
 
 from __future__ import annotations
@@ -11,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
+from math import inf
 
 SWEEPS = 12
 GAP = 28.0
@@ -128,51 +128,87 @@ def _crossings(rows: list[list[int]], after: list[list[int]]) -> int:
 def _place(
     rows: list[list[int]], items: list[Item], before: list[list[int]], after: list[list[int]], real: int
 ) -> list[float]:
-    x = [0.0] * len(items)
+    """The x of each item: those in one column share it, and a column stands where its neighbours pull it."""
+    column, columns = _columns(rows, len(items), after, real)
+    # How far each column must stand from those to its left and right.
+    left: list[dict[int, float]] = [{} for _ in range(columns)]
+    right: list[dict[int, float]] = [{} for _ in range(columns)]
     for row in rows:
-        at = 0.0
-        for number in row:
-            at += items[number].left
-            x[number] = at
-            at += items[number].right + GAP
-    for sweep in range(2 * SWEEPS):
-        down = sweep % 2 == 0
-        for row in rows if down else reversed(rows):
-            wanted: list[float] = []
-            weights: list[float] = []
-            for number in row:
-                # Looking both ways settles; looking one way first spreads the places quickly.
-                near = before[number] if down else after[number]
-                near = near + (after[number] if down else before[number]) if sweep >= SWEEPS else near
-                # Long edges should be straight, most of all where they pass through layers.
-                pulls = [
-                    (x[other], 8.0 if number >= real and other >= real else 2.0 if other < real else 1.0)
-                    for other in near
-                ]
-                weight = sum(pull for _, pull in pulls)
-                wanted.append(sum(at * pull for at, pull in pulls) / weight if weight else x[number])
-                weights.append(weight or 0.1)
-            for number, at in zip(row, _spread(row, items, wanted, weights), strict=True):
-                x[number] = at
-    return x
+        for one, other in pairwise(row):
+            apart = items[one].right + GAP + items[other].left
+            a, b = column[one], column[other]
+            left[b][a] = right[a][b] = max(apart, left[b].get(a, 0.0))
+    pulls: list[list[int]] = [[] for _ in range(columns)]
+    for number, targets in enumerate(after):
+        for target in targets:
+            a, b = column[number], column[target]
+            if a != b:
+                pulls[a].append(b)
+                pulls[b].append(a)
+    order = _left_to_right(left)
+    x = [0.0] * columns
+    for at in order:
+        x[at] = max([x[other] + apart for other, apart in left[at].items()], default=0.0)
+    for sweep in range(SWEEPS):
+        for at in reversed(order) if sweep % 2 == 0 else order:
+            if pulls[at]:
+                wanted = sum(x[other] for other in pulls[at]) / len(pulls[at])
+                least = max([x[other] + apart for other, apart in left[at].items()], default=-inf)
+                most = min([x[other] - apart for other, apart in right[at].items()], default=inf)
+                x[at] = max(least, min(most, wanted))
+    return [x[at] for at in column]
 
 
-def _spread(row: list[int], items: list[Item], wanted: list[float], weights: list[float]) -> list[float]:
-    """The places nearest to those wanted that keep the order and leave room for all."""
-    offset = 0.0
-    offsets: list[float] = []
-    for index, number in enumerate(row):
-        if index:
-            offset += items[row[index - 1]].right + GAP + items[number].left
-        offsets.append(offset)
-    # With the offsets taken away the places must not decrease: isotonic regression by pooling.
-    pools: list[tuple[float, float, int]] = []
-    for want, weight, off in zip(wanted, weights, offsets, strict=True):
-        value, mass, size = want - off, weight, 1
-        while pools and pools[-1][0] > value:
-            other, heavier, more = pools.pop()
-            value = (value * mass + other * heavier) / (mass + heavier)
-            mass, size = mass + heavier, size + more
-        pools.append((value, mass, size))
-    values = [value for value, _, size in pools for _ in range(size)]
-    return [value + off for value, off in zip(values, offsets, strict=True)]
+def _columns(rows: list[list[int]], count: int, after: list[list[int]], real: int) -> tuple[list[int], int]:
+    """The column of each item: neighbours in adjacent layers that stand exactly above each other.
+
+    Long edges come first, then the edges between items, then the ends of long edges; none may cross another.
+    """
+    below: dict[int, int] = {}
+    above: dict[int, int] = {}
+    place = {item: index for row in rows for index, item in enumerate(row)}
+    for row in rows[:-1]:
+        candidates = [
+            (
+                0 if source >= real and target >= real else 1 if source < real and target < real else 2,
+                source,
+                target,
+            )
+            for source in row
+            for target in after[source]
+        ]
+        for _, source, target in sorted(candidates):
+            free = source not in below and target not in above
+            crossed = any(
+                (place[source] - place[other]) * (place[target] - place[below[other]]) < 0
+                for other in row
+                if other in below
+            )
+            if free and not crossed:
+                below[source], above[target] = target, source
+    column = [-1] * count
+    columns = 0
+    for row in rows:
+        for item in row:
+            if item in above:
+                column[item] = column[above[item]]
+            else:
+                column[item] = columns
+                columns += 1
+    return column, columns
+
+
+def _left_to_right(left: list[dict[int, float]]) -> list[int]:
+    """The columns, each after those to its left; there is such an order because columns never cross."""
+    waiting = [len(others) for others in left]
+    right: list[list[int]] = [[] for _ in left]
+    for at, others in enumerate(left):
+        for other in others:
+            right[other].append(at)
+    ready = [at for at, number in enumerate(waiting) if not number]
+    for at in ready:
+        for other in right[at]:
+            waiting[other] -= 1
+            if not waiting[other]:
+                ready.append(other)
+    return ready

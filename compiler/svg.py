@@ -13,6 +13,7 @@ MARGIN = 24.0
 PAD = 14.0
 LABEL_ROOM = 22.0
 BEND = 26.0
+CARD = 3.0
 SANS = "ui-sans-serif, system-ui, 'Segoe UI', Helvetica, Arial, 'DejaVu Sans', sans-serif"
 MONO = "ui-monospace, 'SF Mono', Menlo, Consolas, 'DejaVu Sans Mono', monospace"
 
@@ -36,6 +37,11 @@ class _Drawn:
     in_ports: dict[int, float]
     room_right: float
 
+    @property
+    def stack(self) -> float:
+        """How far the cards behind a repeated box stick out."""
+        return 2 * CARD if self.box.repeat > 1 else 0.0
+
 
 def to_svg(picture: Picture) -> str:
     """The picture as a standalone SVG document."""
@@ -53,12 +59,11 @@ def to_svg(picture: Picture) -> str:
 
     # Where an edge leaves and enters depends on where it goes, which is known now.
     for at, box in enumerate(drawn):
-        box.out_ports = _ports(
-            leaving[at], box.out_ports, [_next_x(e, picture, layout.x, layout.routes) for e in leaving[at]]
-        )
-        box.in_ports = _ports(
-            entering[at], box.in_ports, [_last_x(e, picture, layout.x, layout.routes) for e in entering[at]]
-        )
+        x = layout.x[at]
+        below = [_next_x(edge, picture, layout.x, layout.routes) for edge in leaving[at]]
+        above = [_last_x(edge, picture, layout.x, layout.routes) for edge in entering[at]]
+        box.out_ports = _ports(leaving[at], box.out_ports, below, box, x)
+        box.in_ports = _ports(entering[at], box.in_ports, above, box, x)
 
     low = any(place == "target" for place in labels.values())
     gap = LABEL_ROOM + BEND + (LABEL_ROOM if low else 8.0)
@@ -82,13 +87,14 @@ def to_svg(picture: Picture) -> str:
         start = shift + layout.x[edge.source] + source.out_ports[number]
         end = shift + layout.x[edge.target] + target.in_ports[number]
         row = layout.layer[edge.source]
-        from_y = _top(source, tops[row], layout.heights[row]) + source.height
+        from_y = _top(source, tops[row], layout.heights[row]) + source.height + source.stack
         last = layout.layer[edge.target]
         to_y = _top(target, tops[last], layout.heights[last])
         stops = [(shift + x, row + 1 + k) for k, x in enumerate(layout.routes[number])]
         body.append(_edge(start, from_y, end, to_y, stops, row, tops, layout.heights))
         if labels[number] == "source":
-            texts.append(_label(edge, start + 6, from_y + 14))
+            rightmost = shift + layout.x[edge.source] + max(source.out_ports.values())
+            texts.append(_label(edge, rightmost + 6, from_y + 14))
         elif labels[number] == "target":
             texts.append(_label(edge, end + 6, to_y - 10))
     for at, box in enumerate(drawn):
@@ -147,10 +153,20 @@ def _spaced(edges: Sequence[int], step: float) -> dict[int, float]:
     return {edge: (index - (len(edges) - 1) / 2) * step for index, edge in enumerate(edges)}
 
 
-def _ports(edges: list[int], ports: dict[int, float], towards: list[float]) -> dict[int, float]:
-    """The same places, given to the edges in the order in which they lead left and right."""
-    order = [edge for _, edge in sorted(zip(towards, edges, strict=True))]
-    return dict(zip(order, sorted(ports.values()), strict=True))
+def _ports(
+    edges: list[int], ports: dict[int, float], towards: list[float], box: _Drawn, x: float
+) -> dict[int, float]:
+    """The same places, given to the edges in the order in which they lead left and right.
+
+    An edge that goes straight keeps the middle where there is room for the others on its sides.
+    """
+    order = sorted(zip(towards, edges, strict=True))
+    places = sorted(ports.values())
+    straight = next((place for place, (to, _) in zip(places, order, strict=True) if abs(to - x) < 0.5), 0.0)
+    moved = [place - straight for place in places]
+    if all(abs(place) <= box.width / 2 - 8 for place in moved):
+        places = moved
+    return {edge: place for (_, edge), place in zip(order, places, strict=True)}
 
 
 def _next_x(number: int, picture: Picture, x: list[float], routes: list[list[float]]) -> float:
@@ -210,7 +226,7 @@ def _box(drawn: _Drawn, x: float, top: float) -> str:
     if box.repeat > 1:
         # A repeated call looks like a stack of cards.
         parts += [
-            f'<rect x="{left + d:.1f}" y="{top + d:.1f}" {frame} stroke-width="1"/>' for d in (6.0, 3.0)
+            f'<rect x="{left + d:.1f}" y="{top + d:.1f}" {frame} stroke-width="1"/>' for d in (2 * CARD, CARD)
         ]
     parts.append(f'<rect x="{left:.1f}" y="{top:.1f}" {frame} stroke-width="1.2"/>')
     y = top + 20
