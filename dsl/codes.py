@@ -32,4 +32,5 @@ def define(code: str, message: str, explanation: str, *bad: str) -> None:
 
 
 # The tables themselves, each in a small module; importing them enters their codes.
-from . import codes_syntax as codes_syntax  # noqa: E402  (they import `define` from here)
+from . import codes_language as codes_language  # noqa: E402  (they import `define` from here)
+from . import codes_syntax as codes_syntax  # noqa: E402

@@ -1,1 +1,20 @@
-"""The operators, one family a file."""
+"""The operators, one family a file. A new file here is found by itself."""
+
+from __future__ import annotations
+
+import pkgutil
+from functools import cache
+from importlib import import_module
+
+from .base import REGISTRY, Layer, Op, Operator
+
+
+@cache
+def registry() -> dict[str, type[Operator]]:
+    """All operators by the name that the language calls them by."""
+    for module in pkgutil.iter_modules(__path__):
+        import_module(f"{__name__}.{module.name}")
+    return {name: operator for name, operator in REGISTRY.items() if not getattr(operator, "source", False)}
+
+
+__all__ = ["Layer", "Op", "Operator", "registry"]

@@ -1,0 +1,172 @@
+"""Explaining shape errors: which operands, what their types are, and where each size came from."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, cast
+
+from ..compiler.dims import Dim, render
+from ..compiler.graph import Node, Value
+from ..compiler.ops.base import Operator
+from ..compiler.ops.rules import ShapeError
+from . import syntax
+from .diagnostics import Label
+from .scope import Frame, Site
+from .source import Span
+from .values import Bound, show
+
+if TYPE_CHECKING:
+    from .run import Run
+
+_CODES = {"size": "E301", "rank": "E302", "dtype": "E303", "value": "E304"}
+_SIGNS = {"add": "+", "sub": "-", "mul": "*", "div": "/", "matmul": "@"}
+
+
+def shape_diagnostic(
+    run: Run,
+    error: ShapeError,
+    instance: Operator,
+    operands: dict[str, Any],
+    bound: dict[str, Bound],
+    node: syntax.Node,
+    frame: Frame,
+    label: str | None,
+) -> Exception:
+    """The diagnostic of an operator that refuses its operands or arguments."""
+    name = instance.title
+    where = f"`{frame.prefix}{label}: {name}`:" if label else f"`{_SIGNS.get(name, name)}`:"
+    primary: syntax.Node | Span = node
+    text = ", ".join(f"{slot}: {_types(value)}" for slot, value in operands.items())
+    argument = bound.get(error.argument) if error.argument else None
+    if argument is not None and argument.expr is not None:
+        primary = argument.expr
+        at = getattr(error, "at", None)
+        if at is not None and isinstance(primary, syntax.String):
+            start = primary.span.start + 1 + at[0]
+            primary = Span(primary.span.source, start, start + max(1, at[1] - at[0]))
+        elif isinstance(argument.expr, syntax.Number):
+            text = ""
+    elif isinstance(node, syntax.Binary):
+        text = f"{_source(node.left)}: {_side(operands, 0)}   {_source(node.right)}: {_side(operands, 1)}"
+    secondary: list[Label] = []
+    for slot, axis in error.operands:
+        value = operands.get(slot)
+        if isinstance(value, Value) and axis is not None and -len(value.shape) <= axis < len(value.shape):
+            found = derivation(value, axis % len(value.shape))
+            if found is not None and all(found.span != other.span for other in secondary):
+                secondary.append(found)
+    secondary = [
+        found for found in secondary if found.span != (primary if isinstance(primary, Span) else primary.span)
+    ]
+    return run.error(
+        _CODES[error.kind],
+        primary,
+        frame,
+        text,
+        where=where,
+        message=error.message,
+        secondary=secondary,
+        help=[error.help] if error.help else [],
+    )
+
+
+def _types(value: Any) -> str:
+    if isinstance(value, list):
+        return "[" + ", ".join(str(item.type) for item in cast("list[Value]", value)) + "]"
+    return str(value.type) if isinstance(value, Value) else show(value)
+
+
+def _side(operands: dict[str, Any], at: int) -> str:
+    values = list(operands.values())
+    return _types(values[at]) if at < len(values) else "a number"
+
+
+def _source(node: syntax.Node) -> str:
+    text = " ".join(node.span.text.split())
+    return text if len(text) <= 24 else text[:21] + "..."
+
+
+def derivation(value: Value, axis: int) -> Label | None:
+    """Where the size of an axis was set: the call whose argument it is, or the input that has it."""
+    size = value.shape[axis]
+    for _ in range(10_000):
+        node = value.node
+        site = node.origins[0].place if node.origins else None
+        if not isinstance(site, Site):
+            return None
+        if node.op.source:
+            return Label(
+                site.span,
+                f"{show(size)} is a size of this input" if node.op.name == "input" else f"{show(size)} here",
+            )
+        argument = _argument_of(node, site, size)
+        if argument is not None:
+            return Label(site.span, argument)
+        source = _passes_on(node, size, axis)
+        if source is None:
+            return Label(site.span, f"{render(size)} comes from here: {value.type}")
+        value, axis = source
+    return None
+
+
+def _argument_of(node: Node, site: Site, size: Any) -> str | None:
+    """`512 = 4 * width, with width = 128 (from net.plan:23:59)` for a size that an argument states."""
+    operator, call = site.operator, site.syntax
+    if (
+        isinstance(call, syntax.Pipe)
+        or not isinstance(operator, Operator)
+        or not isinstance(call, syntax.Call)
+    ):
+        return None
+    arguments = list(operator.arguments())
+    for name in ("out", "dim", "width", "features"):
+        if name not in arguments or getattr(operator, name) != size:
+            continue
+        named = {argument.name: argument.value for argument in call.arguments if argument.name}
+        positional = [argument.value for argument in call.arguments if argument.name is None]
+        place = arguments.index(name)
+        expr = named.get(name) or (positional[place] if place < len(positional) else None)
+        if expr is None:
+            return None
+        text = " ".join(expr.span.text.split())
+        shown = show(size)
+        details = [_binding(part.id, site.frame) for part in _names(expr)]
+        with_ = ", ".join(detail for detail in details if detail)
+        if text == shown:
+            return f"{shown} is given here"
+        return f"{shown} = {text}" + (f", with {with_}" if with_ else "")
+    return None
+
+
+def _binding(name: str, frame: Frame) -> str:
+    value = frame.names.get(name, frame.file.names.get(name))
+    if not isinstance(value, (int, float, str, Dim)):
+        return ""
+    where = frame.where.get(name)
+    return f"{name} = {show(value)}" + (f" (from {where.span.where})" if where is not None else "")
+
+
+def _names(expr: syntax.Node) -> list[syntax.Name]:
+    from .limits import children
+
+    found: list[syntax.Node] = [expr]
+    for part in found:
+        found.extend(children(part))
+    unique = {part.id: part for part in found if isinstance(part, syntax.Name)}
+    return list(unique.values())
+
+
+def _passes_on(node: Node, size: Any, axis: int) -> tuple[Value, int] | None:
+    """The operand that an axis' size comes from: the same axis first, then the same place from the end."""
+    rank = len(node.results[0].shape)
+    for value in node.inputs:
+        if value.node.op.name == "weight":
+            continue
+        if axis < len(value.shape) and value.shape[axis] == size and not isinstance(size, bool):
+            return value, axis
+        behind = axis - rank
+        if -len(value.shape) <= behind and value.shape[behind] == size:
+            return value, behind % len(value.shape)
+    for value in node.inputs:
+        if value.node.op.name != "weight" and size in value.shape:
+            return value, value.shape.index(size)
+    return None

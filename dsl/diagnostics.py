@@ -1,0 +1,63 @@
+"""Diagnostics: what is wrong, where, why, and what helps. Codes and texts live in one table, `codes.py`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from .codes import CODES
+from .source import Span
+
+
+@dataclass(frozen=True, slots=True)
+class Label:
+    """A span with what is to be said of it."""
+
+    span: Span
+    text: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Diagnostic:
+    """One root cause: a code of the table, the place, related places, the call chain and help."""
+
+    code: str
+    message: str
+    primary: Label
+    secondary: tuple[Label, ...] = ()
+    notes: tuple[str, ...] = ()
+    help: tuple[str, ...] = ()
+
+    @property
+    def severity(self) -> str:
+        """`error` for codes E..., `warning` for W...."""
+        return "warning" if self.code.startswith("W") else "error"
+
+
+class PlanError(Exception):
+    """Raised with the diagnostics that stopped a reading of a plan."""
+
+    def __init__(self, diagnostics: Iterable[Diagnostic]) -> None:
+        self.diagnostics = tuple(diagnostics)
+        super().__init__("; ".join(f"{d.code}: {d.message}" for d in self.diagnostics))
+
+
+def diagnostic(
+    code: str,
+    span: Span,
+    text: str = "",
+    *,
+    secondary: Iterable[Label] = (),
+    notes: Iterable[str] = (),
+    help: Iterable[str] = (),
+    **fields: Any,
+) -> Diagnostic:
+    """Build a diagnostic: the message is the code's template filled with `fields`."""
+    message = CODES[code].message.format(**fields)
+    return Diagnostic(code, message, Label(span, text), tuple(secondary), tuple(notes), tuple(help))
+
+
+def fail(code: str, span: Span, text: str = "", **fields: Any) -> PlanError:
+    """A `PlanError` of one diagnostic; use as `raise fail("E101", span, name=...)`."""
+    return PlanError([diagnostic(code, span, text, **fields)])

@@ -1,0 +1,126 @@
+"""Evaluating the declarations of a file: imports, tables, values, blocks, plans."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..compiler.graph import Builder
+from . import syntax
+from .diagnostics import Label, PlanError, diagnostic
+from .elaborate import Elaboration
+from .loader import Loader
+from .patterns import holds_tensor
+from .scope import FileScope, Frame
+from .source import Source
+from .suggest import did_you_mean
+from .values import BlockDef, BlockValue, Poisoned, Record, kind_of
+
+
+class Files:
+    """File scopes by file; a file's declarations are evaluated once."""
+
+    def __init__(self, loader: Loader) -> None:
+        self.loader = loader
+        self.scopes: dict[int, FileScope] = {}
+        self.open: list[Source] = []
+
+    def scope(self, file: syntax.File) -> FileScope:
+        """The names of a file; raises `PlanError` with all that is wrong with its declarations."""
+        known = self.scopes.get(id(file))
+        if known is not None:
+            return known
+        scope = FileScope(file.source, file)
+        errors: list[Any] = []
+        self.open.append(file.source)
+        try:
+            # Blocks first: plans, values and tables may name blocks that stand below them.
+            for item in file.items:
+                if isinstance(item, syntax.Block):
+                    self._declare(scope, item.target, self._block(item, scope), errors)
+            for item in file.items:
+                try:
+                    self._item(item, scope, errors)
+                except PlanError as error:
+                    errors.extend(error.diagnostics)
+                except Poisoned:
+                    pass
+        finally:
+            self.open.pop()
+        if errors:
+            raise PlanError(errors)
+        self.scopes[id(file)] = scope
+        return scope
+
+    def _declare(self, scope: FileScope, target: syntax.Target, value: Any, errors: list[Any]) -> None:
+        name = target.name
+        if name in scope.where:
+            first = Label(scope.where[name], "first here")
+            errors.append(diagnostic("E102", target.span, name=name, secondary=[first]))
+            return
+        if name in ("mode", "shape", "tap"):
+            errors.append(diagnostic("E109", target.span, name=name))
+            return
+        scope.names[name] = value
+        scope.where[name] = target.span
+
+    def _block(self, item: syntax.Block, scope: FileScope) -> BlockValue:
+        inputs = tuple(param for param in item.params if holds_tensor(param.type))
+        statics = tuple(param for param in item.params if not holds_tensor(param.type))
+        return BlockValue(BlockDef(item, scope, inputs, statics))
+
+    def _item(self, item: syntax.Item, scope: FileScope, errors: list[Any]) -> None:
+        evaluator = Elaboration(scope.source.name, "eval", Builder(scope.source.name))
+        frame = Frame(scope)
+        if isinstance(item, syntax.Use):
+            self._use(item, scope, errors)
+        elif isinstance(item, syntax.Let):
+            self._declare(scope, item.target, evaluator.evaluate(item.value, frame), errors)
+        elif isinstance(item, syntax.Table):
+            names = [column.name for column in item.columns]
+            rows = [
+                Record(zip(names, [evaluator.evaluate(cell, frame) for cell in row], strict=True))
+                for row in item.rows
+            ]
+            self._declare(scope, item.target, rows, errors)
+        elif isinstance(item, syntax.About):
+            scope.about.update({name: evaluator.evaluate(value, frame) for name, value in item.fields})
+        elif isinstance(item, syntax.Plan):
+            self._plan(item, scope, evaluator, frame, errors)
+
+    def _plan(
+        self, item: syntax.Plan, scope: FileScope, evaluator: Elaboration, frame: Frame, errors: list[Any]
+    ) -> None:
+        name = item.target.name
+        # The name is declared even if the plan is wrong, so that claims about it stay silent.
+        scope.plans[name] = item
+        value = evaluator.evaluate(item.value, frame)
+        if not isinstance(value, BlockValue) or not isinstance(value.target, BlockDef):
+            raise evaluator.error("E504", item.value, got=kind_of(value))
+        if value.target.syntax.kind != "model":
+            raise evaluator.error(
+                "E504", item.value, got="a block", help=[f"declare it as `model {value.target.name}(...)`"]
+            )
+        bindings = dict(value.bindings) | evaluator.bindings(item.bindings, frame)
+        self._declare(scope, item.target, BlockValue(value.target, value.arguments, name, bindings), errors)
+
+    def _use(self, item: syntax.Use, scope: FileScope, errors: list[Any]) -> None:
+        files = self.loader.imported(item, scope.source)
+        for file in files:
+            if file.source.origin != "std" and any(source.path == file.source.path for source in self.open):
+                circle = " -> ".join([source.name for source in self.open] + [file.source.name])
+                raise PlanError([diagnostic("E107", item.span, circle=circle)])
+        scopes: list[FileScope] = []
+        for file in files:
+            if any(source.path == file.source.path for source in self.open):
+                continue
+            scopes.append(self.scope(file))
+        for target in item.names:
+            holder = next((found for found in scopes if target.name in found.names), None)
+            if holder is None:
+                place = "std" if item.path is None else f"`{item.path}`"
+                known = [name for found in scopes for name in found.names if name not in found.imported]
+                help = did_you_mean(target.name, known)
+                errors.append(diagnostic("E106", target.span, name=target.name, place=place, help=help))
+                continue
+            scope.imported.add(target.name)
+            self._declare(scope, target, holder.names[target.name], errors)

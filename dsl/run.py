@@ -1,0 +1,87 @@
+"""The state of one elaboration: the graph being built, what was reported, and the limits."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from ..compiler.dims import Size, free_symbols
+from ..compiler.graph import Builder, Origin, Value
+from ..compiler.ops.base import Mode
+from . import limits, syntax
+from .diagnostics import Diagnostic, Label, PlanError, diagnostic
+from .scope import Frame, Site
+from .source import Span
+
+
+class Run:
+    """One elaboration in one mode: collects diagnostics, one for each root cause."""
+
+    def __init__(self, name: str, mode: Mode) -> None:
+        self.mode: Mode = mode
+        self.builder = Builder(name)
+        self.diagnostics: list[Diagnostic] = []
+        self.reported: set[tuple[str, int, int]] = set()
+        self.weight_spans: dict[str, Span] = {}
+        self.weight_prefixes: dict[str, Span] = {}
+        self.labelled: list[tuple[str, Any]] = []
+        self.calls: dict[Value, list[tuple[str, int, int]]] = {}
+        self.turns = 0
+
+    def report(self, error: Diagnostic) -> None:
+        """Keep a diagnostic, unless its place was already reported with the same code (another turn of a loop)."""
+        key = (error.code, id(error.primary.span.source), error.primary.span.start)
+        if key not in self.reported:
+            self.reported.add(key)
+            self.diagnostics.append(error)
+
+    def report_all(self, error: PlanError) -> None:
+        """Keep all diagnostics of an error."""
+        for found in error.diagnostics:
+            self.report(found)
+
+    def error(
+        self,
+        code: str,
+        node: syntax.Node | Span,
+        frame: Frame | None = None,
+        text: str = "",
+        *,
+        secondary: Iterable[Label] = (),
+        notes: Iterable[str] = (),
+        help: Iterable[str] = (),
+        **fields: Any,
+    ) -> PlanError:
+        """An error at a node, with the calls around it as notes."""
+        span = node if isinstance(node, Span) else node.span
+        chain = [] if frame is None else call_notes(frame)
+        return PlanError(
+            [diagnostic(code, span, text, secondary=secondary, notes=[*notes, *chain], help=help, **fields)]
+        )
+
+    def origin(self, node: syntax.Node, frame: Frame, operator: Any = None) -> Origin:
+        """Where a graph node comes from."""
+        return Origin(Site(node, frame, operator), frame.region)
+
+    def turn(self, node: syntax.Node, frame: Frame) -> None:
+        """Count a turn of a loop or a node made; bounded, since plans are untrusted text."""
+        self.turns += 1
+        if self.turns > limits.MAX_TURNS:
+            raise self.error("E205", node, frame, what="the number of loop turns", limit=limits.MAX_TURNS)
+
+
+def call_notes(frame: Frame) -> list[str]:
+    """The calls around a frame as notes, innermost first; a long chain is clipped in the middle."""
+    chain = frame.chain()
+    shown = chain if len(chain) <= 8 else [*chain[:4], None, *chain[-3:]]
+    return [
+        "..." if item is None else f"in {item[0] or 'the plan'}, called at {item[1].where}" for item in shown
+    ]
+
+
+def unbound(*sizes: Size) -> str:
+    """The free symbols of sizes, listed for people."""
+    names: set[str] = set()
+    for size in sizes:
+        names |= free_symbols(size)
+    return ", ".join(f"`{name}`" for name in sorted(names))
