@@ -14,6 +14,8 @@ from math import inf
 
 SWEEPS = 12
 GAP = 28.0
+# Pieces of edges: between two stand-ins, a whole edge between neighbouring layers, the end of a long one.
+INNER, ENTIRE, END = range(3)
 
 
 @dataclass
@@ -129,7 +131,7 @@ def _place(
     rows: list[list[int]], items: list[Item], before: list[list[int]], after: list[list[int]], real: int
 ) -> list[float]:
     """The x of each item: those in one column share it, and a column stands where its neighbours pull it."""
-    column, columns = _columns(rows, len(items), after, real)
+    column, columns = _columns(rows, before, after, real)
     # How far each column must stand from those to its left and right.
     left: list[dict[int, float]] = [{} for _ in range(columns)]
     right: list[dict[int, float]] = [{} for _ in range(columns)]
@@ -159,25 +161,27 @@ def _place(
     return [x[at] for at in column]
 
 
-def _columns(rows: list[list[int]], count: int, after: list[list[int]], real: int) -> tuple[list[int], int]:
+def _columns(
+    rows: list[list[int]], before: list[list[int]], after: list[list[int]], real: int
+) -> tuple[list[int], int]:
     """The column of each item: neighbours in adjacent layers that stand exactly above each other.
 
-    Long edges come first, then the edges between items, then the ends of long edges; none may cross another.
+    Long edges come first, then edges between items (the middle ones of those that fan out or in), then the
+    ends of long edges; none may cross another.
     """
     below: dict[int, int] = {}
     above: dict[int, int] = {}
     place = {item: index for row in rows for index, item in enumerate(row)}
     for row in rows[:-1]:
         candidates = [
-            (
-                0 if source >= real and target >= real else 1 if source < real and target < real else 2,
-                source,
-                target,
-            )
-            for source in row
-            for target in after[source]
+            (_kind(source, target, real), source, target) for source in row for target in after[source]
         ]
-        for _, source, target in sorted(candidates):
+        for kind, source, target in sorted(candidates):
+            fan = [other for other in after[source] if other < real]
+            if kind == ENTIRE and (
+                _off_middle(target, fan, place) or _off_middle(source, before[target], place) > 0.5
+            ):
+                continue
             free = source not in below and target not in above
             crossed = any(
                 (place[source] - place[other]) * (place[target] - place[below[other]]) < 0
@@ -186,7 +190,7 @@ def _columns(rows: list[list[int]], count: int, after: list[list[int]], real: in
             )
             if free and not crossed:
                 below[source], above[target] = target, source
-    column = [-1] * count
+    column = [-1] * len(after)
     columns = 0
     for row in rows:
         for item in row:
@@ -196,6 +200,17 @@ def _columns(rows: list[list[int]], count: int, after: list[list[int]], real: in
                 column[item] = columns
                 columns += 1
     return column, columns
+
+
+def _kind(source: int, target: int, real: int) -> int:
+    if source >= real and target >= real:
+        return INNER
+    return ENTIRE if source < real and target < real else END
+
+
+def _off_middle(one: int, fan: list[int], place: dict[int, int]) -> float:
+    ordered = sorted(fan, key=place.__getitem__)
+    return abs(ordered.index(one) - (len(ordered) - 1) / 2)
 
 
 def _left_to_right(left: list[dict[int, float]]) -> list[int]:
