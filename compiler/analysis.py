@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import Any
 
-from .graph import Graph
+from .graph import Graph, Node
 
 
 def to_networkx(graph: Graph) -> Any:
@@ -22,3 +22,25 @@ def to_networkx(graph: Graph) -> Any:
         for slot, value in zip(node.slots, node.inputs, strict=True):
             found.add_edge(value.node, node, value=value, slot=slot)
     return found
+
+
+def depth(graph: Graph) -> int:
+    """The most weight layers on a path from an input to a result, as the literature counts the depth of a network.
+
+    A weight layer is an operator that multiplies by a weight matrix or kernel: one that has multiply-adds and
+    reads a weight (ResNet-50 has 50).
+    """
+    longest: dict[Node, int] = {}
+    for node in graph.nodes:
+        before = max((longest[value.node] for value in node.inputs), default=0)
+        longest[node] = before + (1 if _is_weight_layer(node) else 0)
+    return max((longest[value.node] for value in graph.outputs), default=0)
+
+
+def _is_weight_layer(node: Node) -> bool:
+    if node.op.source or not any(value.node.op.name == "weight" for value in node.inputs):
+        return False
+    out = [value.shape for value in node.results]
+    operands = node.op.arrange(node.slots, [value.shape for value in node.inputs])
+    spent = node.op.call(node.op.cost, operands, out[0] if len(out) == 1 else out)
+    return spent.macs != 0

@@ -1,0 +1,267 @@
+"""The Python face: load a plan, check it, cost it, build it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+from .compiler.graph import Graph
+from .compiler.ops.base import Mode
+from .compiler.program import Program
+from .dsl.claims import Verdict, judge
+from .dsl.diagnostics import Diagnostic, PlanError, diagnostic
+from .dsl.elaborate import elaborate
+from .dsl.files import Files
+from .dsl.loader import Loader
+from .dsl.render import to_json
+from .dsl.scope import FileScope
+from .dsl.source import Source, Span
+from .dsl.suggest import did_you_mean
+from .dsl.syntax import Claim
+from .dsl.values import BlockValue
+
+if TYPE_CHECKING:
+    from .compiler.cost import CostReport
+
+EXAMPLES = Path(__file__).parent / "examples"
+SCHEMA = 1
+
+
+@dataclass(frozen=True)
+class CheckReport:
+    """What checking found: diagnostics, and each claim with the figure derived for it."""
+
+    diagnostics: tuple[Diagnostic, ...]
+    claims: tuple[Verdict, ...]
+
+    @property
+    def ok(self) -> bool:
+        """No errors, and every claim holds."""
+        return not any(d.severity == "error" for d in self.diagnostics)
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON with stable keys."""
+        return {
+            "planform_json": SCHEMA,
+            "ok": self.ok,
+            "diagnostics": [to_json(found) for found in self.diagnostics],
+            "claims": [claim.to_dict() for claim in self.claims],
+        }
+
+
+class PlanFile:
+    """A plan file, read and parsed; its plans are elaborated on demand. Raises `PlanError` and OSError."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        loader = Loader()
+        self.source = loader.read(path)
+        self._files = Files(loader)
+        self.syntax = loader.parsed(self.source)
+        self._programs: dict[Any, Program] = {}
+
+    @cached_property
+    def scope(self) -> FileScope:
+        """The names that the file declares."""
+        return self._files.scope(self.syntax)
+
+    @property
+    def plans(self) -> tuple[str, ...]:
+        """The names of its plans, in order."""
+        return tuple(self.scope.plans)
+
+    def plan(self, name: str | None = None) -> str:
+        """The plan of that name; without one, the only plan, or that named as the file, or the first."""
+        plans = self.plans
+        if name is None:
+            stem = self.path.stem
+            if not plans:
+                raise PlanError([diagnostic("E502", self._top, file=self.source.name, name=stem)])
+            return stem if stem in plans else plans[0]
+        if name not in plans:
+            help = did_you_mean(name, plans) or [f"its plans are {', '.join(plans)}"]
+            raise PlanError([diagnostic("E502", self._top, file=self.source.name, name=name, help=help)])
+        return name
+
+    @property
+    def _top(self) -> Span:
+        return Span(
+            self.source, 0, self.source.text.find("\n") if "\n" in self.source.text else len(self.source.text)
+        )
+
+    def program(
+        self,
+        plan: str,
+        bindings: Mapping[str, Any] | None = None,
+        overrides: Mapping[str, Any] | None = None,
+        modes: tuple[Mode, ...] = ("eval", "train"),
+    ) -> Program:
+        """The program of a plan; elaborated once for each set of bindings."""
+        key = (plan, repr(sorted((bindings or {}).items())), repr(sorted((overrides or {}).items())), modes)
+        known = self._programs.get(key)
+        if known is None:
+            value = cast("BlockValue", self.scope.names[plan])
+            known = self._programs[key] = elaborate(value, self.scope, bindings, overrides, modes)
+        return known
+
+    def check(self, only: str | None = None) -> CheckReport:
+        """Elaborate all plans (or one) in both modes and derive their claims."""
+        problems: list[Diagnostic] = []
+        try:
+            plans = list(self.plans) if only is None else [self.plan(only)]
+        except PlanError as error:
+            return CheckReport(error.diagnostics, ())
+        seen: set[tuple[str, int, int]] = set()
+        failed: set[str] = set()
+
+        def keep(found: Diagnostic) -> None:
+            key = (found.code, id(found.primary.span.source), found.primary.span.start)
+            if key not in seen:
+                seen.add(key)
+                problems.append(found)
+
+        for name in plans:
+            try:
+                self.program(name)
+            except PlanError as error:
+                failed.add(name)
+                for found in error.diagnostics:
+                    keep(found)
+        verdicts: list[Verdict] = []
+        for item in self.syntax.items:
+            if not isinstance(item, Claim):
+                continue
+            name = item.subject.name
+            if name not in self.scope.plans:
+                help = did_you_mean(name, self.plans)
+                keep(diagnostic("E604", item.subject.span, name=name, help=help))
+            elif name not in failed and name in plans:
+                verdict = judge(
+                    item, self.scope, lambda bound, mode, name=name: self.program(name, bound, None, (mode,))
+                )
+                verdicts.append(verdict)
+                if verdict.error is not None:
+                    keep(verdict.error)
+        return CheckReport(tuple(problems), tuple(verdicts))
+
+
+class Model:
+    """One plan of a file, with overridden static parameters if any."""
+
+    def __init__(
+        self,
+        file: PlanFile,
+        plan: str,
+        parameters: Mapping[str, Any],
+        bindings: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.file = file
+        self.name = plan
+        self.parameters = dict(parameters)
+        self.bindings = dict(bindings or {})
+
+    @cached_property
+    def program(self) -> Program:
+        """The elaborated program; raises `PlanError`."""
+        return self.file.program(self.name, self.bindings, self.parameters)
+
+    @property
+    def graph(self) -> Graph:
+        """The graph of eval mode."""
+        return self.program.graph
+
+    def at(self, **sizes: Any) -> Model:
+        """The same plan with entry sizes bound: `model.at(H=224, W=224)`."""
+        return Model(self.file, self.name, self.parameters, {**self.bindings, **sizes})
+
+    def check(self) -> CheckReport:
+        """Elaborate the plan in both modes; claims are derived where no parameter is overridden."""
+        if not self.parameters and not self.bindings:
+            return self.file.check(self.name)
+        try:
+            _ = self.program
+        except PlanError as error:
+            return CheckReport(error.diagnostics, ())
+        return CheckReport((), ())
+
+    def cost(self, mode: Mode = "eval", float_as: str = "f32", **sizes: int) -> CostReport:
+        """What the plan costs, at the given sizes or as formulas in the free ones."""
+        from .compiler.cost import cost
+
+        program = self.file.program(self.name, {**self.bindings, **sizes}, self.parameters)
+        return cost(program, {}, float_as=float_as, mode=mode)
+
+    def to_torch(self, **options: Any) -> Any:
+        """The plan as a `torch.nn.Module`; see `planform.backends.torch.to_torch` for the options."""
+        from .backends.torch import to_torch
+
+        return to_torch(self.program, **options)
+
+    def to_source(self) -> str:
+        """The plan as one standalone Python file that needs torch alone."""
+        from .backends.torch import emit_source
+
+        return emit_source(self.program)
+
+    def __repr__(self) -> str:
+        return f"<planform.Model {self.name} of {self.file.source.name}>"
+
+    def _repr_html_(self) -> str:
+        from .report import cost_html
+
+        return cost_html(self.cost())
+
+
+def examples() -> list[Path]:
+    """The plan files that come with the package."""
+    return sorted(EXAMPLES.glob("*/*.plan"))
+
+
+def declares(path: Path, plan: str) -> bool:
+    """Whether a file's text declares a plan of that name; a quick look without parsing."""
+    import re
+
+    return (
+        re.search(rf"^plan\s+{re.escape(plan)}\b", path.read_text(encoding="utf-8"), re.MULTILINE) is not None
+    )
+
+
+def locate(address: str) -> tuple[Path, str | None]:
+    """File and plan of `FILE`, `FILE:PLAN` or the name of a plan or file of the atlas; raises FileNotFoundError."""
+    path = Path(address)
+    if path.suffix == ".plan" and path.exists():
+        return path, None
+    file, colon, plan = address.rpartition(":")
+    if colon and file.endswith(".plan"):
+        if not Path(file).exists():
+            raise FileNotFoundError(f"there is no file {file}")
+        return Path(file), plan
+    if path.suffix == ".plan":
+        raise FileNotFoundError(f"there is no file {address}")
+    known = examples()
+    for found in known:
+        if declares(found, address):
+            return found, address
+    for found in known:
+        if found.stem == address:
+            return found, None
+    raise FileNotFoundError(f"`{address}` is neither a .plan file nor a plan of the atlas")
+
+
+def load(
+    address: str | Path, plan: str | None = None, at: Mapping[str, Any] | None = None, **parameters: Any
+) -> Model:
+    """A plan of a file or of the atlas.
+
+    `load("resnet.plan", plan="resnet50", depths=[3, 4, 6, 3])`: static parameters override those of the plan; `at`
+    binds entry sizes. Raises `PlanError` with diagnostics, and OSError where there is no such file.
+    """
+    path, named = locate(str(address))
+    file = PlanFile(path)
+    return Model(file, file.plan(plan or named), parameters, at)
+
+
+__all__ = ["CheckReport", "Model", "PlanFile", "Source", "examples", "load", "locate"]

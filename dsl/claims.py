@@ -1,0 +1,212 @@
+"""Claims and budgets: figures that a file quotes, derived again from its graphs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, cast
+
+from ..compiler.analysis import depth
+from ..compiler.cost import CostReport, cost
+from ..compiler.dims import Dim
+from ..compiler.graph import Value
+from ..compiler.ops.base import Mode
+from ..compiler.program import Program
+from . import syntax
+from .diagnostics import Diagnostic, PlanError, diagnostic
+from .elaborate import Elaboration
+from .run import unbound
+from .scope import FileScope, Frame
+from .suggest import did_you_mean
+from .values import kind_of, show
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """A claim with the figure that was derived; `error` says why it does not hold (None if it does)."""
+
+    claim: syntax.Claim
+    plan: str
+    text: str
+    got: Any
+    wanted: Any
+    error: Diagnostic | None
+
+    @property
+    def ok(self) -> bool:
+        """Whether it holds."""
+        return self.error is None
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON with stable keys."""
+        line, column = self.claim.span.source.position(self.claim.span.start)
+        return {
+            "plan": self.plan,
+            "kind": self.claim.kind,
+            "claim": self.text,
+            "ok": self.ok,
+            "got": _plain(self.got),
+            "wanted": _plain(self.wanted),
+            "source": self.claim.source_note,
+            "file": self.claim.span.source.name,
+            "line": line,
+            "column": column,
+        }
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in cast("list[Any]", value)]
+    return value if isinstance(value, (int, float, str)) or value is None else str(value)
+
+
+_Metric = Callable[["_Subject", dict[str, Any]], Any]
+
+
+@dataclass(frozen=True, slots=True)
+class _Subject:
+    """What a claim is about: a program, elaborated with the claim's bindings."""
+
+    program: Callable[[Mode], Program]
+
+    def report(self, mode: Mode) -> CostReport:
+        return cost(self.program(mode), mode=mode)
+
+
+def _mode(options: dict[str, Any]) -> Mode:
+    return options.get("mode", "eval")
+
+
+METRICS: dict[str, tuple[_Metric, tuple[str, ...]]] = {
+    "params": (lambda s, o: s.report(_mode(o)).params, ("mode",)),
+    "trainable": (lambda s, o: s.report(_mode(o)).trainable, ("mode",)),
+    "buffers": (lambda s, o: s.report(_mode(o)).buffers, ("mode",)),
+    "macs": (lambda s, o: s.report(_mode(o)).macs(o.get("convention", "all")), ("mode", "convention")),
+    "flops": (lambda s, o: s.report(_mode(o)).flops(o.get("convention", "all")), ("mode", "convention")),
+    "activations": (
+        lambda s, o: s.report(_mode(o)).activations(o.get("convention", "all")),
+        ("mode", "convention"),
+    ),
+    "bytes": (lambda s, o: s.report(_mode(o)).bytes, ("mode",)),
+    "depth": (lambda s, o: depth(s.program(_mode(o)).graphs[_mode(o)]), ("mode",)),
+    "shape": (lambda s, o: _shape(s, o), ("mode", "of")),
+}
+
+
+def _shape(subject: _Subject, options: dict[str, Any]) -> list[Any]:
+    graph = subject.program(_mode(options)).graphs[_mode(options)]
+    label = options.get("of")
+    value: Value | None = None
+    if label is None:
+        value = graph.outputs[0]
+    else:
+        for node in graph.nodes:
+            inside = node.path is not None and (node.path == label or node.path.startswith(f"{label}."))
+            if inside and not node.op.source:
+                value = node.results[0]
+            elif any(region.path == label for region in (node.region.chain() if node.region else ())):
+                value = node.results[0] if not node.op.source else value
+    if value is None:
+        raise KeyError(label)
+    return list(value.shape)
+
+
+def judge(
+    claim: syntax.Claim, scope: FileScope, program: Callable[[dict[str, Any], Mode], Program]
+) -> Verdict:
+    """Derive a claim's figure and compare; `program(bindings, mode)` gives the plan's program."""
+    text = " ".join(claim.span.text.split())
+    run = Elaboration(claim.subject.name, "eval")
+    frame = Frame(scope)
+    try:
+        got, wanted = _figures(claim, run, frame, program)
+    except PlanError as error:
+        return Verdict(claim, claim.subject.name, text, None, None, error.diagnostics[0])
+    holds = _holds(claim, got, wanted)
+    found: Diagnostic | None = None
+    if not holds:
+        metric = " ".join(claim.metric.span.text.split())
+        tolerance = ""
+        if claim.tolerance is not None:
+            tolerance = f" within {claim.tolerance.span.text}"
+        found = diagnostic(
+            "E601",
+            claim.value.span,
+            subject=claim.subject.name,
+            metric=metric,
+            got=_figure(got),
+            kind=f"the {claim.kind}",
+            op=claim.op,
+            wanted=_figure(wanted) + tolerance,
+            notes=[f"the claim cites {claim.source_note}"] if claim.source_note else [],
+        )
+    return Verdict(claim, claim.subject.name, text, got, wanted, found)
+
+
+def _figure(value: Any) -> str:
+    return f"{value:_}" if isinstance(value, int) else show(value)
+
+
+def _figures(
+    claim: syntax.Claim,
+    run: Elaboration,
+    frame: Frame,
+    program: Callable[[dict[str, Any], Mode], Program],
+) -> tuple[Any, Any]:
+    metric = claim.metric
+    options: dict[str, Any] = {}
+    if isinstance(metric, syntax.Call):
+        function = metric.function
+        arguments = metric.arguments
+    else:
+        function, arguments = metric, ()
+    name = function.id if isinstance(function, syntax.Name) else ""
+    if name not in METRICS:
+        raise run.error(
+            "E602", function, metric=" ".join(function.span.text.split()), help=did_you_mean(name, METRICS)
+        )
+    measure, known = METRICS[name]
+    for argument in arguments:
+        key = argument.name or ("of" if name == "shape" else None)
+        value = run.evaluate(argument.value, frame)
+        if key not in known or not isinstance(value, str):
+            raise run.error("E207", argument, name=f"`{name}`", argument=key or argument.span.text)
+        options[key] = value
+    bindings = run.bindings(claim.bindings, frame)
+    wanted = run.evaluate(claim.value, frame)
+    try:
+        got = measure(_Subject(lambda mode: program(bindings, mode)), options)
+    except (KeyError, ValueError) as error:
+        message = f"the claim cannot be derived: {error}"
+        raise run.error("E202", metric, message=message) from None
+    for size in cast("list[Any]", got) if isinstance(got, list) else [got]:
+        if isinstance(size, Dim):
+            raise run.error(
+                "E603",
+                metric,
+                metric=name,
+                sizes=unbound(size),
+                help=["bind them: `at (B=1, H=224, W=224)`"],
+            )
+    numbers = isinstance(wanted, (int, float)) and not isinstance(wanted, bool)
+    if not (numbers and isinstance(got, (int, float))) and not (
+        isinstance(wanted, list) and isinstance(got, list)
+    ):
+        wanted_kind = "a list" if isinstance(got, list) else "a number"
+        raise run.error(
+            "E201", claim.value, what="the claimed value", wanted=wanted_kind, got=kind_of(wanted)
+        )
+    return got, wanted
+
+
+def _holds(claim: syntax.Claim, got: Any, wanted: Any) -> bool:
+    if isinstance(got, list):
+        return claim.op == "==" and list(cast("list[Any]", got)) == list(wanted)
+    slack: float = 0
+    if claim.tolerance is not None:
+        slack = claim.tolerance.value * abs(wanted) if claim.relative else claim.tolerance.value
+    if claim.op == "==":
+        return abs(got - wanted) <= slack
+    if claim.op in ("<=", "<"):
+        return got <= wanted + slack if claim.op == "<=" else got < wanted + slack
+    return got >= wanted - slack if claim.op == ">=" else got > wanted - slack
