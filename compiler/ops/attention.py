@@ -21,12 +21,12 @@ from .rules import (
 
 
 class ScaledDotProductAttention(Op, name="scaled_dot_product_attention"):
-    """softmax(q k^T * scale + mask) v: [*b, N, E], [*b, M, E], [*b, M, D] -> [*b, N, D] (arXiv:1706.03762, equation 1).
+    """softmax(q k^T * scale + mask) v: [*b, N, E], [*b, M, E], [*b, M, D] -> [*b, N, D].
 
-    As torch.nn.functional.scaled_dot_product_attention. Leading axes broadcast. `mask` broadcasts to [*b, N, M]: float
-    is added to the scores, bool keeps where true. `causal` keeps what is not later, counted from the first row and
-    column. `scale` is 1/sqrt(E) unless given. `gqa` lets groups of query heads (axis -3) share a head of keys and
-    values (arXiv:2305.13245).
+    Equation 1 of arXiv:1706.03762, as torch.nn.functional.scaled_dot_product_attention. Leading axes broadcast.
+    `mask` broadcasts to [*b, N, M]: float is added to the scores, bool keeps where true. `causal` keeps what is
+    not later, counted from the first row and column. `scale` is 1/sqrt(E) unless given. `gqa` lets groups of
+    query heads (axis -3) share a head of keys and values (arXiv:2305.13245).
     """
 
     causal: bool = False
@@ -44,7 +44,8 @@ class ScaledDotProductAttention(Op, name="scaled_dot_product_attention"):
     def _scores(self, q: Shape, k: Shape) -> Shape:
         """The shape of q k^T, [*b, N, M], with keys repeated for the groups of queries."""
         heads = (*k[:-3], q[-3]) if self.gqa else k[:-2]
-        return (*broadcast(q[:-2], heads, what="leading axes of queries and keys"), q[-2], k[-2])
+        leading = _leading(q[:-2], heads, "queries and keys", ("q", "k"))
+        return (*leading, q[-2], k[-2])
 
     def shape(self, q: Shape, k: Shape, v: Shape, mask: Shape | None = None) -> Shape:
         for slot, shape in (("q", q), ("k", k), ("v", v)):
@@ -63,12 +64,9 @@ class ScaledDotProductAttention(Op, name="scaled_dot_product_attention"):
                 raise ShapeError("attention takes a mask or `causal`, not both", "value", argument="causal")
             need_rank(mask, 0, len(scores), "the mask", "mask")
             whole = broadcast(scores, mask, what="mask and scores", slots=("q", "mask"))
-            for axis, (left, right) in enumerate(zip(whole, scores, strict=True)):
-                need_equal(
-                    left, right, f"axis {axis} of the mask and of the scores", ("mask", axis - len(scores))
-                )
-        leading = broadcast(scores[:-2], heads, what="leading axes of scores and values")
-        return (*leading, q[-2], v[-1])
+            for axis, (left, right) in enumerate(zip(whole, scores, strict=True), start=-len(scores)):
+                need_equal(left, right, f"axis {axis} of the mask and of the scores", ("mask", axis))
+        return (*_leading(scores[:-2], heads, "scores and values", ("q", "v")), q[-2], v[-1])
 
     def dtype(self, q: DType, k: DType, v: DType, mask: DType | None = None) -> DType:
         need_float(q, "attention", "q")
@@ -95,3 +93,8 @@ class ScaledDotProductAttention(Op, name="scaled_dot_product_attention"):
         if self.gqa:
             settings["enable_gqa"] = True
         return t.F.scaled_dot_product_attention(q, k, v, mask, **settings)
+
+
+def _leading(left: Shape, right: Shape, what: str, slots: tuple[str, str]) -> Shape:
+    """The common leading axes of operands with two more; those two keep the axes' numbers right."""
+    return broadcast((*left, 1, 1), (*right, 1, 1), what=f"leading axes of {what}", slots=slots)[:-2]

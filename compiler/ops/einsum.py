@@ -10,7 +10,7 @@ from ..counts import Cost
 from ..dims import Size, prod
 from ..dtypes import is_complex, is_float, promote
 from .base import Lowering, Op, Shape, case
-from .rules import ShapeError, broadcast, need_equal
+from .rules import ShapeError, need_equal
 
 # An operand's axes: index names, and "..." for leading axes of any number.
 Term = tuple[str, ...]
@@ -25,7 +25,7 @@ class Equation(NamedTuple):
 
 @cache
 def parse(pattern: str) -> Equation:
-    """The axes of a pattern in torch's letters ("bij,bjk->bik") or in einops' words ("b i j, b j k -> b i k").
+    """The axes of a pattern in torch's letters ("bij,bjk->bik") or einops' words ("b i j, b j k -> b i k").
 
     Words are those of a pattern with a space between two names of one operand. Raises `ShapeError`.
     """
@@ -75,11 +75,11 @@ def _mistake(pattern: str, what: str) -> ShapeError:
 
 
 class Einsum(Op, name="einsum"):
-    """Sum of products over named axes: einsum(x, y, "b i j, b j k -> b i k"): [B, I, J], [B, J, K] -> [B, I, K].
+    """Sum of products over named axes: "b i j, b j k -> b i k" of [B, I, J] and [B, J, K] gives [B, I, K].
 
     Names that the result lacks are summed over; a name twice in one operand takes the diagonal; `...` stands for
-    leading axes that broadcast; a size 1 stretches. Letters may be written together as in torch.einsum. Operands of
-    different types are promoted first. Products of three and more operands go from left to right.
+    any axes, which broadcast; a size 1 stretches. Letters may be written together as in torch.einsum. Operands
+    of different types are promoted first. Products of three and more operands go from left to right.
     """
 
     pattern: str
@@ -131,9 +131,15 @@ class Einsum(Op, name="einsum"):
         for term, x in zip(inputs, xs, strict=True):
             own: dict[str, Size] = {}
             for name, size in zip(term, x, strict=True):
-                need_equal(own.setdefault(name, size), size, f'sizes of "{name}" in one operand')
+                need_equal(
+                    own.setdefault(name, size), size, f'sizes of "{name}" in one operand', ("xs", None)
+                )
             for name, size in own.items():
-                (sizes[name],) = broadcast((sizes.get(name, 1),), (size,), what=f'sizes of "{name}"')
+                sofar = sizes.setdefault(name, size)
+                if sofar == 1:
+                    sizes[name] = size
+                elif size != 1:
+                    need_equal(sofar, size, f'sizes of "{name}"', ("xs", None))
         return sizes
 
     def cost(self, out: Shape, *xs: Shape) -> Cost:

@@ -82,12 +82,10 @@ class BilinearWith(Op, name="bilinear_with"):
         need_rank(weight, 3, 3, "the weight of bilinear", "weight")
         for axis in range(len(x) - 1):
             need_equal(x[axis], z[axis], f"sizes of axis {axis} of both inputs", ("x", axis), ("z", axis))
-        need_equal(
-            x[-1], weight[1], "features of the first input and of the weight", ("x", -1), ("weight", 1)
-        )
-        need_equal(
-            z[-1], weight[2], "features of the second input and of the weight", ("z", -1), ("weight", 2)
-        )
+        for number, (slot, given) in enumerate((("x", x), ("z", z)), start=1):
+            need_at_least(given[-1], 1, f"the number of features of {slot}", (slot, -1))
+            what = f"features of {slot} and axis {number} of the weight"
+            need_equal(given[-1], weight[number], what, (slot, -1), ("weight", number))
         if bias is not None:
             need_rank(bias, 1, 1, "the bias of bilinear", "bias")
             need_equal(bias[0], weight[0], "sizes of bias and output", ("bias", 0), ("weight", 0))
@@ -126,7 +124,8 @@ class Bilinear(Layer, name="bilinear"):
         need_rank(x, 1, None, "bilinear")
         need_rank(z, 1, None, "bilinear", "z")
         need_positive(self.out, "out")
-        need_at_least(x[-1], 1, "the number of features", ("x", -1))
+        for slot, given in (("x", x), ("z", z)):
+            need_at_least(given[-1], 1, f"the number of features of {slot}", (slot, -1))
         default = fan_in_uniform(x[-1]) if isinstance(x[-1], int) else fan_in_uniform()
         specs = {"weight": WeightSpec((self.out, x[-1], z[-1]), self.init or default)}
         if self.bias:

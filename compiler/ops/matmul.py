@@ -14,7 +14,7 @@ from .rules import broadcast, need_equal, need_rank, need_same_dtype
 class MatMul(Op, name="matmul"):
     """Matrix product, `x @ y`: [*a, N, K], [*b, K, M] -> [*ab, N, M], as torch.matmul.
 
-    Leading axes broadcast. A first operand [K] is a row, a second one [K] a column, and that axis is not in the result.
+    Leading axes broadcast. A first operand [K] is a row, a second one [K] a column, and the result lacks it.
     """
 
     samples = (
@@ -30,8 +30,9 @@ class MatMul(Op, name="matmul"):
         need_rank(y, 1, None, "matmul", "y")
         inner = -1 if len(y) == 1 else -2
         need_equal(x[-1], y[inner], "the sizes that matmul sums over", ("x", -1), ("y", inner))
-        leading = broadcast(x[:-2], y[:-2], what="leading axes of matmul")
-        return (*leading, *x[-2:-1], *y[-1:][: len(y) - 1])
+        # Ones for the axes of the product keep the numbers of the leading axes right in messages.
+        leading = broadcast((*x[:-2], 1, 1), (*y[:-2], 1, 1), what="leading axes of matmul", slots=("x", "y"))
+        return (*leading[:-2], *x[-2:-1], *y[-1:][: len(y) - 1])
 
     def dtype(self, x: DType, y: DType) -> DType:
         need_same_dtype({"x": x, "y": y}, "matmul")

@@ -1,0 +1,79 @@
+"""Rows of a table by index."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..counts import NOTHING, Cost
+from ..dims import Size, prod
+from ..dtypes import DType
+from .base import Layer, Lowering, Op, Shape, WeightSpec, case
+from .init import Init, normal
+from .rules import ShapeError, need_at_least, need_positive, need_rank
+
+
+class EmbeddingWith(Op, name="embedding_with"):
+    """Rows of a given table by index: i64[*b], [num, dim] -> [*b, dim], as torch.nn.functional.embedding.
+
+    The row `padding_idx` gets no gradient; a negative one counts from the end.
+    """
+
+    padding_idx: int | None = None
+    samples = (
+        case({}, ("i64", (2, 3)), (5, 4)),
+        case({"padding_idx": 4}, ("i32", (4,)), (5, 2)),
+    )
+
+    def shape(self, x: Shape, weight: Shape) -> Shape:
+        need_rank(weight, 2, 2, "the table of embedding", "weight")
+        need_at_least(weight[0], 1, "the number of rows", ("weight", 0))
+        if self.padding_idx is not None:
+            least = self.padding_idx + 1 if self.padding_idx >= 0 else -self.padding_idx
+            need_at_least(weight[0], least, "the number of rows, for `padding_idx`,", ("weight", 0))
+        return (*x, weight[1])
+
+    def dtype(self, x: DType, weight: DType) -> DType:
+        if x not in ("i32", "i64"):
+            raise ShapeError(f"embedding needs i64 or i32 indices, and got {x}", "dtype", (("x", None),))
+        return weight
+
+    def cost(self, out: Shape, x: Shape, weight: Shape) -> Cost:
+        return NOTHING
+
+    def reads(self, x: Shape, weight: Shape) -> dict[str, Size]:
+        return {"weight": prod(x) * weight[1]}
+
+    def torch(self, t: Lowering, x: Any, weight: Any) -> Any:
+        return t.F.embedding(x, weight, padding_idx=self.padding_idx)
+
+    def module(self, t: Lowering, x: Shape, weight: Shape) -> Any:
+        return t.nn.Embedding(weight[0], weight[1], padding_idx=self.padding_idx)
+
+
+class Embedding(Layer, name="embedding"):
+    """A learned row for each index: i64[*b] -> [*b, dim].
+
+    Weights: `weight` [num, dim], standard normal, with the row `padding_idx` zero and without gradient.
+    """
+
+    num: Size
+    dim: Size
+    padding_idx: int | None = None
+    init: Init | None = None
+    samples = (
+        case({"num": 5, "dim": 4}, ("i64", (2, 3))),
+        case({"num": 5, "dim": 3, "padding_idx": -1}, ("i64", (2,))),
+    )
+
+    def weights(self, x: Shape) -> dict[str, WeightSpec]:
+        need_positive(self.num, "num")
+        need_positive(self.dim, "dim")
+        return {"weight": WeightSpec((self.num, self.dim), self.init or self._default())}
+
+    def _default(self) -> Init:
+        if self.padding_idx is None:
+            return normal()
+        return Init("normal", (*normal().arguments, ("zero_row", self.padding_idx)))
+
+    def core(self, x: Shape) -> EmbeddingWith:
+        return EmbeddingWith(padding_idx=self.padding_idx)

@@ -1,0 +1,79 @@
+"""Moves between channels and space."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..counts import NOTHING, Cost
+from .base import Lowering, Op, Shape, case
+from .rules import need_divisible, need_positive, need_rank
+
+
+class PixelShuffle(Op, name="pixel_shuffle"):
+    """Channels into space: [*b, C*r*r, H, W] -> [*b, C, H*r, W*r] (arXiv:1609.05158, equation 4)."""
+
+    factor: int
+    samples = (case({"factor": 2}, (2, 12, 3, 4)), case({"factor": 3}, (9, 2, 1)))
+
+    def shape(self, x: Shape) -> Shape:
+        need_rank(x, 3, None, "pixel_shuffle")
+        need_positive(self.factor, "factor")
+        *leading, channels, height, width = x
+        square = self.factor * self.factor
+        need_divisible(channels, square, "the number of channels", ("x", -3), argument="factor")
+        return (*leading, channels // square, height * self.factor, width * self.factor)
+
+    def cost(self, out: Shape, x: Shape) -> Cost:
+        return NOTHING
+
+    def torch(self, t: Lowering, x: Any) -> Any:
+        return t.F.pixel_shuffle(x, self.factor)
+
+    def module(self, t: Lowering, x: Shape) -> Any:
+        return t.nn.PixelShuffle(self.factor)
+
+
+class PixelUnshuffle(Op, name="pixel_unshuffle"):
+    """Space into channels: [*b, C, H*r, W*r] -> [*b, C*r*r, H, W], the inverse of pixel_shuffle."""
+
+    factor: int
+    samples = (case({"factor": 2}, (2, 3, 4, 6)), case({"factor": 3}, (1, 3, 6)))
+
+    def shape(self, x: Shape) -> Shape:
+        need_rank(x, 3, None, "pixel_unshuffle")
+        need_positive(self.factor, "factor")
+        *leading, channels, height, width = x
+        need_divisible(height, self.factor, "the height", ("x", -2), argument="factor")
+        need_divisible(width, self.factor, "the width", ("x", -1), argument="factor")
+        return (*leading, channels * self.factor * self.factor, height // self.factor, width // self.factor)
+
+    def cost(self, out: Shape, x: Shape) -> Cost:
+        return NOTHING
+
+    def torch(self, t: Lowering, x: Any) -> Any:
+        return t.F.pixel_unshuffle(x, self.factor)
+
+    def module(self, t: Lowering, x: Shape) -> Any:
+        return t.nn.PixelUnshuffle(self.factor)
+
+
+class ChannelShuffle(Op, name="channel_shuffle"):
+    """Channels of the groups in turn: [B, C, *S] -> [B, C, *S], [groups, C/groups] transposed (arXiv:1707.01083)."""
+
+    groups: int
+    samples = (case({"groups": 3}, (2, 12, 3, 4)), case({"groups": 2}, (2, 4, 5)))
+
+    def shape(self, x: Shape) -> Shape:
+        need_rank(x, 3, None, "channel_shuffle")
+        need_positive(self.groups, "groups")
+        need_divisible(x[1], self.groups, "the number of channels", ("x", 1), argument="groups")
+        return x
+
+    def cost(self, out: Shape, x: Shape) -> Cost:
+        return NOTHING
+
+    def torch(self, t: Lowering, x: Any) -> Any:
+        return t.F.channel_shuffle(x, self.groups)
+
+    def module(self, t: Lowering, x: Shape) -> Any:
+        return t.nn.ChannelShuffle(self.groups)
