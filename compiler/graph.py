@@ -252,7 +252,11 @@ class Graph:
             )
             for node in self.nodes
         ]
-        output = map_leaves(self.output, lambda value: _Reference(*number[value]))
+
+        def refer(value: Value) -> _Reference:
+            return _Reference(*number[value])
+
+        output = map_leaves(self.output, refer)
         inputs = tuple(number[value] for value in self.inputs)
         return _rebuild, (self.name, rows, inputs, self.input_names, output, dict(self.weights), self.guards)
 
@@ -261,7 +265,7 @@ class _Reference(NamedTuple):
     """A value in a pickled graph: the node's place and the result's number."""
 
     node: int
-    index: int
+    result: int
 
 
 def _rebuild(
@@ -273,14 +277,14 @@ def _rebuild(
     weights: dict[str, Weight],
     guards: tuple[Guard, ...],
 ) -> Graph:
-    nodes: list[Node] = []
+    nodes: list[Any] = []
     for op, operands, slots, types, path, origins, bodies in rows:
         values = tuple(nodes[at].results[index] for at, index in operands)
         nodes.append(Node(len(nodes), op, values, slots, types, path, origins, bodies))
 
     def restore(tree: Any) -> Any:
         if isinstance(tree, _Reference):
-            return nodes[tree.node].results[tree.index]
+            return nodes[tree.node].results[tree.result]
         if isinstance(tree, dict):
             return {key: restore(item) for key, item in cast("dict[str, Any]", tree).items()}
         if isinstance(tree, (tuple, list)):
@@ -372,7 +376,8 @@ class Builder:
                 alive.add(node)
                 stack.extend(value.node for value in node.inputs)
         nodes = tuple(node for node in self.nodes if node in alive)
-        weights = {node.op.path: self.weights[node.op.path] for node in nodes if node.op.name == "weight"}  # pyright: ignore
+        read = [str(node.path) for node in nodes if node.op.name == "weight"]
+        weights = {path: self.weights[path] for path in read}
         for number, node in enumerate(nodes):
             node.id = number
         return Graph(

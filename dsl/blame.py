@@ -18,7 +18,15 @@ if TYPE_CHECKING:
     from .run import Run
 
 _CODES = {"size": "E301", "rank": "E302", "dtype": "E303", "value": "E304"}
-_SIGNS = {"add": "+", "sub": "-", "mul": "*", "div": "/", "matmul": "@"}
+_VERBS = {
+    "add": "adds",
+    "sub": "subtracts",
+    "mul": "multiplies",
+    "div": "divides",
+    "pow": "raises",
+    "matmul": "multiplies (`@`)",
+    **dict.fromkeys(("eq", "ne", "lt", "le", "gt", "ge"), "compares"),
+}
 
 
 def shape_diagnostic(
@@ -33,7 +41,11 @@ def shape_diagnostic(
 ) -> Exception:
     """The diagnostic of an operator that refuses its operands or arguments."""
     name = instance.title
-    where = f"`{frame.prefix}{label}: {name}`:" if label else f"`{_SIGNS.get(name, name)}`:"
+    where = f"`{label}: {name}`:" if label else f"`{name}`:"
+    message = error.message
+    if isinstance(node, syntax.Binary) and name in _VERBS:
+        where = f"`{frame.block or frame.file.source.name}` {_VERBS[name]} two tensors"
+        message = f"whose {message}" if error.kind == "size" else f"and {message}"
     primary: syntax.Node | Span = node
     text = ", ".join(f"{slot}: {_types(value)}" for slot, value in operands.items())
     argument = bound.get(error.argument) if error.argument else None
@@ -63,7 +75,7 @@ def shape_diagnostic(
         frame,
         text,
         where=where,
-        message=error.message,
+        message=message,
         secondary=secondary,
         help=[error.help] if error.help else [],
     )

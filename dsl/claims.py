@@ -196,7 +196,7 @@ def _figures(
         raise run.error(
             "E201", claim.value, what="the claimed value", wanted=wanted_kind, got=kind_of(wanted)
         )
-    return got, wanted
+    return cast("Any", got), cast("Any", wanted)
 
 
 def _holds(claim: syntax.Claim, got: Any, wanted: Any) -> bool:

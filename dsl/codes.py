@@ -13,22 +13,32 @@ from dataclasses import dataclass
 @dataclass(frozen=True, slots=True)
 class Code:
     """`message` is a `str.format` template; `explanation` is what `planform explain` prints; `bad`
-    holds inputs that must fire the code (whole files).
+    holds inputs that must fire the code (whole files, each called `net.plan`), `beside` the files that lie
+    beside them, and `ask` the plan that is asked for where the code is about asking.
     """
 
     message: str
     explanation: str
     bad: tuple[str, ...]
+    beside: tuple[tuple[str, str], ...] = ()
+    ask: str | None = None
 
 
 CODES: dict[str, Code] = {}
 
 
-def define(code: str, message: str, explanation: str, *bad: str) -> None:
+def define(
+    code: str,
+    message: str,
+    explanation: str,
+    *bad: str,
+    beside: tuple[tuple[str, str], ...] = (),
+    ask: str | None = None,
+) -> None:
     """Enter a code into the table; a code is defined once."""
     if code in CODES:
         raise ValueError(f"{code} is defined twice")
-    CODES[code] = Code(message, explanation, bad)
+    CODES[code] = Code(message, explanation, bad, beside, ask)
 
 
 # The tables themselves, each in a small module; importing them enters their codes.

@@ -5,7 +5,6 @@ from __future__ import annotations
 from .codes import define
 
 
-
 H = "planform 1\n"
 
 
@@ -64,6 +63,8 @@ define(
     "E107",
     "files import each other in a circle: {circle}",
     "A file cannot import itself, directly or through others.",
+    H + 'use "other.plan" (a)\n',
+    beside=(("other.plan", H + 'use "net.plan" (b)\n'),),
 )
 define(
     "E108",
@@ -274,7 +275,6 @@ define(
     "E408",
     "`{name}` needs {what}",
     "`param`, `buffer` and `const` declare a tensor with a shape and what it starts from.",
-    _net("param w = 3\nreturn x"),
     _net("buffer b: [8]\nreturn x"),
 )
 
@@ -290,11 +290,8 @@ define(
     "E502",
     "{file} declares no plan `{name}`",
     "A plan is named after its file: `FILE:PLAN`.",
-)
-define(
-    "E503",
-    "{file} has {number} plans; name one",
-    "`FILE:PLAN` names one of several plans.",
+    _net("return x"),
+    ask="resnet50",
 )
 define(
     "E504",
@@ -320,6 +317,10 @@ define(
     "E507",
     "`tap` names `{path}`, which the shared block ran {times} times",
     "A tap must name one value.",
+    _net(
+        'y = x -> a: twice()\nreturn tap(y, "g")',
+        "block twice(x: [B, C, H, W]) {\n    shared g: conv(8, 1)\n    return g(g(x))\n}\n",
+    ),
 )
 
 # ---------------------------------------------------------------- claims

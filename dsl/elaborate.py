@@ -132,7 +132,7 @@ class Elaboration(Statements):
                     help = [f"bind it: `plan NAME = model() at ({key}=[224, 224])`"]
                     raise self.error("E306", axis, what=f"number of axes of `{name}`", help=help)
                 bound = bindings[key]
-                sizes.extend(bound if isinstance(bound, (list, tuple)) else [bound])
+                sizes.extend(cast("list[Size]", bound) if isinstance(bound, (list, tuple)) else [bound])
             else:
                 sizes.append(self._entry_axis(axis, bindings, frame))
         return tuple(sizes)
@@ -162,8 +162,6 @@ class Elaboration(Statements):
 
 
 def _names(node: syntax.Node) -> list[syntax.Name]:
-    from .calls import walk
-
     return [part for part in walk(node) if isinstance(part, syntax.Name)]
 
 

@@ -9,6 +9,7 @@ from ..compiler.dims import Dim, divisible
 from ..compiler.dtypes import DTYPES
 from ..compiler.graph import Value
 from . import statics, syntax
+from .diagnostics import PlanError
 from .run import Run, unbound
 from .scope import Frame
 from .statics import StaticError
@@ -421,10 +422,25 @@ class Expressions(Run, ABC):
         return self.call(node.value, frame, node.label, None, False)
 
     def _eval_Pipe(self, node: syntax.Pipe, frame: Frame) -> Any:
-        value = self.evaluate(node.value, frame)
+        try:
+            value = self.evaluate(node.value, frame)
+        except Poisoned:
+            self._visit_stages(node, frame)
+            raise
         for stage in node.stages:
             if stage.when is not None and not self.condition(stage.when, frame):
                 continue
             piped = list(cast("tuple[Any, ...]", value)) if isinstance(value, tuple) else [value]
             value = self.call(stage.call, frame, stage.label, piped, stage.frozen)
         return value
+
+    def _visit_stages(self, node: syntax.Pipe, frame: Frame) -> None:
+        # The pipe has nothing to carry, but mistakes in the arguments of its stages are roots of their own.
+        for stage in node.stages:
+            for argument in stage.call.arguments:
+                try:
+                    self.evaluate(argument.value, frame)
+                except PlanError as error:
+                    self.report_all(error)
+                except Poisoned:
+                    pass

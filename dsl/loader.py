@@ -81,7 +81,7 @@ def library() -> list[syntax.File]:
     """The files of the standard library, parsed once a process."""
     global _library
     if _library is None:
-        folder = resources.files(__package__).joinpath("std")
+        folder = resources.files(__package__ or __name__).joinpath("std")
         found: list[syntax.File] = []
         for entry in sorted(folder.iterdir(), key=lambda entry: entry.name):
             if entry.name.endswith(".plan"):

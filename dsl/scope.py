@@ -16,7 +16,7 @@ class FileScope:
     """The names that a file declares or imports, evaluated."""
 
     source: Source
-    syntax: syntax.File
+    tree: syntax.File
     names: dict[str, Any] = field(default_factory=dict[str, Any])
     where: dict[str, Span] = field(default_factory=dict[str, Span])
     plans: dict[str, syntax.Plan] = field(default_factory=dict[str, syntax.Plan])

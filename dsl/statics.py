@@ -23,26 +23,14 @@ class StaticError(Exception):
 
 
 def bounded(value: Any) -> Any:
-    """The value, if it is within the limits of numbers."""
+    """The value, if it is within the limits of numbers and lengths."""
     if isinstance(value, int) and abs(value) > limits.MAX_INTEGER:
         raise StaticError("large", limit="2**63")
     if isinstance(value, float) and math.isinf(value):
         raise StaticError("large", limit="the range of floats")
     if isinstance(value, (list, str)) and len(cast("list[Any]", value)) > limits.MAX_LENGTH:
         raise StaticError("many", what="the length of a list or string", limit=limits.MAX_LENGTH)
-    return value
-
-
-_SYMBOL = {
-    "add": "+",
-    "sub": "-",
-    "mul": "*",
-    "div": "/",
-    "floor_divide": "//",
-    "remainder": "%",
-    "pow": "**",
-    "matmul": "@",
-}
+    return cast("Any", value)
 
 
 def arithmetic(op: str, left: Any, right: Any) -> Any:
@@ -315,6 +303,10 @@ def _reversed(value: Any) -> list[Any]:
     return items(value)[::-1]
 
 
+def _sorted(value: Any) -> list[Any]:
+    return sorted(_number_of(item) for item in items(value))
+
+
 def _any(value: Any) -> bool:
     return any(truth(item) for item in items(value))
 
@@ -354,7 +346,7 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
     "enumerate": _enumerate,
     "zip": _zip,
     "reversed": _reversed,
-    "sorted": lambda value: sorted(_number_of(item) for item in items(value)),
+    "sorted": _sorted,
     "any": _any,
     "all": _all,
     "round_to": round_to,

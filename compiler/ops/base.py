@@ -301,7 +301,7 @@ _inferred: dict[Any, tuple[tuple[TensorType, ...], tuple[Undecided, ...]]] = {}
 def _remembered_hash(op: Any, hash_fields: Callable[[Any], int]) -> int:
     known = op.__dict__.get("_hash")
     if known is None:
-        known = hash((type(op), hash_fields(op)))
+        known = hash((op.__class__.__qualname__, hash_fields(op)))
         object.__setattr__(op, "_hash", known)
     return known
 

@@ -137,7 +137,10 @@ def axes_of(axes: int | tuple[int, ...] | None, rank: int, argument: str = "axis
 
 
 def broadcast(*shapes: tuple[Size, ...], what: str = "operands", slots: tuple[str, ...] = ()) -> tuple[Size, ...]:
-    """The common shape under NumPy's rule: missing leading axes are added, a 1 stretches; a symbol is never taken for 1."""
+    """The common shape under NumPy's rule: missing leading axes are added, a 1 stretches.
+
+    A symbol is never taken for 1. `slots` names the operands for diagnostics, `what` their part (a phrase).
+    """
     rank = max((len(shape) for shape in shapes), default=0)
     result: list[Size] = [1] * rank
     holder: list[int] = [0] * rank
@@ -149,10 +152,9 @@ def broadcast(*shapes: tuple[Size, ...], what: str = "operands", slots: tuple[st
             if sofar == 1:
                 result[-axis], holder[-axis] = size, number
                 continue
-            names = slots or tuple("ab"[:2]) if len(shapes) == 2 else slots
-            concerned = ((names[holder[-axis]], -axis), (names[number], -axis)) if names else ()
-            label = f"sizes of axis {-axis}"
-            need_equal(sofar, size, f"{what}: {label}", *concerned)
+            concerned = ((slots[holder[-axis]], -axis), (slots[number], -axis)) if slots else ()
+            label = "channels" if rank - axis == 1 and rank in (4, 5) else f"sizes of axis {rank - axis}"
+            need_equal(sofar, size, f"{what}: {label}" if " " in what else label, *concerned)
             if isinstance(size, int):
                 result[-axis] = size
     return tuple(result)

@@ -1,0 +1,81 @@
+"""Every code of the table is fired by its own bad inputs, and alone: one root cause, one error."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from planform import PlanError
+from planform.api import PlanFile
+from planform.dsl.codes import CODES
+from planform.dsl.diagnostics import Diagnostic
+from planform.dsl.render import render, to_json
+
+
+def diagnostics(folder: Path, text: str, ask: str | None = None) -> tuple[Diagnostic, ...]:
+    """All diagnostics of a file, as `planform check` finds them."""
+    (folder / "pyproject.toml").touch()
+    (folder / "net.plan").write_text(text, encoding="utf-8")
+    try:
+        file = PlanFile(folder / "net.plan")
+        if ask is not None:
+            file.plan(ask)
+        return file.check().diagnostics
+    except PlanError as error:
+        return error.diagnostics
+
+
+@pytest.mark.parametrize("code", [code for code in sorted(CODES) if not code.startswith("E7")])
+def test_every_code_is_fired_by_its_bad_inputs(code: str, tmp_path: Path) -> None:
+    row = CODES[code]
+    assert row.bad, f"{code} has no bad input"
+    for name, text in row.beside:
+        (tmp_path / name).write_text(text, encoding="utf-8")
+    for text in row.bad:
+        found = diagnostics(tmp_path, text, row.ask)
+        assert [d.code for d in found] == [code], "\n".join(render(d) for d in found)
+        assert found[0].message
+        assert to_json(found[0])["line"] >= 1
+
+
+@pytest.mark.parametrize("code", sorted(CODES))
+def test_every_code_is_explained(code: str) -> None:
+    assert len(CODES[code].explanation) > 20
+    assert CODES[code].explanation.endswith(".")
+
+
+BROKEN = """planform 1
+block bottleneck(x: [B, C, H, W], width: int, stride: int = 1) {
+    y = x -> conv1: conv(width, 1) -> relu()
+          -> conv3: conv(2 * width, 1)
+    skip = x -> "downsample.0": conv(4 * width, 1, stride=stride)
+    return relu(y + skip)
+}
+model net(image: [B, 3, H, W], classes: int = 10) {
+    x = image -> stem: conv(64, 1)
+    for i in range(3) {
+        x = x -> "layer{i}": bottleneck(64 * 2**i)
+    }
+    return x -> global_avg_pool() -> fc: linear(clases)
+}
+plan p = net()
+"""
+
+
+def test_a_mismatch_shows_both_sizes_and_where_they_came_from(tmp_path: Path) -> None:
+    shape, name = diagnostics(tmp_path, BROKEN)
+    assert shape.code == "E301"
+    assert shape.message == "`bottleneck` adds two tensors whose channels differ: 128 and 256"
+    assert shape.primary.span.text == "y + skip"
+    assert shape.primary.text == "y: [B, 128, H, W]   skip: [B, 256, H, W]"
+    texts = [label.text for label in shape.secondary]
+    assert texts[0].startswith("128 = 2 * width, with width = 64 (from ")
+    assert texts[1].startswith("256 = 4 * width, with width = 64 (from ")
+    assert any("in layer0, called at" in note for note in shape.notes)
+
+
+def test_independent_errors_are_reported_in_one_run_and_a_loop_reports_once(tmp_path: Path) -> None:
+    found = diagnostics(tmp_path, BROKEN)
+    assert [d.code for d in found] == ["E301", "E101"]
+    assert found[1].help == ("did you mean `classes`?",)
