@@ -23,10 +23,10 @@ from .rules import (
 class ScaledDotProductAttention(Op, name="scaled_dot_product_attention"):
     """softmax(q k^T * scale + mask) v: [*b, N, E], [*b, M, E], [*b, M, D] -> [*b, N, D].
 
-    Equation 1 of arXiv:1706.03762, as torch.nn.functional.scaled_dot_product_attention. Leading axes broadcast.
-    `mask` broadcasts to [*b, N, M]: float is added to the scores, bool keeps where true. `causal` keeps what is
-    not later, counted from the first row and column. `scale` is 1/sqrt(E) unless given. `gqa` lets groups of
-    query heads (axis -3) share a head of keys and values (arXiv:2305.13245).
+    Equation 1 of arXiv:1706.03762, as torch.nn.functional.scaled_dot_product_attention. Leading axes
+    broadcast. `mask` broadcasts to [*b, N, M]: float is added to the scores, bool keeps where true. `causal`
+    keeps what is not later, counted from the first row and column. `scale` is 1/sqrt(E) unless given. `gqa`
+    lets groups of query heads (axis -3) share a head of keys and values (arXiv:2305.13245).
     """
 
     causal: bool = False

@@ -77,9 +77,9 @@ def _mistake(pattern: str, what: str) -> ShapeError:
 class Einsum(Op, name="einsum"):
     """Sum of products over named axes: "b i j, b j k -> b i k" of [B, I, J] and [B, J, K] gives [B, I, K].
 
-    Names that the result lacks are summed over; a name twice in one operand takes the diagonal; `...` stands for
-    any axes, which broadcast; a size 1 stretches. Letters may be written together as in torch.einsum. Operands
-    of different types are promoted first. Products of three and more operands go from left to right.
+    Names that the result lacks are summed over; a name twice in one operand takes the diagonal; `...` stands
+    for any axes, which broadcast; a size 1 stretches. Letters may be written together as in torch.einsum.
+    Operands of different types are promoted first. Three and more are multiplied from left to right.
     """
 
     pattern: str

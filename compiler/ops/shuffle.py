@@ -58,7 +58,7 @@ class PixelUnshuffle(Op, name="pixel_unshuffle"):
 
 
 class ChannelShuffle(Op, name="channel_shuffle"):
-    """Channels of the groups in turn: [B, C, *S] -> [B, C, *S], [groups, C/groups] transposed (arXiv:1707.01083)."""
+    """Channels of the groups in turn: [B, C, *S] -> [B, C, *S] (arXiv:1707.01083, figure 1)."""
 
     groups: int
     samples = (case({"groups": 3}, (2, 12, 3, 4)), case({"groups": 2}, (2, 4, 5)))
