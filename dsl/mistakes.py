@@ -111,9 +111,10 @@ class Failure:
 
     @property
     def after_head(self) -> bool:
-        """Whether the parser stopped at the second token of a line outside `( )` and `[ ]`."""
-        before = self.before
-        return before is not None and self.opens_line(before.start_pos or 0) and not self.in_parentheses
+        """Whether the parser stopped at the second token of a statement or declaration."""
+        earlier = self.tokens[-2].type if len(self.tokens) > 1 else "_NL"
+        at_start = bool(self.tokens) and self.tokens[-1] is self.before and earlier in ("_NL", "LBRACE")
+        return at_start and not self.in_parentheses and "RBRACE" not in self.accepts
 
     @property
     def in_parentheses(self) -> bool:
@@ -193,7 +194,7 @@ def _unclosed(at: Failure) -> Mistake | None:
     before = at.before
     if before is not None and before in ITEM_WORDS and at.column(before.start_pos or 0) == 1:
         where, resume = at.token_span(before), before.start_pos or 0
-    elif before is not None and at.in_parentheses and _assigns(at):
+    elif before is not None and at.in_parentheses and (_assigns(at) or _stands_alone(at)):
         where, resume = at.token_span(before), at.position
     elif (
         at.end
@@ -221,6 +222,12 @@ def _starts_statement(at: Failure) -> bool:
     line_end = text.find("\n", at.position)
     line = text[at.position : len(text) if line_end < 0 else line_end]
     return re.match(r"[A-Za-z_]\w*(?:[ \t]*,[ \t]*[A-Za-z_]\w*)*[ \t]*=(?!=)", line) is not None
+
+
+def _stands_alone(at: Failure) -> bool:
+    """Whether the word before opens a line as a statement does: `return y`."""
+    before = at.before
+    return before is not None and before in STATEMENT_WORDS and at.opens_line(before.start_pos or 0)
 
 
 def _assigns(at: Failure) -> bool:
