@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from typing import Any, cast
 
@@ -36,7 +37,8 @@ def print_node(node: Node) -> str:
         return f"{_results(node)} = weight {node.op.path}"
     if isinstance(node.op, Input):
         return f"{_results(node)} = input {node.op.label}"
-    operands = [_operand(node, slot, value) for slot, value in zip(node.slots, node.inputs, strict=True)]
+    # Not strict, so that a broken node can be shown in an error.
+    operands = [_operand(node, slot, value) for slot, value in zip(node.slots, node.inputs, strict=False)]
     words = [f"{_results(node)} = {node.op.title}({', '.join(operands)})", *arguments_text(node.op)]
     scope = node.region.path if node.region else ""
     comment = f"  # {node.path}" if node.path else f"  # in {scope}" if scope else ""
@@ -114,5 +116,5 @@ def _text(value: Any) -> str:
     if isinstance(value, Dim):
         return render(value)
     if isinstance(value, str):
-        return f'"{value}"'
+        return json.dumps(value, ensure_ascii=False)
     return "none" if value is None else str(value)

@@ -26,8 +26,8 @@ class Part:
 
     @property
     def is_block(self) -> bool:
-        """Whether this is a block call."""
-        return self.region is not None
+        """Whether this is a block call, or the model."""
+        return bool(self.children)
 
     @property
     def result_types(self) -> tuple[TensorType, ...]:

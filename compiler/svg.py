@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from html import escape
+from html import escape as escape_markup
 
 from .draw import Box, Edge, Picture
 from .layout import Item, lay_out
@@ -143,6 +143,11 @@ def _measure(
     reach = [max(out_ports.values(), default=0.0) + 6 + text for text in below]
     reach += [max(in_ports.values(), default=0.0) + 6 + text for text in above]
     return _Drawn(box, width, float(height), out_ports, in_ports, max([width / 2, *reach]))
+
+
+def escape(text: str) -> str:
+    """The text in XML, which has no place for control characters."""
+    return escape_markup("".join(character if character.isprintable() else " " for character in text))
 
 
 def _text_width(edge: Edge) -> float:

@@ -10,16 +10,16 @@ from collections.abc import Callable
 
 from .rows import Row
 
-CONVOLUTIONS = frozenset({"conv", "conv_transpose", "deform_conv"})
-LINEAR = CONVOLUTIONS | {"linear", "bilinear"}
-PRODUCTS = LINEAR | {"matmul", "einsum", "attention", "scaled_dot_product_attention"}
+CONVOLUTIONS = frozenset({"conv", "conv_transpose"})
+WITH_LINEAR = CONVOLUTIONS | {"linear"}
+WITH_PRODUCTS = WITH_LINEAR | {"matmul", "einsum", "bilinear", "scaled_dot_product_attention"}
 
 CONVENTIONS: dict[str, Callable[[Row], bool]] = {
     "all": lambda row: True,
-    # Outputs of convolutions and linear layers: the activations of arXiv:2003.13678 (section 2) and the usual
-    # MACs.
-    "conv+linear only": lambda row: row.op in LINEAR,
+    # The MACs of most papers.
+    "conv+linear only": lambda row: row.op in WITH_LINEAR,
+    # The activations of arXiv:2003.13678: the sizes of what convolutions give.
     "conv only": lambda row: row.op in CONVOLUTIONS,
-    # The products of attention too, as fvcore counts activations.
-    "products only": lambda row: row.op in PRODUCTS,
+    # The products of attention too, and no elementwise work.
+    "products only": lambda row: row.op in WITH_PRODUCTS,
 }

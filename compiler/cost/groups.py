@@ -145,7 +145,8 @@ def _groups(tree: _Branch, prefix: str, depth: int | None, fold: bool, joined: b
         ops = {row.op for row in rows}
         op = ops.pop() if len(ops) == 1 and not branch.below else None
         group = Group(label, sum_rows(rows), 1, op, branch.block, tuple(children))
-        found.append((_structure(branch) if fold else None, group))
+        # A scope and an operator without a label are never taken together.
+        found.append(((label == name, _structure(branch)) if fold else None, group))
     if not fold:
         return [group for _, group in found]
     return [_merge([group for _, group in run]) for _, run in groupby(found, key=lambda pair: pair[0])]

@@ -43,22 +43,22 @@ class CostReport:
     @property
     def params(self) -> int:
         """Parameters, frozen ones too."""
-        return self.sums.params
+        return self.trainable + self.frozen
 
     @property
     def trainable(self) -> int:
         """Parameters that training moves."""
-        return self.sums.trainable
+        return sum([row.trainable for row in self.rows])
 
     @property
     def frozen(self) -> int:
         """Parameters that training leaves alone."""
-        return self.sums.frozen
+        return sum([row.frozen for row in self.rows])
 
     @property
     def buffers(self) -> int:
         """Elements of buffers."""
-        return self.sums.buffers
+        return sum([row.buffers for row in self.rows])
 
     def macs(self, convention: str = "all") -> Size:
         """Multiply-adds, under a convention of `CONVENTIONS`."""
