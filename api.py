@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -53,15 +53,23 @@ class CheckReport:
 
 
 class PlanFile:
-    """A plan file, read and parsed; its plans are elaborated on demand. Raises `PlanError` and OSError."""
+    """A plan file, read and parsed; its plans are elaborated on demand.
 
-    def __init__(self, path: Path) -> None:
+    Raises `PlanError`, OSError and UnicodeDecodeError.
+    """
+
+    def __init__(self, path: Path, source: Source | None = None) -> None:
         self.path = path
         loader = Loader()
-        self.source = loader.read(path)
+        self.source = loader.read(path) if source is None else source
         self._files = Files(loader)
         self.syntax = loader.parsed(self.source)
         self._programs: dict[Any, Program] = {}
+
+    @classmethod
+    def from_text(cls, text: str, name: str = "text.plan") -> PlanFile:
+        """A file that is not on disk; `name` is what diagnostics call it."""
+        return cls(Path(name), Source(name, text))
 
     @cached_property
     def scope(self) -> FileScope:
@@ -103,9 +111,12 @@ class PlanFile:
         key = (plan, repr(sorted((bindings or {}).items())), repr(sorted((overrides or {}).items())), modes)
         known = self._programs.get(key)
         if known is None:
-            value = cast("BlockValue", self.scope.names[plan])
-            known = self._programs[key] = elaborate(value, self.scope, bindings, overrides, modes)
+            known = self._programs[key] = elaborate(self.block(plan), self.scope, bindings, overrides, modes)
         return known
+
+    def block(self, plan: str) -> BlockValue:
+        """A plan as the block value that it is: the model, its arguments and its bindings."""
+        return cast("BlockValue", self.scope.names[plan])
 
     def check(self, only: str | None = None) -> CheckReport:
         """Elaborate all plans (or one) in both modes and derive their claims."""
@@ -191,8 +202,11 @@ class Model:
         """What the plan costs, at the given sizes or as formulas in the free ones."""
         from .compiler.cost import cost
 
-        program = self.file.program(self.name, {**self.bindings, **sizes}, self.parameters)
-        return cost(program, {}, float_as=float_as, mode=mode)
+        bindings = {**self.bindings, **sizes}
+        report = cost(
+            self.file.program(self.name, bindings, self.parameters), {}, float_as=float_as, mode=mode
+        )
+        return replace(report, bindings={**self.file.block(self.name).bindings, **bindings})
 
     def to_torch(self, **options: Any) -> Any:
         """The plan as a `torch.nn.Module`; see `planform.backends.torch.to_torch` for the options."""

@@ -1,0 +1,7 @@
+from .frame import command
+
+
+@command
+def run() -> int:
+    "Run."
+    return 0
