@@ -1,0 +1,379 @@
+"""Activations, named as in torch.nn.functional where it has them.
+
+Counts for one element (conventions in pointwise.py):
+
+    relu, threshold            1 compare
+    relu6, hard_tanh           2 compares
+    leaky_relu, prelu, rrelu   1 compare, 1 multiply
+    elu                        1 compare, 1 transcendental (expm1), 1 multiply (alpha)
+    selu                       1 compare, 1 transcendental, 2 multiplies
+    celu                       1 compare, 1 transcendental, 1 multiply, 1 divide
+    gelu                       1 transcendental (erf), 3 multiplies, 1 add; 0.5*x*(1 + erf(c*x))
+    gelu(approximate="tanh")   1 transcendental, 6 multiplies, 2 adds; 0.5*x*(1 + tanh(c*(x + d*x*x*x)))
+    quick_gelu                 1 transcendental, 2 multiplies
+    silu                       1 transcendental (the logistic function), 1 multiply
+    mish                       3 transcendental (exp, log1p, tanh), 1 multiply
+    hard_swish                 1 add, 2 compares, 1 multiply, 1 divide
+    hard_sigmoid               1 add, 2 compares, 1 divide
+    hard_mish                  1 add, 2 compares, 2 multiplies
+    log_sigmoid                2 transcendental, 2 compares, 2 adds; min(x, 0) - log1p(exp(-|x|))
+    softplus                   2 transcendental, 1 compare; 1 multiply and 1 divide where beta is not 1
+    softsign                   1 compare (absolute value), 1 add, 1 divide
+    softshrink                 2 compares, 1 add
+    hardshrink                 2 compares
+    tanhshrink                 1 transcendental, 1 add
+    glu                        1 transcendental, 1 multiply, for each element of the result
+
+`sigmoid` and `tanh` are in functions.py.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Literal
+
+from ..counts import Cost
+from ..dims import prod
+from ..dtypes import DType
+from .base import REGISTRY, Layer, Lowering, Mode, Op, Shape, WeightSpec, case
+from .init import Init, constant
+from .pointwise import Unary, as_float
+from .rules import (
+    ShapeError,
+    axis_of,
+    need_at_least,
+    need_divisible,
+    need_equal,
+    need_float,
+    need_rank,
+    need_same_dtype,
+)
+
+_SAMPLES = (case({}, (2, 3)), case({}, (2, 3, 4, 4)), case({}, ()))
+
+
+class Activation(Unary):
+    """A function of torch.nn.functional whose arguments have the same names there."""
+
+    accepts = "f"
+    samples = _SAMPLES
+
+    def torch(self, t: Lowering, x: Any) -> Any:
+        given = {
+            name: getattr(self, name)
+            for name, argument in self.arguments().items()
+            if getattr(self, name) != argument.default
+        }
+        return getattr(t.F, self.function or self.name)(x, **given)
+
+
+class Relu(Activation, name="relu"):
+    """max(x, 0): [*s] -> [*s]."""
+
+    counts = Cost(compare=1)
+    accepts = "if"
+    samples = (*_SAMPLES, case({}, ("i64", (3,))))
+
+
+class Relu6(Activation, name="relu6"):
+    """min(max(x, 0), 6): [*s] -> [*s] (Krizhevsky 2010)."""
+
+    counts = Cost(compare=2)
+    accepts = "if"
+    samples = (*_SAMPLES, case({}, ("i64", (3,))))
+
+
+class LeakyRelu(Activation, name="leaky_relu"):
+    """x, below 0 times a slope: [*s] -> [*s] (Maas et al. 2013)."""
+
+    negative_slope: float = 0.01
+    counts = Cost(compare=1, multiply=1)
+    samples = (*_SAMPLES, case({"negative_slope": 0.2}, (2, 3)))
+
+
+class Elu(Activation, name="elu"):
+    """x, below 0 alpha*(e^x - 1): [*s] -> [*s] (arXiv:1511.07289)."""
+
+    alpha: float = 1.0
+    counts = Cost(compare=1, transcendental=1, multiply=1)
+    samples = (*_SAMPLES, case({"alpha": 0.5}, (2, 3)))
+
+
+class Selu(Activation, name="selu"):
+    """A scaled elu that keeps mean 0 and variance 1: [*s] -> [*s] (arXiv:1706.02515)."""
+
+    counts = Cost(compare=1, transcendental=1, multiply=2)
+
+
+class Celu(Activation, name="celu"):
+    """x, below 0 alpha*(e^(x/alpha) - 1): [*s] -> [*s] (arXiv:1704.07483)."""
+
+    alpha: float = 1.0
+    counts = Cost(compare=1, transcendental=1, multiply=1, divide=1)
+    samples = (*_SAMPLES, case({"alpha": 0.5}, (2, 3)))
+
+
+class Gelu(Activation, name="gelu"):
+    """x*Phi(x), Phi that of the normal distribution or approximated: [*s] -> [*s] (arXiv:1606.08415)."""
+
+    approximate: Literal["none", "tanh"] = "none"
+    samples = (*_SAMPLES, case({"approximate": "tanh"}, (2, 3)))
+
+    def cost(self, out: Shape, x: Shape) -> Cost:
+        exact = Cost(transcendental=1, multiply=3, add=1)
+        tanh = Cost(transcendental=1, multiply=6, add=2)
+        return (exact if self.approximate == "none" else tanh).scaled(prod(out))
+
+
+class QuickGelu(Unary, name="quick_gelu"):
+    """x*sigmoid(1.702*x): [*s] -> [*s] (arXiv:1606.08415, section 2; used by CLIP, arXiv:2103.00020)."""
+
+    counts = Cost(transcendental=1, multiply=2)
+    counts_complex = Cost(transcendental=3, multiply=10, add=5, divide=2)
+    gives = "float"
+    samples = (*_SAMPLES, case({}, ("i64", (3,))))
+
+    def torch(self, t: Lowering, x: Any) -> Any:
+        x = as_float(t, x)
+        return x * t.torch.sigmoid(1.702 * x)
+
+
+class Silu(Activation, name="silu"):
+    """x*sigmoid(x), also called swish: [*s] -> [*s] (arXiv:1702.03118, arXiv:1710.05941)."""
+
+    counts = Cost(transcendental=1, multiply=1)
+    counts_complex = Cost(transcendental=3, multiply=8, add=5, divide=2)
+    accepts = "fc"
+    samples = (*_SAMPLES, case({}, ("complex", (3,))))
+
+
+# The same operator under its other name.
+REGISTRY["swish"] = Silu
+
+
+class Mish(Activation, name="mish"):
+    """x*tanh(softplus(x)): [*s] -> [*s] (arXiv:1908.08681)."""
+
+    counts = Cost(transcendental=3, multiply=1)
+
+
+class HardSwish(Activation, name="hard_swish"):
+    """x*relu6(x + 3)/6: [*s] -> [*s] (arXiv:1905.02244)."""
+
+    function = "hardswish"
+    counts = Cost(add=1, compare=2, multiply=1, divide=1)
+
+
+class HardSigmoid(Activation, name="hard_sigmoid"):
+    """relu6(x + 3)/6: [*s] -> [*s] (arXiv:1905.02244)."""
+
+    function = "hardsigmoid"
+    counts = Cost(add=1, compare=2, divide=1)
+
+
+class HardTanh(Activation, name="hard_tanh"):
+    """x within [min_val, max_val]: [*s] -> [*s]."""
+
+    min_val: float = -1.0
+    max_val: float = 1.0
+    function = "hardtanh"
+    accepts = "if"
+    counts = Cost(compare=2)
+    samples = (*_SAMPLES, case({"min_val": -0.5, "max_val": 2.0}, (2, 3)), case({}, ("i64", (3,))))
+
+    def dtype(self, x: DType) -> DType:
+        if x == "u8" and self.min_val < 0:
+            raise ShapeError("hard_tanh of u8 has no negative bound", "dtype", (("x", None),), "min_val")
+        return super().dtype(x)
+
+
+class HardMish(Unary, name="hard_mish"):
+    """0.5*x*min(max(x + 2, 0), 2): [*s] -> [*s], the piecewise quadratic mish of timm."""
+
+    accepts = "bif"
+    gives = "float"
+    counts = Cost(add=1, compare=2, multiply=2)
+    samples = _SAMPLES
+
+    def torch(self, t: Lowering, x: Any) -> Any:
+        x = as_float(t, x)
+        return 0.5 * x * t.torch.clamp(x + 2, 0, 2)
+
+
+class LogSigmoid(Activation, name="log_sigmoid"):
+    """log(sigmoid(x)): [*s] -> [*s]."""
+
+    function = "logsigmoid"
+    counts = Cost(transcendental=2, compare=2, add=2)
+
+
+class Softplus(Activation, name="softplus"):
+    """log(1 + e^(beta*x))/beta, but x where beta*x > threshold: [*s] -> [*s] (Dugas et al. 2000)."""
+
+    beta: float = 1.0
+    threshold: float = 20.0
+    samples = (*_SAMPLES, case({"beta": 2.0, "threshold": 1.0}, (2, 3)))
+
+    def cost(self, out: Shape, x: Shape) -> Cost:
+        scale = Cost(multiply=1, divide=1) if self.beta != 1 else Cost()
+        return (Cost(transcendental=2, compare=1) + scale).scaled(prod(out))
+
+
+class Softsign(Unary, name="softsign"):
+    """x/(1 + |x|): [*s] -> [*s]."""
+
+    gives = "float"
+    counts = Cost(compare=1, add=1, divide=1)
+    counts_complex = Cost(multiply=2, add=2, divide=2, transcendental=1)
+    samples = (*_SAMPLES, case({}, ("complex", (3,))))
+
+    def torch(self, t: Lowering, x: Any) -> Any:
+        return t.F.softsign(as_float(t, x))
+
+
+class Softshrink(Activation, name="softshrink"):
+    """x moved toward 0 by lambd: [*s] -> [*s]."""
+
+    lambd: float = 0.5
+    counts = Cost(compare=2, add=1)
+    samples = (*_SAMPLES, case({"lambd": 0.1}, (2, 3)))
+
+
+class Hardshrink(Activation, name="hardshrink"):
+    """x, and 0 within [-lambd, lambd]: [*s] -> [*s]."""
+
+    lambd: float = 0.5
+    counts = Cost(compare=2)
+    samples = (*_SAMPLES, case({"lambd": 0.1}, (2, 3)))
+
+
+class Tanhshrink(Unary, name="tanhshrink"):
+    """x - tanh(x): [*s] -> [*s]."""
+
+    gives = "float"
+    counts = Cost(transcendental=1, add=1)
+    counts_complex = Cost(multiply=2, add=3, divide=2, transcendental=4)
+    samples = (*_SAMPLES, case({}, ("complex", (3,))))
+
+    def torch(self, t: Lowering, x: Any) -> Any:
+        return t.F.tanhshrink(as_float(t, x))
+
+
+class Threshold(Activation, name="threshold"):
+    """x where it exceeds the threshold, else the value: [*s] -> [*s]."""
+
+    threshold: float
+    value: float
+    accepts = "if"
+    counts = Cost(compare=1)
+    samples = (
+        case({"threshold": 0.1, "value": -2.0}, (2, 3)),
+        case({"threshold": 1, "value": 0}, ("i64", (3,))),
+    )
+
+    def torch(self, t: Lowering, x: Any) -> Any:
+        return t.F.threshold(x, self.threshold, self.value)
+
+
+class Rrelu(Op, name="rrelu"):
+    """Leaky relu with random slopes: [*s] -> [*s] (arXiv:1505.00853).
+
+    In train mode slopes are uniform in [lower, upper], otherwise its middle. Draws are not counted.
+    """
+
+    lower: float = 1 / 8
+    upper: float = 1 / 3
+    training: bool = False
+    samples = (case({}, (2, 3)), case({"lower": 0.1, "upper": 0.3, "training": True}, (2, 3)))
+
+    @property
+    def effects(self) -> frozenset[str]:
+        """Training draws slopes."""
+        return frozenset({"random"}) if self.training else frozenset()
+
+    def in_mode(self, mode: Mode) -> Op | None:
+        return Rrelu(lower=self.lower, upper=self.upper, training=mode == "train")
+
+    def shape(self, x: Shape) -> Shape:
+        return x
+
+    def dtype(self, x: DType) -> DType:
+        need_float(x, "rrelu")
+        return x
+
+    def cost(self, out: Shape, x: Shape) -> Cost:
+        return Cost(compare=1, multiply=1).scaled(prod(out))
+
+    def torch(self, t: Lowering, x: Any) -> Any:
+        return t.F.rrelu(x, self.lower, self.upper, training=self.training)
+
+
+class Glu(Op, name="glu"):
+    """Half of an axis times the logistic function of the rest: [*s, 2*h] -> [*s, h] (arXiv:1612.08083)."""
+
+    axis: int = -1
+    samples = (case({}, (2, 6)), case({"axis": 1}, (2, 4, 3, 3)))
+
+    def shape(self, x: Shape) -> Shape:
+        need_rank(x, 1, None, "glu")
+        axis = axis_of(self.axis, len(x))
+        need_divisible(x[axis], 2, "the size that glu halves", ("x", axis))
+        return (*x[:axis], x[axis] // 2, *x[axis + 1 :])
+
+    def dtype(self, x: DType) -> DType:
+        need_float(x, "glu")
+        return x
+
+    def cost(self, out: Shape, x: Shape) -> Cost:
+        return Cost(transcendental=1, multiply=1).scaled(prod(out))
+
+    def torch(self, t: Lowering, x: Any) -> Any:
+        return t.F.glu(x, dim=self.axis)
+
+
+class PreluWith(Op, name="prelu_with"):
+    """Leaky relu with given slopes, one or one for each channel: [B, C, *S], [1 or C] -> [B, C, *S]."""
+
+    samples = (case({}, (2, 3, 4), (3,)), case({}, (2, 3), (1,)), case({}, (4,), (1,)))
+
+    def shape(self, x: Shape, weight: Shape) -> Shape:
+        need_rank(weight, 0, 1, "the weight of prelu", "weight")
+        slopes = prod(weight)
+        if slopes != 1:
+            need_at_least(len(x), 1, "the rank of prelu's input", ("x", None))
+            channels = x[1] if len(x) > 1 else 1
+            need_equal(channels, slopes, "channels and slopes of prelu", ("x", 1), ("weight", 0))
+        return x
+
+    def dtype(self, x: DType, weight: DType) -> DType:
+        need_float(x, "prelu")
+        need_same_dtype({"x": x, "weight": weight}, "prelu")
+        return x
+
+    def cost(self, out: Shape, x: Shape, weight: Shape) -> Cost:
+        return Cost(compare=1, multiply=1).scaled(prod(out))
+
+    def torch(self, t: Lowering, x: Any, weight: Any) -> Any:
+        return t.F.prelu(x, weight)
+
+    def module(self, t: Lowering, x: Shape, weight: Shape) -> Any:
+        return t.nn.PReLU(weight[0])
+
+
+class Prelu(Layer, name="prelu"):
+    """Leaky relu with slopes that are learnt: [B, C, *S] -> [B, C, *S] (arXiv:1502.01852).
+
+    Weight: `weight` [1], or [C] if `channelwise`; 0.25 to begin with.
+    """
+
+    channelwise: bool = False
+    init: Init | None = None
+    samples = (case({}, (2, 3, 4, 4)), case({"channelwise": True}, (2, 3, 4, 4)))
+    default: ClassVar[Init] = constant(0.25)
+
+    def weights(self, x: Shape) -> dict[str, WeightSpec]:
+        if self.channelwise:
+            need_rank(x, 2, None, "channelwise prelu")
+        return {"weight": WeightSpec((x[1] if self.channelwise else 1,), self.init or self.default)}
+
+    def core(self, x: Shape) -> PreluWith:
+        return PreluWith()

@@ -1,0 +1,62 @@
+"""Conversion of types, and the end of gradients. Neither counts as an operation."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from ..counts import NOTHING, Cost
+from ..dtypes import DTYPES, DType
+from .base import REGISTRY, Lowering, Op, Shape, case
+from .rules import ShapeError
+
+if TYPE_CHECKING:
+    from ..graph import TensorType
+
+
+class Cast(Op, name="cast"):
+    """Convert the elements to a type: [*s] -> dtype[*s]; complex to real keeps the real part."""
+
+    dtype: DType
+    samples = (
+        case({"dtype": "i64"}, (2, 3)),
+        case({"dtype": "float"}, ("i64", (3,))),
+        case({"dtype": "bool"}, (3,)),
+        case({"dtype": "complex"}, (2, 2)),
+        case({"dtype": "bf16"}, ()),
+    )
+
+    def shape(self, x: Shape) -> Shape:
+        return x
+
+    def _infer(self, types: tuple[TensorType, ...], slots: tuple[str, ...]) -> tuple[TensorType, ...]:
+        from ..graph import TensorType
+
+        if self.dtype not in DTYPES:
+            raise ShapeError(f"there is no type {self.dtype}", "value", argument="dtype")
+        return (TensorType(types[0].shape, self.dtype),)
+
+    def cost(self, out: Shape, x: Shape) -> Cost:
+        return NOTHING
+
+    def torch(self, t: Lowering, x: Any) -> Any:
+        return x.to(t.dtype(self.dtype))
+
+
+class Detach(Op, name="detach"):
+    """The value without its gradient: [*s] -> [*s]. Also called stop_gradient."""
+
+    view = True
+    samples = (case({}, (2, 3)), case({}, ("i64", ())))
+
+    def shape(self, x: Shape) -> Shape:
+        return x
+
+    def cost(self, out: Shape, x: Shape) -> Cost:
+        return NOTHING
+
+    def torch(self, t: Lowering, x: Any) -> Any:
+        return x.detach()
+
+
+# The same operator under its other name.
+REGISTRY["stop_gradient"] = Detach

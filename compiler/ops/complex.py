@@ -1,0 +1,139 @@
+"""Complex tensors: made of real ones, and taken apart. Arithmetic on them is that of all tensors."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..counts import NOTHING, Cost
+from ..dims import prod
+from ..dtypes import DType, complex_of, is_complex, real_of
+from .base import Lowering, Op, Shape, case
+from .pointwise import Unary, as_float
+from .promotion import floating
+from .rules import ShapeError, broadcast, need_equal, need_rank, need_same_dtype
+
+_SAMPLES = (case({}, ("complex", (2, 3))), case({}, (2, 3)), case({}, ("complex", ())))
+
+
+def need_wide(dtype: DType, what: str, operand: str = "x") -> None:
+    """The type is one that complex numbers are made of: f32, f64 or `float`; or `ShapeError`."""
+    if dtype not in ("float", "f32", "f64"):
+        raise ShapeError(f"{what} takes f32 or f64, and got {dtype}", "dtype", ((operand, None),))
+
+
+class Pair(Op):
+    """A complex tensor of two real ones: [*s], [*s] -> complex[*s] under broadcasting."""
+
+    samples = (case({}, (2, 3), (2, 3)), case({}, ("f64", (2, 1)), ("f64", (3,))))
+
+    def shape(self, x: Shape, y: Shape) -> Shape:
+        return broadcast(x, y, what=self.name, slots=("x", "y"))
+
+    def dtype(self, x: DType, y: DType) -> DType:
+        need_wide(x, self.name)
+        need_same_dtype({"x": x, "y": y}, self.name)
+        return complex_of(x)
+
+    def cost(self, out: Shape, x: Shape, y: Shape) -> Cost:
+        return NOTHING
+
+    def torch(self, t: Lowering, x: Any, y: Any) -> Any:
+        return getattr(t.torch, self.name)(x, y)
+
+
+class Complex(Pair, name="complex"):
+    """x + i*y of real and imaginary part: [*s], [*s] -> complex[*s] under broadcasting."""
+
+
+class Polar(Pair, name="polar"):
+    """x*e^(i*y) of modulus (not negative) and angle: [*s], [*s] -> complex[*s] under broadcasting."""
+
+    domain = (0.1, 3.0)
+
+    def cost(self, out: Shape, x: Shape, y: Shape) -> Cost:
+        return Cost(multiply=2, transcendental=2).scaled(prod(out))
+
+
+class Real(Unary, name="real"):
+    """The real part: complex[*s] -> [*s]; of a real tensor itself."""
+
+    view = True
+    gives = "real"
+    samples = _SAMPLES
+
+
+class Imag(Unary, name="imag"):
+    """The imaginary part: complex[*s] -> [*s]."""
+
+    view = True
+    accepts = "c"
+    gives = "real"
+    samples = (_SAMPLES[0], _SAMPLES[2])
+
+
+class Angle(Unary, name="angle"):
+    """The angle in (-pi, pi]: complex[*s] -> [*s]; of real numbers 0 or pi."""
+
+    counts = Cost(compare=1)
+    counts_complex = Cost(transcendental=1)
+    domain = (0.1, 4.0)
+    samples = (*_SAMPLES, case({}, ("i64", (3,))))
+
+    def dtype(self, x: DType) -> DType:
+        return real_of(floating(x))
+
+    def torch(self, t: Lowering, x: Any) -> Any:
+        return t.torch.angle(as_float(t, x))
+
+
+class Conj(Unary, name="conj"):
+    """The complex conjugate: complex[*s] -> complex[*s]; one add, the sign. Of a real tensor itself."""
+
+    counts_complex = Cost(add=1)
+    # Computed at once: torch's lazy conjugate does not go with view_as_real.
+    function = "conj_physical"
+    samples = _SAMPLES
+
+
+class ViewAsReal(Op, name="view_as_real"):
+    """Real and imaginary part on a new last axis: complex[*s] -> [*s, 2]."""
+
+    view = True
+    samples = (case({}, ("complex", (2, 3))), case({}, ("complex", ())))
+
+    def shape(self, x: Shape) -> Shape:
+        return (*x, 2)
+
+    def dtype(self, x: DType) -> DType:
+        if not is_complex(x):
+            raise ShapeError(f"view_as_real takes complex tensors, and got {x}", "dtype", (("x", None),))
+        return real_of(x)
+
+    def cost(self, out: Shape, x: Shape) -> Cost:
+        return NOTHING
+
+    def torch(self, t: Lowering, x: Any) -> Any:
+        return t.torch.view_as_real(x)
+
+
+class ViewAsComplex(Op, name="view_as_complex"):
+    """Complex numbers of pairs on the last axis: [*s, 2] -> complex[*s]."""
+
+    view = True
+    samples = (case({}, (2, 3, 2)), case({}, ("f64", (2,))))
+
+    def shape(self, x: Shape) -> Shape:
+        need_rank(x, 1, None, "view_as_complex")
+        need_equal(x[-1], 2, "the last size and that of a complex number", ("x", -1))
+        return x[:-1]
+
+    def dtype(self, x: DType) -> DType:
+        need_wide(x, "view_as_complex")
+        return complex_of(x)
+
+    def cost(self, out: Shape, x: Shape) -> Cost:
+        return NOTHING
+
+    def torch(self, t: Lowering, x: Any) -> Any:
+        # The pairs must lie side by side.
+        return t.torch.view_as_complex(x.contiguous())

@@ -1,0 +1,268 @@
+"""Tensors made of nothing but arguments, and masks of tensors.
+
+What depends on no input is folded, so that making it counts no operation.
+"""
+
+from __future__ import annotations
+
+from math import ceil
+from typing import TYPE_CHECKING, Any, cast
+
+from ..counts import NOTHING, Cost
+from ..dims import Dim, Size, ceil_div
+from ..dtypes import BOOL, DTYPES, FLOAT, I64, DType
+from .base import Lowering, Op, Shape, case
+from .pointwise import Exact, number
+from .promotion import Number, need_category, type_of_number
+from .rules import ShapeError, need_at_least, need_rank
+
+if TYPE_CHECKING:
+    from ..graph import TensorType
+
+
+class Constant(Exact):
+    """A tensor made of arguments; its type is the argument `dtype`, where the class does not choose another."""
+
+    def element(self) -> DType:
+        """The type of the elements."""
+        return getattr(self, "dtype", FLOAT)
+
+    def _infer(self, types: tuple[TensorType, ...], slots: tuple[str, ...]) -> tuple[TensorType, ...]:
+        from ..graph import TensorType
+
+        shape: Shape = self.call(self.shape, {})
+        for size in shape:
+            need_at_least(size, 0, f"a size of {self.name}")
+        if self.element() not in DTYPES:
+            raise ShapeError(f"there is no type {self.element()}", "value", argument="dtype")
+        return (TensorType(shape, self.element()),)
+
+    def cost(self, out: Shape) -> Cost:
+        return NOTHING
+
+
+class Full(Constant, name="full"):
+    """A tensor of one value: [] -> [*sizes]; its type is the value's, unless given."""
+
+    sizes: tuple[Size, ...]
+    value: Number
+    dtype: DType | None = None
+    samples = (
+        case({"sizes": (2, 3), "value": 0.5}),
+        case({"sizes": (), "value": True}),
+        case({"sizes": (4,), "value": 7}),
+        case({"sizes": (4,), "value": 7, "dtype": "f64"}),
+    )
+
+    def element(self) -> DType:
+        return self.dtype or type_of_number(self.value)
+
+    def shape(self) -> Shape:
+        return self.sizes
+
+    def torch(self, t: Lowering) -> Any:
+        sizes = tuple(t.size(size) for size in self.sizes)
+        return t.torch.full(sizes, number(t, self.value), dtype=t.dtype(self.element()))
+
+
+class Zeros(Constant, name="zeros"):
+    """Zeros: [] -> [*sizes]."""
+
+    sizes: tuple[Size, ...]
+    dtype: DType = FLOAT
+    samples = (case({"sizes": (2, 3)}), case({"sizes": ()}), case({"sizes": (4,), "dtype": "i64"}))
+
+    def shape(self) -> Shape:
+        return self.sizes
+
+    def torch(self, t: Lowering) -> Any:
+        sizes = tuple(t.size(size) for size in self.sizes)
+        return getattr(t.torch, self.name)(sizes, dtype=t.dtype(self.dtype))
+
+
+class Ones(Zeros, name="ones"):
+    """Ones: [] -> [*sizes]."""
+
+
+class Eye(Constant, name="eye"):
+    """Ones on the diagonal, else zeros: [] -> [rows, columns]; square unless `columns` is given."""
+
+    rows: Size
+    columns: Size | None = None
+    dtype: DType = FLOAT
+    samples = (case({"rows": 3}), case({"rows": 2, "columns": 4, "dtype": "bool"}))
+
+    def shape(self) -> Shape:
+        return (self.rows, self.rows if self.columns is None else self.columns)
+
+    def torch(self, t: Lowering) -> Any:
+        return t.torch.eye(*(t.size(size) for size in self.shape()), dtype=t.dtype(self.dtype))
+
+
+class Arange(Constant, name="arange"):
+    """Numbers from `start` up to, without, `end`: [] -> [ceil((end - start)/step)]; `arange(n)` starts at 0.
+
+    Integers are i64 and others `float`, unless a type is given.
+    """
+
+    start: Number
+    end: Number | None = None
+    step: int | float = 1
+    dtype: DType | None = None
+    samples = (
+        case({"start": 5}),
+        case({"start": 2, "end": 9, "step": 3}),
+        case({"start": 9, "end": 2, "step": -3, "dtype": "float"}),
+        case({"start": 0.0, "end": 1.0, "step": 0.3}),
+    )
+
+    def element(self) -> DType:
+        bounds = (self.start, self.step, self.end)
+        return self.dtype or (FLOAT if any(isinstance(bound, float) for bound in bounds) else I64)
+
+    def _bounds(self) -> tuple[Number, Number]:
+        return (0, self.start) if self.end is None else (self.start, self.end)
+
+    def shape(self) -> Shape:
+        need_category(self.element(), "if", "arange")
+        start, end = self._bounds()
+        if self.step == 0:
+            raise ShapeError("`step` is 0", "value", argument="step")
+        if isinstance(self.step, int) and not isinstance(start, float) and not isinstance(end, float):
+            room = end - start if self.step > 0 else start - end
+            need_at_least(room, 0, "the way from `start` to `end`, in the direction of `step`,")
+            return (ceil_div(room, abs(self.step)),)
+        if isinstance(start, Dim) or isinstance(end, Dim):
+            raise ShapeError("arange takes symbolic sizes with integers only", "value", argument="step")
+        steps = (end - start) / self.step
+        if steps < 0:
+            raise ShapeError("`step` does not lead from `start` to `end`", "value", argument="step")
+        return (ceil(steps),)
+
+    def torch(self, t: Lowering) -> Any:
+        start, end = (number(t, bound) for bound in self._bounds())
+        return t.torch.arange(start, end, self.step, dtype=t.dtype(self.element()))
+
+
+class Linspace(Constant, name="linspace"):
+    """Numbers evenly spaced from `start` to `end`, both included: [] -> [steps]."""
+
+    start: float
+    end: float
+    steps: Size
+    dtype: DType = FLOAT
+    samples = (case({"start": 0.0, "end": 1.0, "steps": 5}), case({"start": -1.0, "end": 1.0, "steps": 1}))
+
+    def shape(self) -> Shape:
+        need_category(self.dtype, "ifc", "linspace")
+        return (self.steps,)
+
+    def torch(self, t: Lowering) -> Any:
+        return t.torch.linspace(self.start, self.end, t.size(self.steps), dtype=t.dtype(self.dtype))
+
+
+Nested = Number | tuple["Nested", ...]
+
+
+class Literal(Constant, name="tensor"):
+    """A tensor of written values, a number or nested lists of equal lengths: [] -> the lists' lengths.
+
+    Its type is the widest of the values', unless given.
+    """
+
+    values: Any
+    dtype: DType | None = None
+    samples = (
+        case({"values": ((1.0, 2.0), (3.0, 4.5))}),
+        case({"values": (1, 2, 3)}),
+        case({"values": (True, False)}),
+        case({"values": 3}),
+        case({"values": ((), ())}),
+        case({"values": (1, 2, 3), "dtype": "float"}),
+    )
+
+    def element(self) -> DType:
+        if self.dtype is not None:
+            return self.dtype
+        found = {type_of_number(item) for item in _numbers(self.values)}
+        return next((dtype for dtype in (FLOAT, I64, BOOL) if dtype in found), FLOAT)
+
+    def shape(self) -> Shape:
+        return _lengths(self.values)
+
+    def torch(self, t: Lowering) -> Any:
+        return t.torch.tensor(_lists(self.values), dtype=t.dtype(self.element()))
+
+
+def _items(values: Any) -> tuple[Any, ...] | None:
+    return cast("tuple[Any, ...]", values) if isinstance(values, tuple) else None
+
+
+def _numbers(values: Any) -> list[Number]:
+    items = _items(values)
+    return [values] if items is None else [number for item in items for number in _numbers(item)]
+
+
+def _lists(values: Any) -> Any:
+    items = _items(values)
+    return values if items is None else [_lists(item) for item in items]
+
+
+def _lengths(values: Any) -> tuple[int, ...]:
+    items = _items(values)
+    if items is None:
+        if not isinstance(values, (bool, int, float)):
+            raise ShapeError(
+                f"a tensor is made of numbers that are known, and got {values}", "value", argument="values"
+            )
+        return ()
+    lengths = {_lengths(item) for item in items}
+    if len(lengths) > 1:
+        raise ShapeError("the lists of a tensor have equal lengths", "value", argument="values")
+    return (len(items), *(lengths.pop() if lengths else ()))
+
+
+class Tril(Op, name="tril"):
+    """The lower triangle of matrices, else zero: [*b, M, N] -> [*b, M, N]; `diagonal` moves its edge up."""
+
+    diagonal: int = 0
+    samples = (case({}, (3, 3)), case({"diagonal": -1}, (2, 3, 4)), case({"diagonal": 1}, ("bool", (3, 3))))
+
+    def shape(self, x: Shape) -> Shape:
+        need_rank(x, 2, None, self.name)
+        return x
+
+    def cost(self, out: Shape, x: Shape) -> Cost:
+        # Which elements stay is known beforehand.
+        return NOTHING
+
+    def torch(self, t: Lowering, x: Any) -> Any:
+        return getattr(t.torch, self.name)(x, diagonal=self.diagonal)
+
+
+class Triu(Tril, name="triu"):
+    """The upper triangle of matrices, else zero: [*b, M, N] -> [*b, M, N]; `diagonal` moves its edge up."""
+
+
+class OneHot(Op, name="one_hot"):
+    """1 at the index and 0 elsewhere: i64[*s] -> i64[*s, classes]."""
+
+    classes: Size
+    samples = (case({"classes": 3}, ("i64", (2, 4))), case({"classes": 2}, ("i64", ())))
+
+    def shape(self, x: Shape) -> Shape:
+        need_at_least(self.classes, 1, "`classes`")
+        return (*x, self.classes)
+
+    def dtype(self, x: DType) -> DType:
+        if x != I64:
+            raise ShapeError(
+                f"one_hot takes i64, and got {x}", "dtype", (("x", None),), help="`x -> cast(i64)`"
+            )
+        return I64
+
+    def cost(self, out: Shape, x: Shape) -> Cost:
+        return NOTHING
+
+    def torch(self, t: Lowering, x: Any) -> Any:
+        return t.F.one_hot(x, t.size(self.classes))

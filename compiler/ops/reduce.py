@@ -1,0 +1,322 @@
+"""Reductions over axes.
+
+Where n elements become one, a reduction counts the n - 1 combinations of two; `mean`, `var` and such count
+what they do besides. An empty list of axes reduces nothing, as in NumPy.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from ..counts import Cost
+from ..dims import Size, maximum, prod
+from ..dtypes import BOOL, I64, DType, is_bool, is_integer, real_of
+from .base import Lowering, Op, Shape, case
+from .pointwise import as_float
+from .promotion import floating, need_category
+from .rules import axes_of, need_at_least
+
+Axes = int | tuple[int, ...] | None
+
+
+def reduced(x: Shape, axes: Axes, keepdim: bool) -> Shape:
+    """The shape after reducing those axes (None: all); an empty list of axes reduces nothing."""
+    rank = len(x)
+    # Torch counts one axis of a tensor without axes.
+    found = set(axes_of(axes, rank if axes is None else max(rank, 1)))
+    if keepdim:
+        return tuple(1 if axis in found else size for axis, size in enumerate(x))
+    return tuple(size for axis, size in enumerate(x) if axis not in found)
+
+
+def rows_of(x: Shape, axis: int) -> Shape:
+    """The shape without one axis: how many rows there are along it."""
+    return reduced(x, axis, False)
+
+
+def combinations(x: Shape, out: Shape) -> Size:
+    """How often two elements are combined when `x` is reduced to `out`."""
+    elements, results = prod(x), prod(out)
+    if isinstance(elements, int) and isinstance(results, int):
+        return max(elements - results, 0)
+    return maximum(elements - results, 0)
+
+
+def need_elements(x: Shape, axes: Axes, what: str) -> None:
+    """No reduced axis is empty, or `ShapeError`."""
+    for axis in axes_of(axes, len(x) if axes is None else max(len(x), 1)):
+        if x:
+            need_at_least(x[axis], 1, f"the size that {what} reduces", ("x", axis))
+
+
+class Reduction(Op):
+    """A reduction over `axis`: one, several, or all without it; `keepdim` leaves them with size 1.
+
+    `accepts` is as for elementwise operators; `gives` is "same", "sum" (booleans and integers become i64),
+    "real" or "bool". `filled` reductions have no value over an empty axis.
+    """
+
+    axis: Axes = None
+    keepdim: bool = False
+    accepts: ClassVar[str] = "bifc"
+    gives: ClassVar[str] = "same"
+    filled: ClassVar[bool] = False
+    samples = (
+        case({}, (2, 3, 4)),
+        case({"axis": -1}, (2, 3)),
+        case({"axis": (2, 3), "keepdim": True}, (2, 3, 4, 5)),
+        case({"axis": ()}, (2, 3)),
+        case({"axis": 0}, ()),
+    )
+
+    def shape(self, x: Shape) -> Shape:
+        if self.filled:
+            need_elements(x, self.axis, self.name)
+        return reduced(x, self.axis, self.keepdim)
+
+    def dtype(self, x: DType) -> DType:
+        need_category(x, self.accepts, self.name)
+        if self.gives == "bool":
+            return BOOL
+        if self.gives == "sum" and (is_bool(x) or is_integer(x)):
+            return I64
+        return real_of(x) if self.gives == "real" else x
+
+    def torch(self, t: Lowering, x: Any) -> Any:
+        if self.axis == ():
+            # Torch takes no axes for all axes.
+            return self.over(t, x.unsqueeze(-1), (-1,), False)
+        axes = tuple(range(t.rank(x))) if self.axis is None else self.axis
+        return self.over(t, x, axes if isinstance(axes, tuple) else (axes,), self.keepdim)
+
+    def over(self, t: Lowering, x: Any, axes: tuple[int, ...], keepdim: bool) -> Any:
+        """Torch's reduction over the axes, which are not empty unless there are none to reduce."""
+        return getattr(t.torch, self.name)(x, dim=axes, keepdim=keepdim)
+
+
+class Sum(Reduction, name="sum"):
+    """Sum over axes: [*s, n] -> [*s]."""
+
+    gives = "sum"
+    samples = (*Reduction.samples, case({"axis": 1}, ("bool", (2, 3))), case({}, ("complex", (2, 3))))
+
+    def cost(self, out: Shape, x: Shape) -> Cost:
+        return Cost(add=combinations(x, out))
+
+    def cost_complex(self, out: Shape, x: Shape) -> Cost:
+        """The cost where the operand is complex."""
+        return Cost(add=2 * combinations(x, out))
+
+
+class Mean(Reduction, name="mean"):
+    """Mean over axes: [*s, n] -> [*s]; the sum, and one divide for each result."""
+
+    accepts = "fc"
+    samples = (*Reduction.samples, case({}, ("complex", (2, 3))))
+
+    def cost(self, out: Shape, x: Shape) -> Cost:
+        return Cost(add=combinations(x, out), divide=prod(out))
+
+    def cost_complex(self, out: Shape, x: Shape) -> Cost:
+        """The cost where the operand is complex."""
+        return self.cost(out, x).scaled(2)
+
+
+class Prod(Reduction, name="prod"):
+    """Product over axes: [*s, n] -> [*s]."""
+
+    gives = "sum"
+    samples = (*Reduction.samples, case({"axis": 1}, ("bool", (2, 3))), case({}, ("complex", (2, 3))))
+
+    def cost(self, out: Shape, x: Shape) -> Cost:
+        return Cost(multiply=combinations(x, out))
+
+    def cost_complex(self, out: Shape, x: Shape) -> Cost:
+        """The cost where the operand is complex."""
+        return Cost(multiply=4, add=2).scaled(combinations(x, out))
+
+    def over(self, t: Lowering, x: Any, axes: tuple[int, ...], keepdim: bool) -> Any:
+        if not axes:
+            return t.torch.prod(x)
+        rank = t.rank(x)
+        # Torch's takes one axis; the last first, so that the others keep their numbers.
+        for axis in sorted((axis % max(rank, 1) for axis in axes), reverse=True) if len(axes) > 1 else axes:
+            x = t.torch.prod(x, dim=axis, keepdim=keepdim)
+        return x
+
+
+class Amax(Reduction, name="amax"):
+    """Maximum over axes: [*s, n] -> [*s]."""
+
+    accepts = "bif"
+    filled = True
+
+    def cost(self, out: Shape, x: Shape) -> Cost:
+        return Cost(compare=combinations(x, out))
+
+
+class Amin(Reduction, name="amin"):
+    """Minimum over axes: [*s, n] -> [*s]."""
+
+    accepts = "bif"
+    filled = True
+
+    def cost(self, out: Shape, x: Shape) -> Cost:
+        return Cost(compare=combinations(x, out))
+
+
+class Truth(Reduction):
+    """A reduction to booleans; torch gives u8 for u8."""
+
+    gives = "bool"
+    samples = (*Reduction.samples, case({"axis": 1}, ("bool", (2, 3))), case({}, ("u8", (2, 3))))
+
+    def dtype(self, x: DType) -> DType:
+        return x if x == "u8" else BOOL
+
+    def cost(self, out: Shape, x: Shape) -> Cost:
+        return Cost(compare=combinations(x, out))
+
+
+class AnyOf(Truth, name="any"):
+    """Whether any element over axes is not zero: [*s, n] -> bool[*s]."""
+
+
+class AllOf(Truth, name="all"):
+    """Whether all elements over axes are not zero: [*s, n] -> bool[*s]."""
+
+
+class Var(Reduction, name="var"):
+    """Variance over axes: [*s, n] -> [*s]; squared differences from the mean, over n - correction."""
+
+    correction: int = 1
+    accepts = "fc"
+    gives = "real"
+    samples = (
+        *Reduction.samples[:3],
+        case({"axis": 1, "correction": 0}, (2, 3)),
+        case({"axis": (), "correction": 0}, (2, 3)),
+        case({"axis": 1}, ("complex", (2, 3))),
+    )
+
+    def cost(self, out: Shape, x: Shape) -> Cost:
+        elements, results = prod(x), prod(out)
+        return Cost(add=2 * combinations(x, out) + elements, multiply=elements, divide=2 * results)
+
+    def cost_complex(self, out: Shape, x: Shape) -> Cost:
+        """The cost where the operand is complex."""
+        elements, results, pairs = prod(x), prod(out), combinations(x, out)
+        return Cost(add=3 * pairs + 3 * elements, multiply=2 * elements, divide=3 * results)
+
+    def over(self, t: Lowering, x: Any, axes: tuple[int, ...], keepdim: bool) -> Any:
+        return getattr(t.torch, self.name)(x, dim=axes, correction=self.correction, keepdim=keepdim)
+
+
+class Std(Var, name="std"):
+    """Standard deviation over axes: [*s, n] -> [*s]; the root of `var`."""
+
+    samples = (*Var.samples[:4], Var.samples[5])
+
+    def cost(self, out: Shape, x: Shape) -> Cost:
+        return super().cost(out, x) + Cost(transcendental=prod(out))
+
+    def cost_complex(self, out: Shape, x: Shape) -> Cost:
+        return super().cost_complex(out, x) + Cost(transcendental=prod(out))
+
+
+class Norm(Reduction, name="norm"):
+    """Vector norm over axes, (sum |x|^p)^(1/p): [*s, n] -> [*s], as torch.linalg.vector_norm.
+
+    `p` may be infinite (the largest |x|), negative, or 0 (how many are not zero).
+    """
+
+    p: float = 2.0
+    accepts = "fc"
+    gives = "real"
+    samples = (
+        *Reduction.samples,
+        *(case({"axis": 1, "p": p}, (2, 3)) for p in (1.0, 3.0, 0.0, float("inf"), -1.0)),
+        case({}, ("complex", (2, 3))),
+    )
+
+    def shape(self, x: Shape) -> Shape:
+        if self.p < 0 or self.p == float("inf"):
+            need_elements(x, self.axis, f"the norm of order {self.p}")
+        return super().shape(x)
+
+    def cost(self, out: Shape, x: Shape) -> Cost:
+        elements, results, pairs = prod(x), prod(out), combinations(x, out)
+        if self.p == 2:
+            return Cost(multiply=elements, add=pairs, transcendental=results)
+        if self.p in (float("inf"), float("-inf")):
+            return Cost(compare=elements + pairs)
+        if self.p in (0, 1):
+            return Cost(compare=elements, add=pairs)
+        return Cost(compare=elements, transcendental=elements + results, add=pairs)
+
+    def cost_complex(self, out: Shape, x: Shape) -> Cost:
+        """The cost where the operand is complex; |x| = sqrt(re^2 + im^2), without the root for p = 2."""
+        elements, results, pairs = prod(x), prod(out), combinations(x, out)
+        if self.p == 2:
+            return Cost(multiply=2 * elements, add=elements + pairs, transcendental=results)
+        if self.p == 0:
+            return Cost(compare=2 * elements, add=pairs)
+        modulus = Cost(multiply=2, add=1, transcendental=1, compare=-1).scaled(elements)
+        return self.cost(out, x) + modulus
+
+    def over(self, t: Lowering, x: Any, axes: tuple[int, ...], keepdim: bool) -> Any:
+        return t.torch.linalg.vector_norm(x, self.p, dim=axes, keepdim=keepdim)
+
+
+class LogSumExp(Reduction, name="logsumexp"):
+    """The logarithm of the sum of e^x over axes, max + log(sum(e^(x - max))): [*s, n] -> [*s]."""
+
+    samples = (*Reduction.samples, case({"axis": 1}, ("i64", (2, 3))), case({}, ("complex", (3,))))
+
+    def dtype(self, x: DType) -> DType:
+        return floating(super().dtype(x))
+
+    def cost(self, out: Shape, x: Shape) -> Cost:
+        elements, results, pairs = prod(x), prod(out), combinations(x, out)
+        return Cost(compare=pairs, add=elements + pairs + results, transcendental=elements + results)
+
+    def cost_complex(self, out: Shape, x: Shape) -> Cost:
+        """The cost where the operand is complex: the maximum is that of the real parts."""
+        elements, results, pairs = prod(x), prod(out), combinations(x, out)
+        exponentials = Cost(multiply=2, transcendental=3).scaled(elements)
+        logarithms = Cost(multiply=2, add=1, transcendental=3).scaled(results)
+        return exponentials + logarithms + Cost(compare=pairs, add=elements + 2 * pairs + results)
+
+    def over(self, t: Lowering, x: Any, axes: tuple[int, ...], keepdim: bool) -> Any:
+        return t.torch.logsumexp(as_float(t, x), dim=axes, keepdim=keepdim)
+
+
+class Argmax(Op, name="argmax"):
+    """Where the maximum is along an axis, or in the flattened tensor without one: [*s, n] -> i64[*s]."""
+
+    axis: int | None = None
+    keepdim: bool = False
+    samples = (
+        case({}, (2, 3)),
+        case({"axis": -1}, (2, 3)),
+        case({"axis": 1, "keepdim": True}, (2, 3, 4)),
+        case({"axis": 0}, ()),
+    )
+
+    def shape(self, x: Shape) -> Shape:
+        need_elements(x, self.axis, self.name)
+        return reduced(x, self.axis, self.keepdim)
+
+    def dtype(self, x: DType) -> DType:
+        need_category(x, "if", self.name)
+        return I64
+
+    def cost(self, out: Shape, x: Shape) -> Cost:
+        return Cost(compare=combinations(x, out))
+
+    def torch(self, t: Lowering, x: Any) -> Any:
+        return getattr(t.torch, self.name)(x, dim=self.axis, keepdim=self.keepdim)
+
+
+class Argmin(Argmax, name="argmin"):
+    """Where the minimum is along an axis, or in the flattened tensor without one: [*s, n] -> i64[*s]."""
