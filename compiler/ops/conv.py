@@ -38,6 +38,17 @@ def spatial_rank(x: Shape, what: str = "convolution") -> int:
     return rank
 
 
+def _tf_total(size: Size, extent: Size, stride: Size) -> Size:
+    """What ceil(size / stride) windows of that extent need beyond the size."""
+    if isinstance(extent, int) and isinstance(stride, int):
+        if extent == 1:
+            return 0
+        if extent >= stride > 0:
+            # The windows always cover the size, so there is nothing to clip and formulas stay short.
+            return (ceil_div(size, stride) - 1) * stride + extent - size
+    return maximum((ceil_div(size, stride) - 1) * stride + extent - size, 0)
+
+
 def resolve_padding(
     pad: Padding | Pads, spatial: Shape, kernel: Shape, stride: Shape, dilation: Shape
 ) -> Pads:
@@ -53,7 +64,7 @@ def resolve_padding(
         totals = [d * (k - 1) for k, d in zip(kernel, dilation, strict=True)]
     elif pad == "tf_same":
         totals = [
-            maximum((ceil_div(size, s) - 1) * s + d * (k - 1) + 1 - size, 0)
+            _tf_total(size, d * (k - 1) + 1, s)
             for size, k, s, d in zip(spatial, kernel, stride, dilation, strict=True)
         ]
     elif isinstance(pad, str):
@@ -172,6 +183,9 @@ class ConvWith(Op, name="conv_with"):
         kernel = tuple(taps)
         stride, dilation, pads = self.window(x[2:], kernel)
         need_window(kernel, stride, dilation, pads)
+        if self.pad == "tf_same":
+            # What the padding is chosen for; shorter than the formula of the window.
+            return (x[0], out, *[ceil_div(size, step) for size, step in zip(x[2:], stride, strict=True)])
         return (x[0], out, *window_sizes(x[2:], kernel, stride, dilation, pads))
 
     def window(self, spatial: Shape, kernel: Shape) -> tuple[Shape, Shape, Pads]:
@@ -309,6 +323,8 @@ class Conv(Layer, name="conv"):
         )
         need_window(kernel, stride, dilation, ())
         pads = resolve_padding(self.pad, x[2:], kernel, stride, dilation)
+        if self.pad == "tf_same" and not all(isinstance(pad, int) for pair in pads for pad in pair):
+            pads = "tf_same"  # the sizes decide when the network runs
         return ConvWith(stride=stride, pad=pads, dilation=dilation, groups=known_groups(self.groups))
 
 

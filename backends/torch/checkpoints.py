@@ -1,0 +1,75 @@
+"""Reading weights from files: safetensors, or torch's own without running code."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final, cast
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+
+# Where training scripts keep the weights among other things.
+_WRAPPERS: Final = ("state_dict", "model", "module")
+# What DistributedDataParallel and torch.compile put before each name.
+_PREFIXES: Final = ("module.", "_orig_mod.")
+
+
+class CheckpointError(ValueError):
+    """A file that holds no weights that can be read safely."""
+
+
+def read_checkpoint(path: str | Path) -> dict[str, Tensor]:
+    """The tensors of a file by name, on the CPU; raises `CheckpointError` and OSError.
+
+    Torch files are read with `weights_only`, so that no code in them runs. Weights within a training checkpoint
+    are found under `state_dict` or `model`; the prefixes of DistributedDataParallel and torch.compile are removed.
+    """
+    file = Path(path)
+    if not file.is_file():
+        raise FileNotFoundError(f"there is no file {path}")
+    return _plain_names(_tensors(_read(file), file))
+
+
+def _read(file: Path) -> Any:
+    if file.suffix == ".safetensors":
+        try:
+            return load_file(file)
+        except SafetensorError as error:
+            raise CheckpointError(f"{file} is not a safetensors file: {error}") from None
+    try:
+        return torch.load(file, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        reason = str(error).partition("\n")[0]
+        raise CheckpointError(f"{file} holds more than weights, which is not read: {reason}") from None
+    except (RuntimeError, EOFError, ValueError) as error:
+        raise CheckpointError(f"{file} is not a file of weights: {error}") from None
+
+
+def _tensors(found: Any, file: Path) -> dict[str, Tensor]:
+    for _ in _WRAPPERS:
+        inner = next((found[key] for key in _WRAPPERS if isinstance(_entry(found, key), Mapping)), None)
+        if inner is None:
+            break
+        found = inner
+    if not isinstance(found, Mapping):
+        raise CheckpointError(f"{file} holds {type(found).__name__}, not weights by name")
+    entries = cast("Mapping[Any, Any]", found)
+    for name, value in entries.items():
+        if not isinstance(name, str) or not isinstance(value, Tensor):
+            raise CheckpointError(f"{file}: `{name}` is {type(value).__name__}, not a tensor")
+    return dict(entries)
+
+
+def _entry(found: Any, key: str) -> Any:
+    return cast("Mapping[Any, Any]", found).get(key) if isinstance(found, Mapping) else None
+
+
+def _plain_names(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    for prefix in _PREFIXES:
+        if tensors and all(name.startswith(prefix) for name in tensors):
+            return _plain_names({name.removeprefix(prefix): value for name, value in tensors.items()})
+    return tensors
