@@ -25,8 +25,9 @@ class CheckpointError(ValueError):
 def read_checkpoint(path: str | Path) -> dict[str, Tensor]:
     """The tensors of a file by name, on the CPU; raises `CheckpointError` and OSError.
 
-    Torch files are read with `weights_only`, so that no code in them runs. Weights within a training checkpoint
-    are found under `state_dict` or `model`; the prefixes of DistributedDataParallel and torch.compile are removed.
+    Torch files are read with `weights_only`, so that no code in them runs. Weights within a training
+    checkpoint are found under `state_dict` or `model`; prefixes of DistributedDataParallel and torch.compile
+    are removed.
     """
     file = Path(path)
     if not file.is_file():

@@ -1,12 +1,12 @@
 """Renaming the tensors of a checkpoint to a plan's weight paths.
 
-A map is a list of rules `old -> new`, one a line, with `#` comments; or a JSON object or list of pairs with the
-same texts. Rules apply to each name one after the other, each to what the ones before it left.
+A map is a list of rules `old -> new`, one a line, with `#` comments; or a JSON object or list of pairs with
+the same texts. Rules apply to each name one after the other, each to what the ones before it left.
 
 - A rule matches the start of a name, up to a dot or the end: `features.0.0 -> conv_stem` takes
   `features.0.0.weight` to `conv_stem.weight`.
-- `{i}` stands for a part between two dots, or for the rest of one (`layer{i}`), and is written back on the right.
-  If it is a number, `{i+1}` and `{i-1}` count from it.
+- `{i}` stands for a part between two dots, or for the rest of one (`layer{i}`), and is written back on the
+  right. If it is a number, `{i+1}` and `{i-1}` count from it.
 - `old -> -` (in JSON: null) leaves the tensor out.
 """
 

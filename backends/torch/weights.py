@@ -22,7 +22,7 @@ _COUNTER = "num_batches_tracked"
 
 
 class Misfit(NamedTuple):
-    """A tensor that bears a weight's name and cannot be it; `wanted` and `got` are shapes or element types."""
+    """A tensor with a weight's name that cannot be it; `wanted` and `got` are shapes or element types."""
 
     path: str
     name: str
