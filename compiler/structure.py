@@ -52,7 +52,7 @@ def structure(graph: Graph) -> Part:
     for node in graph.operators():
         place = root
         chain = [root]
-        for region in _regions(node):
+        for region in node.region.chain() if node.region else ():
             part = parts.get(region)
             if part is None:
                 outer = place.region.path if place.region else ""
@@ -68,11 +68,6 @@ def structure(graph: Graph) -> Part:
             part.nodes.append(node)
     _find_results(graph, around)
     return root
-
-
-def _regions(node: Node) -> tuple[Region, ...]:
-    """The block calls around a node, inside the model's."""
-    return node.region.chain()[1:] if node.region else ()
 
 
 def _find_results(graph: Graph, around: dict[Node, tuple[Part, ...]]) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 from .rows import Row
 
-CONVOLUTIONS = frozenset({"conv", "conv_transpose"})
+CONVOLUTIONS = frozenset({"conv", "conv_transpose", "deform_conv"})
 WITH_LINEAR = CONVOLUTIONS | {"linear"}
 WITH_PRODUCTS = WITH_LINEAR | {"matmul", "einsum", "bilinear", "scaled_dot_product_attention"}
 

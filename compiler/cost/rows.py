@@ -60,7 +60,7 @@ class Row(NamedTuple):
 
     @property
     def blocks(self) -> tuple[str, ...]:
-        """The names of the blocks around the operator, outermost first."""
+        """The names of the block calls around the operator, outermost first, without the model's."""
         return tuple(region.block for region in self.region.chain()) if self.region else ()
 
 

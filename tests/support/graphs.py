@@ -16,7 +16,7 @@ class Net:
 
     def __init__(self, name: str) -> None:
         self.builder = Builder(name)
-        self.region = Region(name, "", None)
+        self.region: Region | None = None
 
     def input(self, name: str, *shape: Size, dtype: str = "float") -> Value:
         """An input of the program."""
@@ -26,7 +26,7 @@ class Net:
     def block(self, name: str, label: str = "") -> Iterator[None]:
         """What is called inside belongs to a call of that block."""
         outer = self.region
-        self.region = Region(name, self._path(label) or outer.path, outer)
+        self.region = Region(name, self._path(label) or (outer.path if outer else ""), outer)
         yield
         self.region = outer
 
@@ -59,7 +59,7 @@ class Net:
         return self.builder.freeze(results[0] if len(results) == 1 else results)
 
     def _path(self, label: str) -> str:
-        return f"{self.region.path}.{label}" if self.region.path and label else label
+        return f"{self.region.path}.{label}" if self.region and self.region.path and label else label
 
 
 def _slots(operator: Any, count: int) -> list[str]:
