@@ -32,7 +32,7 @@ def compile(
 ) -> int:
     """Compile a plan to a Python file that needs torch alone.
 
-    Or to what the compiler sees of it. The Python file holds both modes; `--mode` chooses among the graphs of the other two.
+    Or to what the compiler sees of it: `--mode` chooses a graph then. The Python file holds both modes.
     """
     model = open_model(plan, at, set)
     if emit == "graph":

@@ -1,7 +1,188 @@
-from .frame import command
+"""`planform run`."""
+
+from __future__ import annotations
+
+import json as json_format
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, cast
+
+import typer
+
+from ..terminal import paint, remark, say, say_json
+from .frame import FINE, FOUND, SCHEMA, Address, At, Failure, Json, Set, command, open_model, reason
+from .weights import Rename, load
+
+if TYPE_CHECKING:
+    from ..api import Model
+    from ..compiler.graph import Graph
+    from ..images import ImageInput
 
 
 @command
-def run() -> int:
-    "Run."
-    return 0
+def run(
+    plan: Address,
+    weights: Annotated[
+        str | None,
+        typer.Option("--weights", "-w", metavar="FILE", help="A checkpoint: safetensors, or a torch file."),
+    ] = None,
+    rename: Rename = None,
+    input: Annotated[
+        str | None,
+        typer.Option("--input", "-i", metavar="IMAGE", help="An image; without one, the input is random."),
+    ] = None,
+    labels: Annotated[
+        str | None,
+        typer.Option("--labels", metavar="FILE", help="Names of the classes: one a line, or a JSON list."),
+    ] = None,
+    top: Annotated[int, typer.Option("--top", min=1, help="How many classes to print.")] = 5,
+    seed: Annotated[int, typer.Option("--seed", help="For random weights and inputs.")] = 0,
+    at: At = None,
+    set: Set = None,
+    json: Json = False,
+) -> int:
+    """Run a plan on an image, or on random numbers.
+
+    An image is prepared as the file's `about { input = ... }` says, and the most likely classes are printed.
+    Otherwise the shapes of the results are printed, and the time of a call.
+    """
+    from ..backends.torch import InputError, LoweringError
+    from ..backends.torch.run import random_inputs
+    from ..backends.torch.run import run as run_module
+
+    names = None if labels is None else _labels(Path(labels))
+    model = open_model(plan, at, set)
+    try:
+        spec = image_input(model)
+        model = sized(model, spec)
+        graph = model.file.program(model.name, model.bindings, model.parameters, ("eval",)).graph
+        _all_bound(graph)
+        arrays = random_inputs(graph, seed) if input is None else _image(Path(input), model, spec, graph)
+        module = model.to_torch(seed=seed)
+        if weights is not None:
+            load(module, model.program, Path(weights), rename)
+        outcome = run_module(module, arrays, budget=0.0 if input else 0.5)
+    except (LoweringError, InputError, ValueError) as error:
+        raise Failure(str(error), exit=FOUND) from None
+    classes: list[dict[str, Any]] = []
+    result = next(iter(outcome.outputs.values()), None)
+    if input is not None and len(outcome.outputs) == 1 and result is not None and result.dim() == 2:
+        classes = most_likely(result[0].double().softmax(0).tolist(), top, names)
+    if json:
+        say_json(
+            {
+                "planform_json": SCHEMA,
+                "kind": "run",
+                "plan": model.name,
+                "weights": weights,
+                "seed": seed,
+                "inputs": {name: _described(value) for name, value in arrays.items()},
+                "outputs": {name: _described(value) for name, value in outcome.outputs.items()},
+                "seconds": outcome.seconds,
+                "classes": classes,
+            }
+        )
+        return FINE
+    say(paint(model.name, "bold"))
+    for name, value in arrays.items():
+        say(f"  {name}: {_shown(value)}" + (f"  {paint(str(input), 'dim')}" if input else "  random"))
+    for name, value in outcome.outputs.items():
+        say(f"  {name}: {_shown(value)}")
+    say(f"  {outcome.seconds * 1000:.1f} ms")
+    for found in classes:
+        name = found["label"] or f"class {found['index']}"
+        say(f"  {found['probability']:7.2%}  {name}")
+    if weights is None and input is not None:
+        remark(
+            "warning",
+            "the weights are random, and so are these classes",
+            ["--weights FILE loads trained ones"],
+        )
+    return FINE
+
+
+def image_input(model: Model) -> ImageInput | None:
+    """What the plan's file says of its input; raises ValueError."""
+    from ..images import ImageInput
+
+    return ImageInput.of(model.file.scope.about)
+
+
+def sized(model: Model, spec: ImageInput | None) -> Model:
+    """The model with free sizes of its inputs bound: 1 for the first axis, the image's for the last two."""
+    from ..dsl import syntax
+    from ..dsl.values import BlockDef
+
+    block = cast("BlockDef", model.file.block(model.name).target)
+    taken = {*model.file.block(model.name).bindings, *model.bindings, *model.file.scope.names}
+    taken |= {param.name for param in block.statics}
+    sizes: dict[str, int] = {}
+    for param in block.inputs:
+        if not isinstance(param.type, syntax.ShapeType):
+            continue
+        axes = [axis.size.id if isinstance(axis.size, syntax.Name) else None for axis in param.type.axes]
+        wanted = dict(zip(axes[:1], (1,), strict=False))
+        if len(axes) == 4 and spec is not None:
+            wanted |= dict(zip(axes[2:], spec.size, strict=True))
+        sizes = {
+            name: size for name, size in wanted.items() if name is not None and name not in taken
+        } | sizes
+    return model.at(**sizes)
+
+
+def _all_bound(graph: Graph) -> None:
+    from ..compiler.cost.sizes import symbols_of
+
+    free = symbols_of(graph)
+    if free:
+        sizes = ",".join(f"{name}=..." for name in free)
+        raise Failure(f"the size {', '.join(free)} of the input is not known", f"bind it: --at {sizes}")
+
+
+def _image(path: Path, model: Model, spec: ImageInput | None, graph: Graph) -> dict[str, Any]:
+    """The image as the one input of the graph."""
+    if spec is None:
+        help = "say how images are prepared: about { input = {size = 224, mean = [...], std = [...]} }"
+        raise Failure(f"{model.file.source.name} does not say what its input is", help)
+    shape = graph.inputs[0].shape if len(graph.inputs) == 1 else ()
+    if len(shape) != 4 or shape[0] != 1:
+        raise Failure(f"{model.name} does not take one image")
+    channels, height, width = (int(size) for size in shape[1:])  # pyright: ignore[reportArgumentType]  # bound
+    try:
+        return {graph.input_names[0]: spec.read(path, (height, width), channels)}
+    except OSError as error:
+        raise Failure(reason(error)) from None
+
+
+def most_likely(probabilities: list[float], top: int, names: list[str] | None) -> list[dict[str, Any]]:
+    """The classes of the highest probabilities, with their names where there are any."""
+    order = sorted(range(len(probabilities)), key=lambda at: -probabilities[at])[:top]
+    return [
+        {
+            "index": at,
+            "label": names[at] if names is not None and at < len(names) else None,
+            "probability": probabilities[at],
+        }
+        for at in order
+    ]
+
+
+def _labels(path: Path) -> list[str]:
+    """Names of classes: lines of text, or a JSON list."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError:
+        raise Failure(f"{path} is not UTF-8 text") from None
+    if text.lstrip().startswith("["):
+        try:
+            return [str(item) for item in json_format.loads(text)]
+        except ValueError as error:
+            raise Failure(f"{path} is no JSON list: {error}") from None
+    return text.splitlines()
+
+
+def _shown(value: Any) -> str:
+    return f"[{', '.join(map(str, value.shape))}]"
+
+
+def _described(value: Any) -> dict[str, Any]:
+    return {"shape": list(value.shape), "dtype": str(value.dtype).removeprefix("torch.")}

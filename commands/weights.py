@@ -1,6 +1,107 @@
 """`planform weights`."""
 
 from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
 import typer
 
-app = typer.Typer(help="Checkpoints: what fits a plan.", no_args_is_help=True)
+from ..terminal import complain, paint, remark, say, say_json
+from .files import write_bytes
+from .frame import FINE, FOUND, SCHEMA, Address, At, Failure, Json, Set, command, open_model
+
+if TYPE_CHECKING:
+    from ..backends.torch.weights import BindReport
+    from ..compiler.program import Program
+
+app = typer.Typer(help="See how a checkpoint fits a plan.", no_args_is_help=True)
+
+Rename = Annotated[
+    str | None,
+    typer.Option(
+        "--rename", metavar="MAP", help="Rules `old -> new`, one a line, for names of the checkpoint."
+    ),
+]
+
+
+@app.callback()
+def weights() -> None:
+    """See how a checkpoint fits a plan."""
+
+
+@app.command("bind")
+@command
+def bind(
+    plan: Address,
+    checkpoint: Annotated[str, typer.Argument(metavar="CHECKPOINT", help="Safetensors, or a torch file.")],
+    rename: Rename = None,
+    output: Annotated[
+        str | None,
+        typer.Option(
+            "-o", "--output", metavar="FILE", help="Write what fits under the plan's names, as safetensors."
+        ),
+    ] = None,
+    at: At = None,
+    set: Set = None,
+    json: Json = False,
+) -> int:
+    """Say which weights of a plan a checkpoint has, lacks, and has too many.
+
+    Exits with 1 unless every weight has its tensor and every tensor its weight.
+    """
+    model = open_model(plan, at, set)
+    report = bound(model.program, Path(checkpoint), rename)
+    if output is not None and report.ok:
+        from safetensors.torch import save
+
+        write_bytes(Path(output), save({name: value.contiguous() for name, value in report.tensors.items()}))
+    if json:
+        say_json({"planform_json": SCHEMA, "kind": "weights", **report.to_dict()})
+    else:
+        print_report(report)
+    return FINE if report.ok else FOUND
+
+
+def bound(program: Program, checkpoint: Path, rename: str | None) -> BindReport:
+    """How the tensors of a file fit a program; raises `Failure`."""
+    from ..backends.torch.weights import CheckpointError, RenameError, read_checkpoint, read_rules
+    from ..backends.torch.weights import bind as bind_weights
+
+    try:
+        rules = () if rename is None else read_rules(rename)
+        return bind_weights(program, read_checkpoint(checkpoint), rules)
+    except (CheckpointError, RenameError) as error:
+        raise Failure(str(error), exit=FOUND) from None
+
+
+def load(module: Any, program: Program, checkpoint: Path, rename: str | None) -> None:
+    """Fill a module from a checkpoint all of which must fit; raises `Failure`."""
+    report = bound(program, checkpoint, rename)
+    if not report.ok:
+        _complain_of(report)
+        help = "`planform weights bind` shows all of it; --rename gives other names"
+        raise Failure(f"{checkpoint} does not fit {report.plan}", help, exit=FOUND)
+    module.load_state_dict(report.tensors)
+
+
+def print_report(report: BindReport) -> None:
+    """The report as text: problems to stderr, the sum to stdout."""
+    _complain_of(report)
+    state = paint("ok", "green") if report.ok else paint("not ok", "red")
+    counts = [f"{len(report.tensors)} bound"]
+    for name in ("missing", "extra", "misshapen", "mistyped", "dropped"):
+        found = getattr(report, name)
+        counts += [f"{len(found)} {name}"] if found else []
+    say(f"{paint(report.plan, 'bold')}: {state} ({', '.join(counts)})")
+
+
+def _complain_of(report: BindReport) -> None:
+    for path in report.missing:
+        remark("error", f"missing: {path}")
+    for name in report.extra:
+        remark("error", f"extra: {name}")
+    for misfit in (*report.misshapen, *report.mistyped):
+        remark("error", str(misfit))
+    if not report.ok:
+        complain("")
