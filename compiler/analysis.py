@@ -25,7 +25,7 @@ def to_networkx(graph: Graph) -> Any:
 
 
 def depth(graph: Graph) -> int:
-    """The most weight layers on a path from an input to a result, as the literature counts the depth of a network.
+    """The most weight layers on a path from an input to a result: a network's depth in the literature.
 
     A weight layer is an operator that multiplies by a weight matrix or kernel: one that has multiply-adds and
     reads a weight (ResNet-50 has 50).
