@@ -130,7 +130,7 @@ class QuickGelu(Unary, name="quick_gelu"):
     counts = Cost(transcendental=1, multiply=2)
     counts_complex = Cost(transcendental=3, multiply=10, add=5, divide=2)
     gives = "float"
-    samples = (*_SAMPLES, case({}, ("i64", (3,))))
+    samples = (*_SAMPLES, case({}, ("complex", (3,))))
 
     def torch(self, t: Lowering, x: Any) -> Any:
         x = as_float(t, x)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class Constant(Exact):
-    """A tensor made of arguments; its type is the argument `dtype`, where the class does not choose another."""
+    """A tensor made of arguments; its type is the argument `dtype` unless the class chooses it."""
 
     def element(self) -> DType:
         """The type of the elements."""

@@ -1,9 +1,9 @@
 """Discrete Fourier transforms, as in torch.fft.
 
-Cost, by convention: a complex transform of length N counts 5*N*log2(N) real operations (that of the radix-2
-algorithm, Cooley and Tukey 1965), of which 2*N*log2(N) multiply and 3*N*log2(N) add, with the logarithm rounded up;
-a transform from or to real numbers counts half of each, rounded down. Scaling counts one multiply for each real
-number of the result.
+Cost, by convention: a complex transform of length N counts 5*N*log2(N) real operations (those of the radix-2
+algorithm, Cooley and Tukey 1965), of which 2*N*log2(N) multiply and 3*N*log2(N) add, with the logarithm
+rounded up; one from or to real numbers counts half of each, rounded down. Scaling counts one multiply for
+each real number of the result.
 """
 
 from __future__ import annotations

@@ -1,0 +1,252 @@
+"""Batch normalisation; the other normalisations are in norm_rows.py.
+
+Normalising E elements with R means and variances counts 2*(E - R) adds and 2*R divides for both, E adds (the
+differences), E multiplies (their squares), R adds (eps), R transcendental (the inverse root) and E
+multiplies; then E multiplies for a weight and E adds for a bias.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..counts import NOTHING, Cost
+from ..dims import Size, prod
+from ..dtypes import I64, DType
+from .base import Layer, Lowering, Mode, Op, Shape, WeightSpec, case
+from .init import Init, ones, zeros
+from .rules import ShapeError, need_at_least, need_equal, need_float, need_rank
+
+
+def affine_specs(
+    shape: Shape, weight: bool, bias: bool, init: Init | None = None, bias_init: Init | None = None
+) -> dict[str, WeightSpec]:
+    """The weight (ones) and bias (zeros) of a normalisation."""
+    specs: dict[str, WeightSpec] = {}
+    if weight:
+        specs["weight"] = WeightSpec(shape, init or ones())
+    if bias:
+        specs["bias"] = WeightSpec(shape, bias_init or zeros())
+    return specs
+
+
+def running_specs(channels: Size) -> dict[str, WeightSpec]:
+    """The buffers of running statistics."""
+    return {
+        "running_mean": WeightSpec((channels,), zeros(), "buffer"),
+        "running_var": WeightSpec((channels,), ones(), "buffer"),
+        "num_batches_tracked": WeightSpec((), zeros(), "buffer", I64),
+    }
+
+
+def need_channels(x: Shape, **weights: Shape | None) -> None:
+    """Each weight given has one axis, the channels of `x`; or `ShapeError`."""
+    for slot, shape in weights.items():
+        if shape is not None:
+            need_rank(shape, 1, 1, f"`{slot}`", slot)
+            need_equal(shape[0], x[1], f"sizes of `{slot}` and channels", (slot, 0), ("x", 1))
+
+
+def need_several(count: Size, what: str) -> None:
+    """There is not just one value to take a variance of, or `ShapeError`."""
+    if isinstance(count, int):
+        if count == 1:
+            raise ShapeError(f"{what} is 1: one value has no variance", "size", (("x", None),))
+    else:
+        need_at_least(count, 2, what)
+
+
+def need_weights(x: DType, what: str, **weights: DType | None) -> None:
+    """Float operands: weights have the type of `x`, or are f32 where that is f16 or bf16; or `ShapeError`."""
+    need_float(x, what)
+    wide = x in ("f16", "bf16") and all(dtype in ("float", "f32", None) for dtype in weights.values())
+    for slot, dtype in weights.items():
+        if dtype is not None and dtype != x and not wide:
+            message = f"{what} needs weights of the input's type: x is {x}, {slot} is {dtype}"
+            raise ShapeError(message, "dtype", (("x", None), (slot, None)))
+
+
+def affine_cost(elements: Size, weight: object, bias: object) -> Cost:
+    """The cost of the weight and bias that are given."""
+    scale = NOTHING if weight is None else Cost(multiply=elements)
+    return scale if bias is None else scale + Cost(add=elements)
+
+
+def standard_cost(elements: Size, rows: Size) -> Cost:
+    """The cost of subtracting means and dividing by deviations, both taken over rows."""
+    return Cost(add=3 * elements - rows, multiply=2 * elements, divide=2 * rows, transcendental=rows)
+
+
+class BatchNormWith(Op, name="batch_norm_with"):
+    """Normalise each channel: [B, C, *S] -> [B, C, *S] (arXiv:1502.03167, algorithms 1 and 2).
+
+    In train mode statistics are the batch's, and the running ones move by `momentum` (None: they are the
+    average of all batches, counted in `num_batches_tracked`); otherwise the running ones are used, which
+    `frozen` does in train mode too. Without running ones the batch's are used always.
+    """
+
+    eps: float = 1e-5
+    momentum: float | None = 0.1
+    training: bool = False
+    frozen: bool = False
+    samples = (
+        case({}, (2, 3, 4, 4), (3,), (3,), (3,), (3,)),
+        case({"eps": 1e-3}, (2, 3), (3,), (3,)),
+        case({}, (2, 3, 5)),
+        case({"training": True}, (2, 3, 5), (3,), (3,), (3,), (3,), ("i64", ())),
+        case({"training": True, "momentum": None}, (2, 3, 5), (3,), (3,), None, None, ("i64", ())),
+        case({"frozen": True}, (2, 3, 4), (3,), (3,), (3,), (3,)),
+    )
+
+    def shape(
+        self,
+        x: Shape,
+        running_mean: Shape | None = None,
+        running_var: Shape | None = None,
+        weight: Shape | None = None,
+        bias: Shape | None = None,
+        num_batches_tracked: Shape | None = None,
+    ) -> Shape:
+        need_rank(x, 2, None, "batch_norm")
+        need_at_least(x[1], 1, "the number of channels", ("x", 1))
+        need_channels(x, running_mean=running_mean, running_var=running_var, weight=weight, bias=bias)
+        if (running_mean is None) != (running_var is None):
+            raise ShapeError("batch_norm takes both a running mean and variance, or neither", "value")
+        if num_batches_tracked is not None:
+            need_rank(num_batches_tracked, 0, 0, "`num_batches_tracked`", "num_batches_tracked")
+        elif self.training and self.momentum is None and running_mean is not None:
+            raise ShapeError(
+                "an average of all batches needs `num_batches_tracked`", "value", argument="momentum"
+            )
+        if self.training or running_mean is None:
+            need_several(prod((x[0], *x[2:])), "the number of values of a channel")
+        return x
+
+    def dtype(
+        self,
+        x: DType,
+        running_mean: DType | None = None,
+        running_var: DType | None = None,
+        weight: DType | None = None,
+        bias: DType | None = None,
+        num_batches_tracked: DType | None = None,
+    ) -> DType:
+        given = {"running_mean": running_mean, "running_var": running_var, "weight": weight, "bias": bias}
+        need_weights(x, "batch_norm", **given)
+        return x
+
+    def in_mode(self, mode: Mode) -> Op | None:
+        training = mode == "train" and not self.frozen
+        return BatchNormWith(eps=self.eps, momentum=self.momentum, training=training, frozen=self.frozen)
+
+    @property
+    def effects(self) -> frozenset[str]:
+        """Training moves the running statistics."""
+        return frozenset({"state"}) if self.training else frozenset()
+
+    def cost(self, out: Shape, x: Shape, **rest: Shape | None) -> Cost:
+        elements, channels = prod(x), x[1]
+        affine = affine_cost(elements, rest.get("weight"), rest.get("bias"))
+        tracked = rest.get("running_mean") is not None
+        if tracked and not self.training:
+            # The inverse root of variance + eps once a channel.
+            fixed = Cost(add=elements + channels, multiply=elements, transcendental=channels)
+            return fixed + affine
+        cost = standard_cost(elements, channels) + affine
+        if tracked:
+            # Two averages old + momentum*(new - old), with the variance over n - 1; the batch is counted.
+            counted = 0 if rest.get("num_batches_tracked") is None else 1
+            cost = cost + Cost(add=4 * channels + counted, multiply=2 * channels, divide=channels)
+            if self.momentum is None:
+                cost = cost + Cost(divide=1)
+        return cost
+
+    def torch(
+        self,
+        t: Lowering,
+        x: Any,
+        running_mean: Any = None,
+        running_var: Any = None,
+        weight: Any = None,
+        bias: Any = None,
+        num_batches_tracked: Any = None,
+    ) -> Any:
+        if self.training and num_batches_tracked is not None:
+            num_batches_tracked.add_(1)
+            if self.momentum is None:
+                axes = (0, *range(2, t.rank(x)))
+                share = num_batches_tracked.to(x.dtype).reciprocal()
+                for running, batch in ((running_mean, x.mean(axes)), (running_var, x.var(axes))):
+                    running.lerp_(batch.detach(), share)
+                running_mean = running_var = None
+        return t.F.batch_norm(
+            x,
+            running_mean,
+            running_var,
+            weight,
+            bias,
+            training=self.training or running_mean is None,
+            momentum=0.1 if self.momentum is None else self.momentum,
+            eps=self.eps,
+        )
+
+    def module(self, t: Lowering, x: Shape, **weights: Shape) -> Any:
+        channels, rank = x[1], len(x)
+        both = ("weight" in weights) == ("bias" in weights)
+        counted = ("num_batches_tracked" in weights) == ("running_mean" in weights)
+        if self.frozen or rank > 5 or not (both and counted):
+            return None
+        build = (t.nn.BatchNorm1d, t.nn.BatchNorm1d, t.nn.BatchNorm2d, t.nn.BatchNorm3d)[rank - 2]
+        return build(
+            channels,
+            eps=self.eps,
+            momentum=self.momentum,
+            affine="weight" in weights,
+            track_running_stats="running_mean" in weights,
+        )
+
+
+class BatchNorm(Layer, name="batch_norm"):
+    """Batch normalisation with weights of its own: [B, C, *S] -> [B, C, *S].
+
+    Weights: `weight` and `bias` [C] if `affine`; if `track`, buffers `running_mean`, `running_var` [C] and
+    `num_batches_tracked` [].
+    """
+
+    eps: float = 1e-5
+    momentum: float | None = 0.1
+    affine: bool = True
+    track: bool = True
+    init: Init | None = None
+    bias_init: Init | None = None
+    samples = (
+        case({}, (2, 3, 4, 4)),
+        case({"eps": 1e-3, "affine": False}, (2, 3, 5)),
+        case({"momentum": None}, (2, 3)),
+        case({"track": False}, (2, 3, 2, 2, 2)),
+    )
+
+    def weights(self, x: Shape) -> dict[str, WeightSpec]:
+        need_rank(x, 2, None, "batch_norm")
+        specs = affine_specs((x[1],), self.affine, self.affine, self.init, self.bias_init)
+        return specs | (running_specs(x[1]) if self.track else {})
+
+    def core(self, x: Shape) -> BatchNormWith:
+        return BatchNormWith(eps=self.eps, momentum=self.momentum)
+
+
+class FrozenBatchNorm(Layer, name="frozen_batch_norm"):
+    """Batch normalisation whose four weights never move, as torchvision's: [B, C, *S] -> [B, C, *S].
+
+    Weights: buffers `weight`, `bias`, `running_mean`, `running_var` [C].
+    """
+
+    eps: float = 1e-5
+    samples = (case({}, (2, 3, 4, 4)),)
+
+    def weights(self, x: Shape) -> dict[str, WeightSpec]:
+        need_rank(x, 2, None, "frozen_batch_norm")
+        inits = {"weight": ones(), "bias": zeros(), "running_mean": zeros(), "running_var": ones()}
+        return {name: WeightSpec((x[1],), init, "buffer") for name, init in inits.items()}
+
+    def core(self, x: Shape) -> BatchNormWith:
+        return BatchNormWith(eps=self.eps, frozen=True)

@@ -1,0 +1,444 @@
+"""Normalisations of each sample by itself: layer, RMS, group, instance and L2 norm, local response."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..counts import Cost
+from ..dims import prod
+from ..dtypes import DType
+from .base import Layer, Lowering, Mode, Op, Shape, WeightSpec, case
+from .init import Init
+from .norm import (
+    affine_cost,
+    affine_specs,
+    need_channels,
+    need_several,
+    need_weights,
+    running_specs,
+    standard_cost,
+)
+from .pointwise import as_float
+from .promotion import floating, need_category
+from .reduce import Norm, reduced
+from .rules import (
+    ShapeError,
+    axes_of,
+    need_at_least,
+    need_divisible,
+    need_equal,
+    need_inexact,
+    need_positive,
+    need_rank,
+)
+
+Axes = int | tuple[int, ...]
+
+
+def sizes_over(x: Shape, axis: Axes) -> Shape:
+    """The sizes of the axes, in the tensor's order."""
+    return tuple(x[axis] for axis in sorted(axes_of(axis, len(x))))
+
+
+def to_end(t: Lowering, x: Any, axis: Axes) -> tuple[Any, tuple[int, ...] | None]:
+    """The tensor with the axes at its end, and the permutation that undoes it (None: they were there)."""
+    rank = t.rank(x)
+    axes = sorted(axes_of(axis, rank))
+    order = [number for number in range(rank) if number not in axes] + axes
+    if order == list(range(rank)):
+        return x, None
+    return x.permute(*order), tuple(order.index(number) for number in range(rank))
+
+
+class OverAxes(Op):
+    """A normalisation over axes, with weights of their sizes in the tensor's order."""
+
+    axis: Axes = -1
+
+    def _check(self, x: Shape, **weights: Shape | None) -> Shape:
+        wanted = sizes_over(x, self.axis)
+        if not wanted:
+            raise ShapeError(f"{self.title} needs an axis", "value", argument="axis")
+        for slot, shape in weights.items():
+            if shape is not None:
+                need_rank(shape, len(wanted), len(wanted), f"`{slot}`", slot)
+                for number, (found, size) in enumerate(zip(shape, wanted, strict=True)):
+                    need_equal(found, size, f"sizes of `{slot}` and input", (slot, number))
+        return x
+
+
+class LayerNormWith(OverAxes, name="layer_norm_with"):
+    """Normalise over axes with given weights: [*b, *n], [*n], [*n] -> [*b, *n] (arXiv:1607.06450)."""
+
+    eps: float = 1e-5
+    samples = (
+        case({}, (2, 3, 4), (4,), (4,)),
+        case({"axis": (-2, -1), "eps": 1e-6}, (2, 3, 4), (3, 4)),
+        case({"axis": 1}, (2, 3, 4, 5), (3,), (3,)),
+        case({"axis": (1, 2)}, (2, 3, 4, 5)),
+    )
+
+    def shape(self, x: Shape, weight: Shape | None = None, bias: Shape | None = None) -> Shape:
+        return self._check(x, weight=weight, bias=bias)
+
+    def dtype(self, x: DType, weight: DType | None = None, bias: DType | None = None) -> DType:
+        need_weights(x, "layer_norm", weight=weight, bias=bias)
+        return x
+
+    def cost(self, out: Shape, x: Shape, weight: Shape | None = None, bias: Shape | None = None) -> Cost:
+        rows = prod(reduced(x, self.axis, False))
+        return standard_cost(prod(x), rows) + affine_cost(prod(x), weight, bias)
+
+    def torch(self, t: Lowering, x: Any, weight: Any = None, bias: Any = None) -> Any:
+        sizes = tuple(sizes_over(t.shape(x), self.axis))
+        x, back = to_end(t, x, self.axis)
+        y = t.F.layer_norm(x, sizes, weight, bias, self.eps)
+        return y if back is None else y.permute(*back)
+
+    def module(self, t: Lowering, x: Shape, weight: Shape | None = None, bias: Shape | None = None) -> Any:
+        sizes = sizes_over(x, self.axis)
+        trailing = sorted(axes_of(self.axis, len(x))) == list(range(len(x) - len(sizes), len(x)))
+        if (
+            not trailing
+            or (weight is None and bias is not None)
+            or not all(isinstance(s, int) for s in sizes)
+        ):
+            return None
+        return t.nn.LayerNorm(sizes, self.eps, elementwise_affine=weight is not None, bias=bias is not None)
+
+
+class LayerNorm(Layer, name="layer_norm"):
+    """Normalise over axes, the last one unless given: [*b, *n] -> [*b, *n]; `axis=1` is over channels.
+
+    Weights: `weight` and `bias` [*n], the sizes of the axes, if `affine`; no bias without `bias`.
+    """
+
+    axis: Axes = -1
+    eps: float = 1e-5
+    affine: bool = True
+    bias: bool = True
+    init: Init | None = None
+    bias_init: Init | None = None
+    samples = (
+        case({}, (2, 3, 4)),
+        case({"axis": (1, 2), "bias": False}, (2, 3, 4)),
+        case({"axis": 1, "eps": 1e-6}, (2, 3, 4, 5)),
+        case({"affine": False}, (2, 3)),
+    )
+
+    def weights(self, x: Shape) -> dict[str, WeightSpec]:
+        sizes = sizes_over(x, self.axis)
+        return affine_specs(sizes, self.affine, self.affine and self.bias, self.init, self.bias_init)
+
+    def core(self, x: Shape) -> LayerNormWith:
+        return LayerNormWith(axis=self.axis, eps=self.eps)
+
+
+class RmsNormWith(OverAxes, name="rms_norm_with"):
+    """Divide by the root mean square over axes: [*b, *n], [*n] -> [*b, *n] (arXiv:1910.07467).
+
+    `eps` none is the smallest step from 1 of the input's type, as in torch.
+    """
+
+    eps: float | None = None
+    samples = (
+        case({}, (2, 3, 4), (4,)),
+        case({"axis": (-2, -1), "eps": 1e-6}, (2, 3, 4), (3, 4)),
+        case({"axis": 1}, (2, 3, 4, 5), (3,)),
+        case({"axis": 1}, (2, 3, 4, 5)),
+    )
+
+    def shape(self, x: Shape, weight: Shape | None = None) -> Shape:
+        return self._check(x, weight=weight)
+
+    def dtype(self, x: DType, weight: DType | None = None) -> DType:
+        need_inexact(x, "rms_norm")
+        return x
+
+    def cost(self, out: Shape, x: Shape, weight: Shape | None = None) -> Cost:
+        elements, rows = prod(x), prod(reduced(x, self.axis, False))
+        # Squares, their mean plus eps (E - R + R adds), the inverse root, the product.
+        own = Cost(multiply=2 * elements, add=elements, divide=rows, transcendental=rows)
+        return own + affine_cost(elements, weight, None)
+
+    def torch(self, t: Lowering, x: Any, weight: Any = None) -> Any:
+        sizes = tuple(sizes_over(t.shape(x), self.axis))
+        x, back = to_end(t, x, self.axis)
+        y = t.F.rms_norm(x, sizes, weight, self.eps)
+        return y if back is None else y.permute(*back)
+
+    def module(self, t: Lowering, x: Shape, weight: Shape | None = None) -> Any:
+        sizes = sizes_over(x, self.axis)
+        trailing = sorted(axes_of(self.axis, len(x))) == list(range(len(x) - len(sizes), len(x)))
+        if not trailing or not all(isinstance(s, int) for s in sizes):
+            return None
+        return t.nn.RMSNorm(sizes, self.eps, elementwise_affine=weight is not None)
+
+
+class RmsNorm(Layer, name="rms_norm"):
+    """Divide by the root mean square over axes, the last one unless given: [*b, *n] -> [*b, *n].
+
+    Weight: `weight` [*n], the sizes of the axes, if `affine`.
+    """
+
+    axis: Axes = -1
+    eps: float | None = None
+    affine: bool = True
+    init: Init | None = None
+    samples = (
+        case({}, (2, 3, 4)),
+        case({"axis": 1, "eps": 1e-6}, (2, 3, 4, 5)),
+        case({"affine": False}, (2, 3)),
+    )
+
+    def weights(self, x: Shape) -> dict[str, WeightSpec]:
+        return affine_specs(sizes_over(x, self.axis), self.affine, False, self.init)
+
+    def core(self, x: Shape) -> RmsNormWith:
+        return RmsNormWith(axis=self.axis, eps=self.eps)
+
+
+class GroupNormWith(Op, name="group_norm_with"):
+    """Normalise groups of channels, given weights: [B, C, *S], [C], [C] -> [B, C, *S] (arXiv:1803.08494)."""
+
+    groups: int
+    eps: float = 1e-5
+    samples = (
+        case({"groups": 2}, (2, 4, 3, 3), (4,), (4,)),
+        case({"groups": 1}, (2, 3, 5)),
+        case({"groups": 3, "eps": 1e-3}, (2, 6), (6,), (6,)),
+    )
+
+    def shape(self, x: Shape, weight: Shape | None = None, bias: Shape | None = None) -> Shape:
+        need_rank(x, 2, None, "group_norm")
+        need_positive(self.groups, "groups")
+        need_divisible(x[1], self.groups, "channels", ("x", 1), argument="groups")
+        need_channels(x, weight=weight, bias=bias)
+        need_several(
+            x[0] * (x[1] // self.groups) * prod(x[2:]), "the number of values of a group, times the batch,"
+        )
+        return x
+
+    def dtype(self, x: DType, weight: DType | None = None, bias: DType | None = None) -> DType:
+        need_weights(x, "group_norm", weight=weight, bias=bias)
+        return x
+
+    def cost(self, out: Shape, x: Shape, weight: Shape | None = None, bias: Shape | None = None) -> Cost:
+        return standard_cost(prod(x), x[0] * self.groups) + affine_cost(prod(x), weight, bias)
+
+    def torch(self, t: Lowering, x: Any, weight: Any = None, bias: Any = None) -> Any:
+        return t.F.group_norm(x, self.groups, weight, bias, self.eps)
+
+    def module(self, t: Lowering, x: Shape, weight: Shape | None = None, bias: Shape | None = None) -> Any:
+        if (weight is None) != (bias is None) or not isinstance(x[1], int):
+            return None
+        return t.nn.GroupNorm(self.groups, x[1], self.eps, affine=weight is not None)
+
+
+class GroupNorm(Layer, name="group_norm"):
+    """Normalise groups of channels in each sample: [B, C, *S] -> [B, C, *S].
+
+    Weights: `weight` and `bias` [C] if `affine`.
+    """
+
+    groups: int
+    eps: float = 1e-5
+    affine: bool = True
+    init: Init | None = None
+    bias_init: Init | None = None
+    samples = (case({"groups": 2}, (2, 4, 3, 3)), case({"groups": 1, "affine": False}, (2, 3, 5)))
+
+    def weights(self, x: Shape) -> dict[str, WeightSpec]:
+        need_rank(x, 2, None, "group_norm")
+        return affine_specs((x[1],), self.affine, self.affine, self.init, self.bias_init)
+
+    def core(self, x: Shape) -> GroupNormWith:
+        return GroupNormWith(groups=self.groups, eps=self.eps)
+
+
+class InstanceNormWith(Op, name="instance_norm_with"):
+    """Normalise each channel of each sample with given weights: [B, C, *S] -> [B, C, *S] (arXiv:1607.08022).
+
+    With `track` the running statistics move by `momentum` in train mode, and are used otherwise; without,
+    they are not read.
+    """
+
+    eps: float = 1e-5
+    momentum: float = 0.1
+    track: bool = False
+    training: bool = False
+    samples = (
+        case({}, (2, 3, 4, 4)),
+        case({}, (2, 3, 4), (3,), (3,)),
+        case({"track": True}, (2, 3, 4), None, None, (3,), (3,)),
+        case({"track": True, "training": True}, (2, 3, 4), (3,), (3,), (3,), (3,), ("i64", ())),
+    )
+
+    def shape(
+        self,
+        x: Shape,
+        weight: Shape | None = None,
+        bias: Shape | None = None,
+        running_mean: Shape | None = None,
+        running_var: Shape | None = None,
+        num_batches_tracked: Shape | None = None,
+    ) -> Shape:
+        need_rank(x, 2, None, "instance_norm")
+        need_channels(x, weight=weight, bias=bias, running_mean=running_mean, running_var=running_var)
+        need_at_least(x[0] * x[1], 1, "the number of channels, times the batch,", ("x", 1))
+        if self.track and (running_mean is None or running_var is None):
+            raise ShapeError("`track` needs running statistics", "value", argument="track")
+        if self._own_statistics:
+            need_several(prod(x[2:]), "the number of values of a channel of a sample")
+        return x
+
+    @property
+    def _own_statistics(self) -> bool:
+        return self.training or not self.track
+
+    def dtype(self, x: DType, **weights: DType | None) -> DType:
+        # Torch converts the running statistics.
+        need_weights(x, "instance_norm", weight=weights.get("weight"), bias=weights.get("bias"))
+        return x
+
+    def in_mode(self, mode: Mode) -> Op | None:
+        if not self.track:
+            return self
+        training = mode == "train"
+        return InstanceNormWith(eps=self.eps, momentum=self.momentum, track=True, training=training)
+
+    @property
+    def effects(self) -> frozenset[str]:
+        """Training moves the running statistics, where they are kept."""
+        return frozenset({"state"}) if self.training and self.track else frozenset()
+
+    def cost(self, out: Shape, x: Shape, **rest: Shape | None) -> Cost:
+        elements, rows, channels = prod(x), x[0] * x[1], x[1]
+        affine = affine_cost(elements, rest.get("weight"), rest.get("bias"))
+        if not self._own_statistics:
+            return Cost(add=elements + channels, multiply=elements, transcendental=channels) + affine
+        cost = standard_cost(elements, rows) + affine
+        if self.track:
+            # Two averages over the batch, then old + momentum*(new - old), the variance over n - 1.
+            means = Cost(add=2 * (rows - channels), divide=2 * channels)
+            cost = cost + means + Cost(add=4 * channels, multiply=2 * channels, divide=rows)
+        return cost
+
+    def torch(
+        self,
+        t: Lowering,
+        x: Any,
+        weight: Any = None,
+        bias: Any = None,
+        running_mean: Any = None,
+        running_var: Any = None,
+        num_batches_tracked: Any = None,
+    ) -> Any:
+        own = self._own_statistics
+        if not self.track:
+            running_mean = running_var = None
+        return t.F.instance_norm(x, running_mean, running_var, weight, bias, own, self.momentum, self.eps)
+
+    def module(self, t: Lowering, x: Shape, **weights: Shape) -> Any:
+        if ("weight" in weights) != ("bias" in weights) or len(x) not in (3, 4, 5):
+            return None
+        if self.track and "num_batches_tracked" not in weights:
+            return None
+        build = (t.nn.InstanceNorm1d, t.nn.InstanceNorm2d, t.nn.InstanceNorm3d)[len(x) - 3]
+        return build(
+            x[1], self.eps, self.momentum, affine="weight" in weights, track_running_stats=self.track
+        )
+
+
+class InstanceNorm(Layer, name="instance_norm"):
+    """Normalise each channel of each sample: [B, C, *S] -> [B, C, *S].
+
+    Weights: `weight` and `bias` [C] if `affine`; if `track`, buffers `running_mean`, `running_var` [C] and
+    `num_batches_tracked` [].
+    """
+
+    eps: float = 1e-5
+    momentum: float = 0.1
+    affine: bool = False
+    track: bool = False
+    samples = (
+        case({}, (2, 3, 4, 4)),
+        case({"affine": True}, (2, 3, 5)),
+        case({"affine": True, "track": True}, (2, 3, 2, 2, 2)),
+    )
+
+    def weights(self, x: Shape) -> dict[str, WeightSpec]:
+        need_rank(x, 2, None, "instance_norm")
+        specs = affine_specs((x[1],), self.affine, self.affine)
+        return specs | (running_specs(x[1]) if self.track else {})
+
+    def core(self, x: Shape) -> InstanceNormWith:
+        return InstanceNormWith(eps=self.eps, momentum=self.momentum, track=self.track)
+
+
+class L2Normalize(Op, name="l2_normalize"):
+    """Divide by the norm over axes, at least eps: [*s] -> [*s], as torch.nn.functional.normalize."""
+
+    axis: Axes = 1
+    eps: float = 1e-12
+    p: float = 2.0
+    samples = (
+        case({}, (2, 3, 4)),
+        case({"axis": -1, "p": 1.0}, (2, 3)),
+        case({"axis": (1, 2)}, (2, 3, 4)),
+        case({}, ("complex", (2, 3))),
+    )
+
+    @property
+    def _norm(self) -> Norm:
+        return Norm(axis=self.axis, keepdim=True, p=self.p)
+
+    def shape(self, x: Shape) -> Shape:
+        self._norm.shape(x)
+        return x
+
+    def dtype(self, x: DType) -> DType:
+        need_inexact(x, "l2_normalize")
+        return x
+
+    def cost(self, out: Shape, x: Shape) -> Cost:
+        norms = reduced(x, self.axis, True)
+        return self._norm.cost(norms, x) + Cost(compare=prod(norms), divide=prod(x))
+
+    def cost_complex(self, out: Shape, x: Shape) -> Cost:
+        """The cost where the operand is complex; the norm is real."""
+        norms = reduced(x, self.axis, True)
+        return self._norm.cost_complex(norms, x) + Cost(compare=prod(norms), divide=2 * prod(x))
+
+    def torch(self, t: Lowering, x: Any) -> Any:
+        return t.F.normalize(x, p=self.p, dim=self.axis, eps=self.eps)
+
+
+class LocalResponseNorm(Op, name="local_response_norm"):
+    """Divide by a power of the mean square of neighbouring channels: [B, C, *S] -> [B, C, *S].
+
+    x / (k + alpha * mean of x^2 over `size` channels, zeros beyond the edge)^beta (Krizhevsky et al. 2012,
+    3.3).
+    """
+
+    size: int
+    alpha: float = 1e-4
+    beta: float = 0.75
+    k: float = 1.0
+    samples = (case({"size": 5}, (2, 7, 4, 4)), case({"size": 2, "alpha": 1.0, "k": 2.0}, (2, 3, 5)))
+
+    def shape(self, x: Shape) -> Shape:
+        need_rank(x, 3, None, "local_response_norm")
+        need_positive(self.size, "size")
+        return x
+
+    def dtype(self, x: DType) -> DType:
+        need_category(x, "bif", "local_response_norm")
+        return floating(x)
+
+    def cost(self, out: Shape, x: Shape) -> Cost:
+        # Square; sum and mean of the window; alpha, k, power; the quotient.
+        return Cost(multiply=2, add=self.size, divide=2, transcendental=1).scaled(prod(x))
+
+    def torch(self, t: Lowering, x: Any) -> Any:
+        return t.F.local_response_norm(as_float(t, x), self.size, self.alpha, self.beta, self.k)
