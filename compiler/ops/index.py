@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from ..counts import NOTHING, Cost
 from ..dims import Size, prod
-from ..dtypes import I64, DType, is_bool
+from ..dtypes import I64, DType, is_bool, is_integer
 from .base import Lowering, Op, Shape, case
 from .rules import ShapeError, axis_of, broadcast, need_at_least, need_equal, need_rank
 
@@ -26,7 +27,8 @@ def _within(index: Shape, x: Shape, besides: int | None, what: str, operand: str
 
 
 class Gather(Op, name="gather"):
-    """Along an axis, the elements at given positions: [*a, N, *b], i64[*a, K, *b] -> [*a, K, *b]; torch.gather.
+    """Along an axis, the elements at given positions: [*a, N, *b], i64[*a, K, *b] -> [*a, K, *b];
+    torch.gather.
 
     out[i, k, j] = x[i, index[i, k, j], j]; on the other axes the index may be shorter than x.
     """
@@ -62,7 +64,9 @@ class Gather(Op, name="gather"):
 
 
 class TakeAlongAxis(Op, name="take_along_axis"):
-    """As `gather`, with the other axes of both broadcast: [*a, N, *b], i64[*a, K, *b] -> [*a, K, *b]; take_along_dim."""
+    """As `gather`, with the other axes of both broadcast: [*a, N, *b], i64[*a, K, *b] -> [*a, K, *b];
+    take_along_dim.
+    """
 
     axis: int
     samples = (
@@ -72,7 +76,9 @@ class TakeAlongAxis(Op, name="take_along_axis"):
 
     def shape(self, x: Shape, index: Shape) -> Shape:
         if len(x) != len(index):
-            message = f"take_along_axis needs an index of {len(x)} axes, as the input has, and got {len(index)}"
+            message = (
+                f"take_along_axis needs an index of {len(x)} axes, as the input has, and got {len(index)}"
+            )
             raise ShapeError(message, "rank", (("index", None), ("x", None)))
         axis = axis_of(self.axis, len(x))
         rest = [(*shape[:axis], *shape[axis + 1 :]) for shape in (x, index)]
@@ -169,12 +175,15 @@ class ScatterOp(Op):
         axis = axis_of(self.axis, rank)
         for slot, shape in (("index", index), ("source", source)):
             if max(len(shape), 1) != rank:
-                message = f"{self.name} needs `{slot}` to have {rank} axes, as the input has, and got {len(shape)}"
+                message = (
+                    f"{self.name} needs `{slot}` to have {rank} axes, as the input has, and got {len(shape)}"
+                )
                 raise ShapeError(message, "rank", ((slot, None), ("x", None)))
         if x and index:
             _within(index, x, axis, f"{self.name}'s input", "x")
-        if source and index:
-            _within(index, source, None, f"{self.name}'s source", "source")
+        if source or index:
+            # A scalar counts as one element.
+            _within(index or (1,), source or (1,), None, f"{self.name}'s source", "source")
         return x
 
     def dtype(self, x: DType, index: DType, source: DType) -> DType:
@@ -193,6 +202,9 @@ class Scatter(ScatterOp, name="scatter"):
 
     samples = (
         case({"axis": 1}, (2, 5, 4), ("i64", (2, 1, 4)), (2, 1, 4)),
+        case({"axis": 0}, (4, 3), ("i64", (1, 3)), (1, 3)),
+        case({"axis": -1}, (3,), ("i64", (1,)), (1,)),
+        # The source may be larger than the index, but then torch gives it no gradient.
         case({"axis": 0}, (4, 3), ("i64", (1, 3)), (3, 3)),
     )
 
@@ -211,6 +223,8 @@ class ScatterAdd(ScatterOp, name="scatter_add"):
 
     samples = (
         case({"axis": 1}, (2, 3, 4), ("i64", (2, 5, 4)), (2, 5, 4)),
+        case({"axis": 0}, (4, 3), ("i64", (2, 3)), (2, 3)),
+        case({"axis": -1}, (3,), ("i64", (4,)), (4,)),
         case({"axis": 0}, (4, 3), ("i64", (2, 3)), (3, 3)),
     )
 
@@ -226,8 +240,10 @@ class MaskedFill(Op, name="masked_fill"):
 
     value: float
     samples = (
-        case({"value": float("-inf")}, (2, 3, 4), ("bool", (3, 1))),
         case({"value": 0.0}, (2, 3), ("bool", (2, 3))),
+        case({"value": -1e4}, (2, 3, 4), ("bool", (3, 1))),
+        case({"value": 1.5}, (3,), ("bool", (2, 1))),
+        case({"value": float("-inf")}, (2, 3, 4), ("bool", (3, 1))),
     )
 
     def shape(self, x: Shape, mask: Shape) -> Shape:
@@ -236,6 +252,9 @@ class MaskedFill(Op, name="masked_fill"):
     def dtype(self, x: DType, mask: DType) -> DType:
         if not is_bool(mask):
             raise ShapeError(f"the mask of masked_fill is bool, and got {mask}", "dtype", (("mask", None),))
+        if is_integer(x) and not math.isfinite(self.value):
+            message = f"{x} has no {self.value} to fill with"
+            raise ShapeError(message, "dtype", (("x", None),), "value")
         return x
 
     def cost(self, out: Shape, x: Shape, mask: Shape) -> Cost:

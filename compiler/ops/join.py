@@ -13,7 +13,7 @@ from .rules import ShapeError, axes_of, axis_of, need_at_least, need_equal, need
 class Move(Op):
     """An operator that moves data and computes nothing."""
 
-    def cost(self, out: Shape | list[Shape], *xs: Shape) -> Cost:
+    def cost(self, out: Shape | list[Shape], *xs: Shape, **named: Shape) -> Cost:
         return NOTHING
 
 
@@ -75,8 +75,8 @@ class Stack(Move, name="stack"):
 class Split(View, name="split"):
     """Cut an axis into pieces: [*a, N, *b] -> [*a, N1, *b], [*a, N2, *b], ...
 
-    `sizes` lists the pieces' sizes, which add up to N; one size cuts pieces of that size, the last of which may be
-    smaller. torch.split.
+    `sizes` lists the pieces' sizes, which add up to N; one size cuts pieces of that size, the last of which
+    may be smaller. torch.split.
     """
 
     sizes: Size | tuple[Size, ...]
@@ -159,7 +159,7 @@ class Unbind(View, name="unbind"):
         axis = axis_of(self.axis, len(x))
         count = x[axis]
         if not isinstance(count, int):
-            message = f"unbind gives one result for each element of axis {axis}, whose size {render(count)} is not known"
+            message = f"unbind gives a result for each element of axis {axis}, of unknown size {render(count)}"
             raise ShapeError(message, "size", (("x", axis),))
         return [_without(x, axis)] * count
 
@@ -210,7 +210,9 @@ class Select(View, name="select"):
         axis = axis_of(self.axis, len(x))
         backwards = at_least(self.index, 0) is False
         least = -self.index if backwards else self.index + 1
-        need_at_least(x[axis], least, f"axis {axis}, of which select takes element {render(self.index)},", ("x", axis))
+        need_at_least(
+            x[axis], least, f"axis {axis}, of which select takes element {render(self.index)},", ("x", axis)
+        )
         return _without(x, axis)
 
     def torch(self, t: Lowering, x: Any) -> Any:
@@ -255,13 +257,19 @@ class Roll(Move, name="roll"):
         shifts = self.shifts if isinstance(self.shifts, tuple) else (self.shifts,)
         axes = self.axis if isinstance(self.axis, tuple) else (self.axis,)
         if len(shifts) != len(axes) or not shifts:
-            raise ShapeError(f"roll has {len(shifts)} shifts for {len(axes)} axes", "value", argument="shifts")
+            raise ShapeError(
+                f"roll has {len(shifts)} shifts for {len(axes)} axes", "value", argument="shifts"
+            )
         for axis in axes:
             axis_of(axis, len(x))
         return x
 
     def torch(self, t: Lowering, x: Any) -> Any:
-        shifts = tuple(t.size(shift) for shift in self.shifts) if isinstance(self.shifts, tuple) else t.size(self.shifts)
+        shifts = (
+            tuple(t.size(shift) for shift in self.shifts)
+            if isinstance(self.shifts, tuple)
+            else t.size(self.shifts)
+        )
         return x.roll(shifts, self.axis)
 
 

@@ -11,7 +11,7 @@ from .rules import ShapeError, axes_of, axis_of, need_at_least, need_equal, need
 
 
 def complete(wanted: Shape, elements: Size, what: str) -> Shape:
-    """`wanted` with its one -1 replaced, so that the product is `elements`; `ShapeError` where it cannot be."""
+    """`wanted` with its one -1 replaced, so that the product is `elements`, or `ShapeError`."""
     blanks = [axis for axis, size in enumerate(wanted) if isinstance(size, int) and size == -1]
     for size in wanted:
         if not (isinstance(size, int) and size == -1):
@@ -50,11 +50,17 @@ class Reshape(View, name="reshape"):
 
 
 class Flatten(View, name="flatten"):
-    """Merge axes `start` to `end`: [*a, *S, *b] -> [*a, prod(S), *b]; as torch.nn.Flatten all but the first by default."""
+    """Merge axes `start` to `end`: [*a, *S, *b] -> [*a, prod(S), *b]; as torch.nn.Flatten all but the first
+    by default.
+    """
 
     start: int = 1
     end: int = -1
-    samples = (case({}, (2, 3, 4)), case({"start": 2}, (2, 3, 4, 5)), case({"start": 0, "end": -2}, (2, 3, 4)))
+    samples = (
+        case({}, (2, 3, 4)),
+        case({"start": 2}, (2, 3, 4, 5)),
+        case({"start": 0, "end": -2}, (2, 3, 4)),
+    )
 
     def shape(self, x: Shape) -> Shape:
         rank = max(len(x), 1)
@@ -125,7 +131,8 @@ class Transpose(View, name="transpose"):
 class Squeeze(View, name="squeeze"):
     """Drop axes of size 1: [*a, 1, *b] -> [*a, *b]; by default all that are known to be.
 
-    As in torch a named axis of another size stays. A symbolic one is held to be 1.
+    As in torch a named axis of another size stays. A symbolic size is held to be 1 where named, and else not
+    to be.
     """
 
     axis: int | tuple[int, ...] | None = None
@@ -138,7 +145,9 @@ class Squeeze(View, name="squeeze"):
             if isinstance(size, int):
                 if size == 1:
                     dropped.add(axis)
-            elif self.axis is not None and equal(size, 1) is not False:
+            elif self.axis is None:
+                need_at_least(size, 2, f"axis {axis}, which squeeze keeps,", ("x", axis))
+            elif equal(size, 1) is not False:
                 need_equal(size, 1, f"size of the squeezed axis {axis} and 1", ("x", axis))
                 dropped.add(axis)
         return tuple(size for axis, size in enumerate(x) if axis not in dropped)
@@ -151,7 +160,9 @@ class Squeeze(View, name="squeeze"):
     def torch(self, t: Lowering, x: Any) -> Any:
         if self.axis is not None:
             return x.squeeze(self.axis)
-        return x.squeeze(tuple(axis for axis, size in enumerate(t.shape(x)) if isinstance(size, int) and size == 1))
+        return x.squeeze(
+            tuple(axis for axis, size in enumerate(t.shape(x)) if isinstance(size, int) and size == 1)
+        )
 
 
 class Unsqueeze(View, name="unsqueeze"):
@@ -169,7 +180,9 @@ class Unsqueeze(View, name="unsqueeze"):
 
 
 class Expand(View, name="expand"):
-    """Repeat axes of size 1 without copying: [*S] -> [*sizes]; -1 keeps a size, new axes come first; torch.expand."""
+    """Repeat axes of size 1 without copying: [*S] -> [*sizes]; -1 keeps a size, new axes come first;
+    torch.expand.
+    """
 
     sizes: tuple[Size, ...]
     samples = (case({"sizes": (4, 3, -1)}, (3, 1)), case({"sizes": (2, 5, 3)}, (1, 1, 3)))
@@ -189,7 +202,9 @@ class Expand(View, name="expand"):
             else:
                 need_at_least(size, 0, "an entry of `sizes`")
                 if own is not None and not (isinstance(own, int) and own == 1):
-                    need_equal(own, size, f"sizes of axis {position - new} and of the result", ("x", position - new))
+                    need_equal(
+                        own, size, f"sizes of axis {position - new} and of the result", ("x", position - new)
+                    )
             found.append(size)
         return tuple(found)
 
@@ -204,10 +219,16 @@ class BroadcastTo(Expand, name="broadcast_to"):
 
 
 class Tile(Move, name="tile"):
-    """Repeat the whole along axes: [*S] -> [*(repeats*S)]; counted from the last axis, missing ones are 1; torch.tile."""
+    """Repeat the whole along axes: [*S] -> [*(repeats*S)]; counted from the last axis, missing ones are 1;
+    torch.tile.
+    """
 
     repeats: tuple[Size, ...]
-    samples = (case({"repeats": (2, 3)}, (2, 3)), case({"repeats": (2,)}, (2, 3)), case({"repeats": (2, 1, 3)}, (4, 2)))
+    samples = (
+        case({"repeats": (2, 3)}, (2, 3)),
+        case({"repeats": (2,)}, (2, 3)),
+        case({"repeats": (2, 1, 3)}, (4, 2)),
+    )
 
     def shape(self, x: Shape) -> Shape:
         rank = max(len(x), len(self.repeats))
@@ -253,4 +274,3 @@ class Identity(View, name="identity"):
 
     def module(self, t: Lowering, x: Shape) -> Any:
         return t.nn.Identity()
-

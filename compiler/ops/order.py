@@ -1,7 +1,8 @@
 """Order along an axis: sort, argsort, the largest k.
 
-What an algorithm compares depends on the data, so the count is of a fixed one: merging for `sort`, n*ceil(log2 n)
-comparisons; a heap of k for `top_k`, through whose floor(log2 k) + 1 levels each of the n elements may sink.
+What an algorithm compares depends on the data, so the count is of a fixed one: merging for `sort`,
+n*ceil(log2 n) comparisons; a heap of k for `top_k`, through whose floor(log2 k) + 1 levels each of the n
+elements may sink.
 """
 
 from __future__ import annotations
@@ -45,7 +46,9 @@ class TopK(Op, name="top_k"):
     def shape(self, x: Shape) -> list[Shape]:
         axis = axis_of(self.axis, max(len(x), 1))
         need_at_least(self.k, 0, "`k`")
-        need_at_least(x[axis] if x else 1, self.k, f"axis {axis}, of which top_k takes `k`,", ("x", axis if x else None))
+        need_at_least(
+            x[axis] if x else 1, self.k, f"axis {axis}, of which top_k takes `k`,", ("x", axis if x else None)
+        )
         found = (*x[:axis], self.k, *x[axis + 1 :]) if x else x
         return [found, found]
 

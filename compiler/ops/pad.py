@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any, Literal
 
 from ..counts import NOTHING, Cost
-from ..dims import Size
-from ..dtypes import DType
+from ..dims import Size, minimum
+from ..dtypes import DType, is_bool
 from .base import Lowering, Op, Shape, case
 from .rules import ShapeError, need_at_least, need_rank
 
@@ -14,9 +14,10 @@ from .rules import ShapeError, need_at_least, need_rank
 class Pad(Op, name="pad"):
     """Add elements before and after axes: [*S] -> [*S'].
 
-    `amounts` lists (before, after) from the last axis backwards, as torch.nn.functional.pad does: [left, right, top,
-    bottom]. Negative amounts crop. `constant` fills with `value`, on any axes; `reflect`, `replicate` and `circular`
-    continue [B, C, *S] on all of its 1 to 3 spatial axes (or the last ones, of an unbatched [C, *S]).
+    `amounts` lists (before, after) from the last axis backwards, as torch.nn.functional.pad does: [left,
+    right, top, bottom]. Negative amounts crop. `constant` fills with `value`, on any axes; `reflect`,
+    `replicate` and `circular` continue [B, C, *S] on all of its 1 to 3 spatial axes (or the last ones, of an
+    unbatched [C, *S]).
     """
 
     amounts: tuple[Size, ...]
@@ -43,16 +44,26 @@ class Pad(Op, name="pad"):
         sizes = list(x)
         for number in range(axes):
             axis = len(x) - 1 - number
-            sizes[axis] = x[axis] + self.amounts[2 * number] + self.amounts[2 * number + 1]
-            need_at_least(sizes[axis], 0 if self.mode == "constant" else 1, f"the padded axis {axis}", ("x", axis))
+            before, after = self.amounts[2 * number], self.amounts[2 * number + 1]
+            if self.mode == "constant":
+                cropped = x[axis] + minimum(before, 0) + minimum(after, 0)
+                need_at_least(cropped, 0, f"what cropping leaves of axis {axis}", ("x", axis))
+            sizes[axis] = x[axis] + before + after
+            need_at_least(
+                sizes[axis], 0 if self.mode == "constant" else 1, f"the padded axis {axis}", ("x", axis)
+            )
         return tuple(sizes)
 
     def _check(self, x: Shape, axes: int) -> None:
         if axes not in (1, 2, 3):
-            raise ShapeError(f'mode "{self.mode}" pads 1 to 3 axes, and got amounts for {axes}', "value", argument="amounts")
-        least = axes + 2 if self.mode == "circular" else axes + 1
+            raise ShapeError(
+                f'mode "{self.mode}" pads 1 to 3 axes, and got amounts for {axes}',
+                "value",
+                argument="amounts",
+            )
         need_rank(x, axes + 1, axes + 2, f'pad with mode "{self.mode}" and amounts for {axes} axes')
-        for axis in range(len(x) - least + 1, len(x)):
+        # An empty batch may be padded, nothing else that is empty.
+        for axis in range(1 if len(x) == axes + 2 else 0, len(x)):
             need_at_least(x[axis], 1, f"axis {axis} of pad's input", ("x", axis))
         for number in range(2 * axes):
             axis, amount = len(x) - 1 - number // 2, self.amounts[number]
@@ -62,6 +73,8 @@ class Pad(Op, name="pad"):
                 need_at_least(x[axis], amount, f"what axis {axis} has to repeat", ("x", axis))
 
     def dtype(self, x: DType) -> DType:
+        if self.mode == "replicate" and is_bool(x):
+            raise ShapeError('mode "replicate" needs numbers, and got bool', "dtype", (("x", None),))
         return x
 
     def cost(self, out: Shape, x: Shape) -> Cost:

@@ -1,6 +1,7 @@
 """Pooling over sliding windows: maximum, mean and p-norm.
 
-Every window counts all its taps, those on padding too, as a convolution does; reducing n elements counts n operations.
+Every window counts all its taps, those on padding too, as a convolution does; reducing n elements counts n
+operations.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from typing import Any, Literal
 
 from ..counts import Cost
 from ..dims import Size, ceil_div, minimum, prod
-from ..dtypes import I64, DType
+from ..dtypes import FLOAT, I64, DType, is_bool, is_complex, is_float
 from .base import Lowering, Op, Shape, Sizes, case
 from .conv import per_axis, resolve_padding
 from .rules import ShapeError, need_at_least, need_equal, need_float, need_positive, need_rank
@@ -17,7 +18,7 @@ from .rules import ShapeError, need_at_least, need_equal, need_float, need_posit
 PoolPadding = Sizes | Literal["tf_same"]
 
 
-def spatial_rank(x: Shape, what: str) -> int:
+def pooled_axes(x: Shape, what: str) -> int:
     """The number of spatial axes of [B, C, *S], 1 to 3; channels and spatial axes hold something."""
     need_rank(x, 3, 5, what)
     for axis in range(1, len(x)):
@@ -45,8 +46,8 @@ class Windows(Op):
     ) -> Shape:
         """The number of windows on each spatial axis: (S + pads - dilation*(k - 1) - 1) // stride + 1.
 
-        With `ceil_mode` the division rounds up, and a last window that would start behind the input and the padding
-        before it is left out. `half` holds padding to half of what a window spans.
+        With `ceil_mode` the division rounds up, and a last window that would start behind the input and the
+        padding before it is left out. `half` holds padding to half of the kernel.
         """
         rank = len(x) - 2
         kernel, stride, dilations = (
@@ -64,13 +65,20 @@ class Windows(Op):
             span = dilations[axis] * (kernel[axis] - 1) + 1
             need_at_least(before, 0, "`pad`")
             if half and not isinstance(pad, str):
-                need_at_least(span // 2 - before, 0, f"what `pad` leaves of half the window on axis {2 + axis}")
+                need_at_least(
+                    kernel[axis] // 2 - before, 0, f"what `pad` leaves of half the kernel on axis {2 + axis}"
+                )
             room = x[2 + axis] + before + after - span
             reach = room + stride[axis] - 1 if ceil_mode else room
             need_at_least(reach, 0, f"what the window leaves of axis {2 + axis}", ("x", 2 + axis))
             count = reach // stride[axis] + 1
             found.append(minimum(count, ceil_div(x[2 + axis] + before, stride[axis])) if ceil_mode else count)
         return tuple(found)
+
+    def need_whole_windows(self, x: Shape, what: str) -> None:
+        """Torch holds averages in three axes to windows that fit into the input without its padding."""
+        for axis, size in enumerate(per_axis(self.kernel, len(x) - 2, "kernel"), 2):
+            need_at_least(x[axis], size, f"axis {axis} of {what}'s input", ("x", axis))
 
     def taps(self, rank: int) -> Size:
         """Elements of one window."""
@@ -83,7 +91,9 @@ class Windows(Op):
             return x, per_spatial(t, pad, rank, "pad")
         amounts: list[Any] = []
         kernel, dilations = per_axis(self.kernel, rank, "kernel"), per_axis(dilation, rank, "dilation")
-        for size, k, s, d in reversed(list(zip(t.shape(x)[2:], kernel, self.strides(rank), dilations, strict=True))):
+        for size, k, s, d in reversed(
+            list(zip(t.shape(x)[2:], kernel, self.strides(rank), dilations, strict=True))
+        ):
             stride = t.size(s)
             total = (-(-size // stride) - 1) * stride + t.size(d * (k - 1) + 1) - size
             total = max(total, 0) if isinstance(total, int) else t.torch.sym_max(total, 0)
@@ -94,10 +104,11 @@ class Windows(Op):
 
 
 class MaxPool(Windows, name="max_pool"):
-    """Maximum of each window: [B, C, *S] -> [B, C, *S'], in 1 to 3 spatial axes; torch's max_pool1d, 2d and 3d.
+    """Maximum of each window: [B, C, *S] -> [B, C, *S'], in 1 to 3 spatial axes; torch's max_pool1d, 2d and
+    3d.
 
-    `pad` is a size for each axis, at most half of the window, or "tf_same" (ceil(S/stride), TensorFlow's rule);
-    padding never wins.
+    `pad` is a size for each axis, at most half of the kernel, or "tf_same" (ceil(S/stride), TensorFlow's
+    rule); padding never wins.
     """
 
     pad: PoolPadding = 0
@@ -112,11 +123,11 @@ class MaxPool(Windows, name="max_pool"):
     )
 
     def shape(self, x: Shape) -> Shape:
-        spatial_rank(x, "max_pool")
+        pooled_axes(x, "max_pool")
         return (*x[:2], *self.slide(x, self.pad, self.dilation, self.ceil_mode))
 
     def dtype(self, x: DType) -> DType:
-        need_float(x, "max_pool")
+        _need_order(x, "max_pool", self.pad == "tf_same")
         return x
 
     def cost(self, out: Shape, x: Shape) -> Cost:
@@ -145,12 +156,12 @@ class MaxPoolIndices(Windows, name="max_pool_indices"):
     )
 
     def shape(self, x: Shape) -> list[Shape]:
-        spatial_rank(x, "max_pool_indices")
+        pooled_axes(x, "max_pool_indices")
         found = (*x[:2], *self.slide(x, self.pad, self.dilation, self.ceil_mode))
         return [found, found]
 
     def dtype(self, x: DType) -> list[DType]:
-        need_float(x, "max_pool_indices")
+        _need_order(x, "max_pool_indices", False)
         return [x, I64]
 
     def cost(self, out: list[Shape], x: Shape) -> Cost:
@@ -160,50 +171,74 @@ class MaxPoolIndices(Windows, name="max_pool_indices"):
         rank = t.rank(x) - 2
         function = (t.F.max_pool1d, t.F.max_pool2d, t.F.max_pool3d)[rank - 1]
         pad = per_spatial(t, self.pad, rank, "pad")
-        pooled = function(x, **_window(t, self, rank), padding=pad, **_more(t, self, rank), return_indices=True)
+        pooled = function(
+            x, **_window(t, self, rank), padding=pad, **_more(t, self, rank), return_indices=True
+        )
         return pooled[0], pooled[1]
 
 
 class MaxUnpool(Windows, name="max_unpool"):
-    """Put values back where `max_pool_indices` found them, zeros elsewhere: [B, C, *S'], i64[B, C, *S'] -> [B, C, *S].
+    """Put values back where `max_pool_indices` found them, zeros elsewhere: [B, C, *S'], i64[B, C, *S'] ->
+    [B, C, *S].
 
     S = (S' - 1)*stride - 2*pad + kernel, or `output_size`, which lies less than a stride from that.
     """
 
     pad: Sizes = 0
     output_size: tuple[Size, ...] | None = None
+    # One value a channel first: what has a gradient must not write two values to one place.
     samples = (
+        case({"kernel": 2}, (2, 3, 1, 1), ("i64", (2, 3, 1, 1))),
+        case({"kernel": 3, "stride": 2}, (2, 3, 1), ("i64", (2, 3, 1))),
+        case({"kernel": 2}, (1, 2, 1, 1, 1), ("i64", (1, 2, 1, 1, 1))),
         case({"kernel": 2}, (2, 3, 4, 3), ("i64", (2, 3, 4, 3))),
         case({"kernel": 3, "stride": 2, "pad": 1, "output_size": (10,)}, (2, 3, 5), ("i64", (2, 3, 5))),
     )
 
     def shape(self, x: Shape, indices: Shape) -> Shape:
-        rank = spatial_rank(x, "max_unpool")
+        rank = pooled_axes(x, "max_unpool")
         need_rank(indices, len(x), len(x), "the indices of max_unpool", "indices")
         for axis in range(len(x)):
-            need_equal(x[axis], indices[axis], f"sizes of axis {axis} of values and indices", ("x", axis), ("indices", axis))
-        kernel, stride, pad = per_axis(self.kernel, rank, "kernel"), self.strides(rank), per_axis(self.pad, rank, "pad")
+            need_equal(
+                x[axis],
+                indices[axis],
+                f"sizes of axis {axis} of values and indices",
+                ("x", axis),
+                ("indices", axis),
+            )
+        kernel, stride, pad = (
+            per_axis(self.kernel, rank, "kernel"),
+            self.strides(rank),
+            per_axis(self.pad, rank, "pad"),
+        )
         natural: list[Size] = []
         for axis in range(rank):
-            need_positive(kernel[axis], "kernel")
-            need_positive(stride[axis], "stride")
+            if rank == 3:
+                need_positive(stride[axis], "stride")  # in 1 and 2 axes torch lets it pass
             natural.append((x[2 + axis] - 1) * stride[axis] - 2 * pad[axis] + kernel[axis])
         if self.output_size is None:
             return (*x[:2], *natural)
         if len(self.output_size) != rank:
             raise ShapeError(
-                f"`output_size` has {len(self.output_size)} entries for {rank} spatial axes", "value", argument="output_size"
+                f"`output_size` has {len(self.output_size)} entries for {rank} spatial axes",
+                "value",
+                argument="output_size",
             )
         for axis, size in enumerate(self.output_size):
             above, below = size - natural[axis] + stride[axis] - 1, natural[axis] + stride[axis] - 1 - size
-            need_at_least(above, 0, f"what `output_size` has above its least on axis {2 + axis}", ("x", 2 + axis))
-            need_at_least(below, 0, f"what `output_size` leaves to its most on axis {2 + axis}", ("x", 2 + axis))
+            need_at_least(
+                above, 0, f"what `output_size` has above its least on axis {2 + axis}", ("x", 2 + axis)
+            )
+            need_at_least(
+                below, 0, f"what `output_size` leaves to its most on axis {2 + axis}", ("x", 2 + axis)
+            )
         return (*x[:2], *self.output_size)
 
     def dtype(self, x: DType, indices: DType) -> DType:
         if indices != I64:
-            raise ShapeError(f"the indices of max_unpool are i64, and got {indices}", "dtype", (("indices", None),))
-        need_float(x, "max_unpool")
+            raise ShapeError(
+                f"the indices of max_unpool are i64, and got {indices}", "dtype", (("indices", None),)
+            )
         return x
 
     def cost(self, out: Shape, x: Shape, indices: Shape) -> Cost:
@@ -220,8 +255,9 @@ class MaxUnpool(Windows, name="max_unpool"):
 class AvgPool(Windows, name="avg_pool"):
     """Mean of each window: [B, C, *S] -> [B, C, *S'], in 1 to 3 spatial axes; torch's avg_pool1d, 2d and 3d.
 
-    `pad` is a size for each axis, at most half of the kernel, or "tf_same" (ceil(S/stride), TensorFlow's rule). The mean
-    counts padding unless `count_include_pad` is off (TensorFlow's mean does not); `divisor_override` divides instead.
+    `pad` is a size for each axis, at most half of the kernel, or "tf_same" (ceil(S/stride), TensorFlow's
+    rule). The mean counts padding unless `count_include_pad` is off (TensorFlow's mean does not);
+    `divisor_override` divides instead.
     """
 
     pad: PoolPadding = 0
@@ -230,25 +266,35 @@ class AvgPool(Windows, name="avg_pool"):
     divisor_override: int | None = None
     samples = (
         case({"kernel": 2}, (2, 3, 8, 9)),
-        case({"kernel": 3, "stride": 2, "pad": 1, "ceil_mode": True, "count_include_pad": False}, (2, 3, 8, 9)),
+        case(
+            {"kernel": 3, "stride": 2, "pad": 1, "ceil_mode": True, "count_include_pad": False}, (2, 3, 8, 9)
+        ),
         case({"kernel": 3, "stride": 2, "pad": "tf_same", "count_include_pad": False}, (2, 3, 8, 9)),
         case({"kernel": 3, "stride": 1, "pad": 1}, (2, 3, 8)),
         case({"kernel": (2, 3, 2), "divisor_override": 5}, (1, 2, 4, 5, 6)),
     )
 
     def shape(self, x: Shape) -> Shape:
-        rank = spatial_rank(x, "avg_pool")
+        rank = pooled_axes(x, "avg_pool")
         if self.divisor_override is not None:
             if rank == 1:
                 message = "`divisor_override` needs 2 or 3 spatial axes, as in torch"
                 raise ShapeError(message, "value", argument="divisor_override")
             if self.divisor_override == 0:
                 raise ShapeError("`divisor_override` is zero", "value", argument="divisor_override")
+        if rank == 3 and self.pad != "tf_same":
+            self.need_whole_windows(x, "avg_pool")
         return (*x[:2], *self.slide(x, self.pad, 1, self.ceil_mode))
 
     def dtype(self, x: DType) -> DType:
-        need_float(x, "avg_pool")
-        return x
+        if x != I64:
+            need_float(x, "avg_pool")
+        # Of the integers torch averages i64 alone, rounding down; a share of the window is a float.
+        return FLOAT if x == I64 and self._shares() else x
+
+    def _shares(self) -> bool:
+        """Whether windows are divided by what they have inside, though the padding is written out."""
+        return self.pad == "tf_same" and not self.count_include_pad and self.divisor_override is None
 
     def cost(self, out: Shape, x: Shape) -> Cost:
         return Cost(add=prod(out) * self.taps(len(x) - 2), divide=prod(out))
@@ -263,7 +309,7 @@ class AvgPool(Windows, name="avg_pool"):
             pad = per_spatial(t, self.pad, rank, "pad")  # pyright: ignore[reportArgumentType]  # a size by now
             return function(x, padding=pad, count_include_pad=self.count_include_pad, **settings)
         y = function(self.padded(t, x, self.pad, 1, 0.0)[0], **settings)
-        if self.count_include_pad or self.divisor_override is not None:
+        if not self._shares():
             return y
         # The share of each window that lies inside, one for all samples and channels.
         inside = self.padded(t, t.torch.ones_like(x[:1, :1]), self.pad, 1, 0.0)[0]
@@ -271,37 +317,53 @@ class AvgPool(Windows, name="avg_pool"):
 
 
 class LpPool(Windows, name="lp_pool"):
-    """p-norm of each window: [B, C, *S] -> [B, C, *S'], (sum x^p)^(1/p) in 1 to 3 spatial axes; torch's lp_pool."""
+    """p-norm of each window: [B, C, *S] -> [B, C, *S'], (sum x^p)^(1/p) in 1 to 3 spatial axes; torch's
+    lp_pool.
+    """
 
     p: float = 2.0
     ceil_mode: bool = False
     samples = (
         case({"kernel": 2}, (2, 3, 8, 9)),
-        case({"kernel": 3, "stride": 2, "p": 3.0, "ceil_mode": True}, (2, 3, 8)),
-        case({"kernel": 2, "p": 1.0}, (2, 3, 4, 5, 4)),
+        case({"kernel": 3, "stride": 2, "p": 1.0, "ceil_mode": True}, (2, 3, 8)),
+        case({"kernel": 2}, (2, 3, 4, 5, 4)),
+        case({"kernel": 2, "p": 3.0}, (2, 3, 8, 9)),
     )
 
     def shape(self, x: Shape) -> Shape:
-        spatial_rank(x, "lp_pool")
+        if pooled_axes(x, "lp_pool") == 3:
+            self.need_whole_windows(x, "lp_pool")
         return (*x[:2], *self.slide(x, 0, 1, self.ceil_mode))
 
     def dtype(self, x: DType) -> DType:
-        need_float(x, "lp_pool")
-        return x
+        if is_complex(x):
+            raise ShapeError(f"lp_pool needs real numbers, and got {x}", "dtype", (("x", None),))
+        return x if is_float(x) else FLOAT
 
     def cost(self, out: Shape, x: Shape) -> Cost:
-        # torch's definition: powers, their mean over the window, sign and relu of it, times the taps, the root.
+        # As torch: powers, their mean over the window, its sign, modulus and relu, times the taps, the root.
         n, rank = prod(out), len(x) - 2
         powers = Cost(transcendental=prod(x))
-        return powers + Cost(add=n * self.taps(rank), divide=n, compare=2 * n, multiply=2 * n, transcendental=n)
+        return powers + Cost(
+            add=n * self.taps(rank), divide=n, compare=3 * n, multiply=2 * n, transcendental=n
+        )
 
     def torch(self, t: Lowering, x: Any) -> Any:
         rank = t.rank(x) - 2
         function = (t.F.lp_pool1d, t.F.lp_pool2d, t.F.lp_pool3d)[rank - 1]
-        kernel, stride = per_spatial(t, self.kernel, rank, "kernel"), tuple(t.size(s) for s in self.strides(rank))
+        kernel, stride = (
+            per_spatial(t, self.kernel, rank, "kernel"),
+            tuple(t.size(s) for s in self.strides(rank)),
+        )
         if rank == 1:
             kernel, stride = kernel[0], stride[0]
         return function(x, self.p, kernel, stride, self.ceil_mode)
+
+
+def _need_order(dtype: DType, what: str, padded: bool) -> None:
+    """The type has a maximum (of padding, minus infinity, too), or `ShapeError`."""
+    if is_complex(dtype) or is_bool(dtype) or (padded and not is_float(dtype)):
+        raise ShapeError(f"{what} needs a float tensor here, and got {dtype}", "dtype", (("x", None),))
 
 
 def _window(t: Lowering, op: Windows, rank: int) -> dict[str, Any]:

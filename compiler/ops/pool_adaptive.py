@@ -11,7 +11,7 @@ from ..counts import Cost
 from ..dims import Size, divisible, minimum, prod, total
 from ..dtypes import DType
 from .base import Lowering, Op, Shape, case
-from .pool import spatial_rank
+from .pool import pooled_axes
 from .rules import ShapeError, need_at_least, need_float, need_inexact, need_rank
 
 Wanted = Size | tuple[Size | None, ...]
@@ -20,8 +20,9 @@ Wanted = Size | tuple[Size | None, ...]
 def window_total(size: Size, windows: Size) -> Size:
     """Elements that adaptive windows of one axis read together.
 
-    Window o spans floor(o*S/O) to ceil((o+1)*S/O), so that neighbours share an element wherever O does not divide o*S:
-    S + O - gcd(S, O) in all. With a symbolic O that neither divides nor is divided, S + O - 1, the most there can be.
+    Window o spans floor(o*S/O) to ceil((o+1)*S/O), so that neighbours share an element wherever O does not
+    divide o*S: S + O - gcd(S, O) in all. With a symbolic O that neither divides nor is divided, S + O - 1,
+    the most there can be.
     """
     if isinstance(windows, int):
         return size + total(minimum(o * size % windows, 1) for o in range(1, windows))
@@ -36,7 +37,7 @@ class AdaptivePool(Op):
     size: Wanted
 
     def shape(self, x: Shape) -> Shape:
-        rank = spatial_rank(x, self.name)
+        rank = pooled_axes(x, self.name)
         wanted = self.wanted(x, rank)
         for size in wanted:
             need_at_least(size, 0, "`size`")
@@ -68,7 +69,9 @@ class AdaptivePool(Op):
 
 
 class AdaptiveAvgPool(AdaptivePool, name="adaptive_avg_pool"):
-    """Mean over windows that share an axis evenly: [B, C, *S] -> [B, C, *size]; torch's adaptive_avg_pool1d, 2d, 3d."""
+    """Mean over windows that share an axis evenly: [B, C, *S] -> [B, C, *size]; torch's adaptive_avg_pool1d,
+    2d, 3d.
+    """
 
     samples = (
         case({"size": 1}, (2, 3, 7, 7)),
@@ -76,6 +79,16 @@ class AdaptiveAvgPool(AdaptivePool, name="adaptive_avg_pool"):
         case({"size": 4}, (2, 3, 6)),
         case({"size": (None, 2, 3)}, (1, 2, 4, 5, 6)),
     )
+
+    def dtype(self, x: DType) -> DType:
+        sizes = self.size if isinstance(self.size, tuple) else (self.size,)
+        if any(isinstance(size, int) and size == 0 for size in sizes):
+            return x  # nothing to average
+        # One window is a plain mean, which complex numbers have.
+        (need_inexact if all(isinstance(size, int) and size == 1 for size in sizes) else need_float)(
+            x, self.name
+        )
+        return x
 
     def cost(self, out: Shape, x: Shape) -> Cost:
         return Cost(add=self.read(out, x), divide=prod(out))
@@ -87,7 +100,9 @@ class AdaptiveAvgPool(AdaptivePool, name="adaptive_avg_pool"):
 
 
 class AdaptiveMaxPool(AdaptivePool, name="adaptive_max_pool"):
-    """Maximum over windows that share an axis evenly: [B, C, *S] -> [B, C, *size]; torch's adaptive_max_pool1d, 2d, 3d."""
+    """Maximum over windows that share an axis evenly: [B, C, *S] -> [B, C, *size]; torch's
+    adaptive_max_pool1d, 2d, 3d.
+    """
 
     samples = (
         case({"size": 1}, (2, 3, 7, 7)),

@@ -1,7 +1,7 @@
 """Resampling: to another size, or at positions that another tensor gives.
 
-A result element counts one multiply-add for each element it mixes; the weights of `resize` follow from sizes alone
-and are not counted, those of `grid_sample` follow from data and are.
+A result element counts one multiply-add for each element it mixes; the weights of `resize` follow from sizes
+alone and are not counted, those of `grid_sample` follow from data and are.
 """
 
 from __future__ import annotations
@@ -13,9 +13,8 @@ from ..counts import NOTHING, Cost
 from ..dims import Size, ceil_div, maximum, prod
 from ..dtypes import DType
 from .base import Lowering, Op, Shape, Sizes, case
-from .conv import per_axis
 from .pool_adaptive import window_total
-from .rules import ShapeError, need_at_least, need_equal, need_float, need_positive, need_rank, need_same_dtype
+from .rules import ShapeError, need_at_least, need_equal, need_float, need_rank, need_same_dtype
 
 ResizeMode = Literal["nearest", "nearest-exact", "linear", "bilinear", "bicubic", "trilinear", "area"]
 # The spatial axes that a mode is for, and the elements that it mixes for one of the result.
@@ -24,10 +23,11 @@ _TAPS = {"linear": 2, "bilinear": 4, "bicubic": 16, "trilinear": 8}
 
 
 class Resize(Op, name="resize"):
-    """Resample spatial axes: [B, C, *S] -> [B, C, *S'], to `size`, or S' = floor(scale*S); torch's interpolate.
+    """Resample spatial axes: [B, C, *S] -> [B, C, *S'], to `size`, or S' = floor(scale*S); torch's
+    interpolate.
 
-    `linear`, `bilinear` and `bicubic`, `trilinear` are for 1, 2, 3 spatial axes, the other modes for any of those.
-    `antialias` (bilinear, bicubic) widens the filter where the result is smaller.
+    `linear`, `bilinear` and `bicubic`, `trilinear` are for 1, 2, 3 spatial axes, the other modes for any of
+    those. `antialias` (bilinear, bicubic) widens the filter where the result is smaller.
     """
 
     size: Sizes | None = None
@@ -53,17 +53,21 @@ class Resize(Op, name="resize"):
         axes = _AXES.get(self.mode, rank)
         if rank != axes:
             raise ShapeError(
-                f'resize with mode "{self.mode}" needs {axes} spatial axes, and got {rank}', "rank", (("x", None),)
+                f'resize with mode "{self.mode}" needs {axes} spatial axes, and got {rank}',
+                "rank",
+                (("x", None),),
             )
         if self.align_corners and self.mode not in _AXES:
-            raise ShapeError(f'`align_corners` says nothing to mode "{self.mode}"', "value", argument="align_corners")
+            raise ShapeError(
+                f'`align_corners` says nothing to mode "{self.mode}"', "value", argument="align_corners"
+            )
         if self.antialias and self.mode not in ("bilinear", "bicubic"):
             raise ShapeError('`antialias` needs mode "bilinear" or "bicubic"', "value", argument="antialias")
         for axis in range(1, len(x)):
             need_at_least(x[axis], 1, f"axis {axis} of resize's input", ("x", axis))
         sizes = self.sizes(x[2:])
-        for size in sizes:
-            need_positive(size, "size" if self.scale is None else "scale")
+        for axis, size in enumerate(sizes, 2):
+            need_at_least(size, 1, f"axis {axis} of resize's result", ("x", axis))
         return (*x[:2], *sizes)
 
     def sizes(self, spatial: Shape) -> Shape:
@@ -71,7 +75,11 @@ class Resize(Op, name="resize"):
         if (self.size is None) == (self.scale is None):
             raise ShapeError("resize takes `size` or `scale`, one of them", "value", argument="size")
         if self.size is not None:
-            return per_axis(self.size, len(spatial), "size")
+            sizes = self.size if isinstance(self.size, tuple) else (self.size,) * len(spatial)
+            if len(sizes) != len(spatial):
+                message = f"`size` has {len(sizes)} entries for {len(spatial)} spatial axes"
+                raise ShapeError(message, "value", argument="size")
+            return sizes
         scales = self.scale if isinstance(self.scale, tuple) else (self.scale,) * len(spatial)
         if len(scales) != len(spatial):
             message = f"`scale` has {len(scales)} entries for {len(spatial)} spatial axes"
@@ -79,7 +87,8 @@ class Resize(Op, name="resize"):
         return tuple(_scaled(size, scale or 0.0) for size, scale in zip(spatial, scales, strict=True))
 
     def dtype(self, x: DType) -> DType:
-        need_float(x, "resize")
+        if x != "u8" or self.mode in ("linear", "trilinear", "area"):
+            need_float(x, "resize")
         return x
 
     def cost(self, out: Shape, x: Shape) -> Cost:
@@ -91,13 +100,15 @@ class Resize(Op, name="resize"):
         if self.antialias:
             # Along rows, then along columns; the filter's full width, zeros too.
             reach = 1 if self.mode == "bilinear" else 2
-            widths = [2 * maximum(ceil_div(reach * s, o), reach) + 1 for s, o in zip(x[2:], out[2:], strict=True)]
+            widths = [
+                2 * maximum(ceil_div(reach * s, o), reach) + 1 for s, o in zip(x[2:], out[2:], strict=True)
+            ]
             return Cost(macs=prod(x[:3]) * out[3] * widths[1] + prod(out) * widths[0])
         return Cost(macs=prod(out) * _TAPS[self.mode])
 
     def torch(self, t: Lowering, x: Any) -> Any:
         settings: dict[str, Any] = {"mode": self.mode}
-        if self.mode in _AXES:
+        if self.mode in _AXES or self.align_corners:
             settings["align_corners"] = self.align_corners
         if self.antialias:
             settings["antialias"] = True
@@ -117,7 +128,10 @@ def _scaled(size: Size, scale: float) -> Size:
     numerator, denominator = float(scale).as_integer_ratio()
     if denominator > 1 << 20:
         raise ShapeError(
-            f"a symbolic size times {scale} has no exact formula", "value", argument="scale", help="give `size`"
+            f"a symbolic size times {scale} has no exact formula",
+            "value",
+            argument="scale",
+            help="give `size`",
         )
     return size * numerator // denominator
 
@@ -127,7 +141,8 @@ BorderMode = Literal["zeros", "border", "reflection"]
 
 
 class GridSample(Op, name="grid_sample"):
-    """Sample at positions in [-1, 1]: [B, C, H, W], [B, H', W', 2] -> [B, C, H', W'], and so with a depth axis and 3.
+    """Sample at positions in [-1, 1]: [B, C, H, W], [B, H', W', 2] -> [B, C, H', W'], and so with a depth
+    axis and 3.
 
     Positions are (x, y) or (x, y, z); torch's grid_sample (Jaderberg et al. 2015, arXiv:1506.02025).
     """
@@ -138,7 +153,11 @@ class GridSample(Op, name="grid_sample"):
     samples = (
         case({}, (2, 3, 5, 4), (2, 3, 6, 2)),
         case({"mode": "nearest", "padding_mode": "border"}, (2, 3, 5, 4), (2, 3, 6, 2)),
-        case({"mode": "bicubic", "padding_mode": "reflection", "align_corners": True}, (2, 3, 5, 4), (2, 3, 6, 2)),
+        case(
+            {"mode": "bicubic", "padding_mode": "reflection", "align_corners": True},
+            (2, 3, 5, 4),
+            (2, 3, 6, 2),
+        ),
         case({"align_corners": True}, (1, 2, 3, 4, 3), (1, 2, 3, 2, 3)),
     )
 
@@ -167,7 +186,7 @@ class GridSample(Op, name="grid_sample"):
         if self.padding_mode == "border":
             cost = cost + Cost(compare=2 * coordinates)
         elif self.padding_mode == "reflection":
-            # |g - low|, its number of spans and the rest of it, forwards or backwards, then within the border.
+            # |g - low|, its number of spans and the rest of it, forwards or backwards; within the border.
             cost = cost + Cost(add=3 * coordinates, divide=2 * coordinates, compare=4 * coordinates)
         if self.mode == "nearest":
             return cost + Cost(compare=2 * coordinates if self.padding_mode == "zeros" else 0)
@@ -194,7 +213,9 @@ class GridSample(Op, name="grid_sample"):
 
 
 class AffineGrid(Op, name="affine_grid"):
-    """Positions for `grid_sample` from affine maps: [B, 2, 3] -> [B, H, W, 2] with `size` [H, W]; [B, 3, 4] so in 3D."""
+    """Positions for `grid_sample` from affine maps: [B, 2, 3] -> [B, H, W, 2] with `size` [H, W]; [B, 3, 4]
+    so in 3D.
+    """
 
     size: tuple[Size, ...]
     align_corners: bool = False
@@ -207,8 +228,10 @@ class AffineGrid(Op, name="affine_grid"):
         need_rank(theta, 3, 3, "affine_grid", "theta")
         need_equal(theta[1], rank, "rows of the map and spatial axes", ("theta", 1))
         need_equal(theta[2], rank + 1, "columns of the map and spatial axes + 1", ("theta", 2))
+        need_at_least(theta[0], 1, "the number of maps", ("theta", 0))
         for size in self.size:
-            need_positive(size, "size")
+            # The corners of one element are its own: torch warns of it.
+            need_at_least(size, 2 if self.align_corners else 1, "an entry of `size`")
         return (theta[0], *self.size, rank)
 
     def dtype(self, theta: DType) -> DType:

@@ -163,7 +163,8 @@ def _changeable(value: Any) -> bool:
 
 def _changed(value: Any, rng: random.Random) -> Any:
     if isinstance(value, tuple):
-        if rng.random() < 0.2:
+        # A pair that begins with a name stays a pair.
+        if rng.random() < 0.2 and not isinstance(value[0], str):
             return value[:-1] if rng.random() < 0.5 else (*value, value[-1])
         number = rng.choice([number for number, item in enumerate(value) if _changeable(item)])
         return (*value[:number], _changed(value[number], rng), *value[number + 1 :])
