@@ -1,6 +1,7 @@
 """The PyTorch backend: a program as a module, or as source text that needs torch alone."""
 
+from .emit import emit_source
 from .errors import InputError, LoweringError
 from .module import PlanModule, to_torch
 
-__all__ = ["InputError", "LoweringError", "PlanModule", "to_torch"]
+__all__ = ["InputError", "LoweringError", "PlanModule", "emit_source", "to_torch"]

@@ -93,9 +93,9 @@ class GraphLowering:
         """Append a body graph applied to operands; its results in their structure."""
         for value, operand in zip(body.inputs, operands, strict=True):
             self._enter(value, operand)
-        outer = self._node, self.bodies, self.tracer.prefix
+        outer = self._node, self.bodies, self.tracer.prefix, self.tracer.marks
         self._append(body)
-        self._node, self.bodies, self.tracer.prefix = outer
+        self._node, self.bodies, self.tracer.prefix, self.tracer.marks = outer
         return map_leaves(body.output, self._operand)
 
     # --- what operators ask ---
@@ -135,12 +135,13 @@ class GraphLowering:
                 continue
             self._node, self.bodies = node, node.bodies
             self._append_node(node)
-            self._node, self.bodies, self.tracer.prefix = None, (), None
+            self._node, self.bodies, self.tracer.prefix, self.tracer.marks = None, (), None, {}
 
     def _append_node(self, node: Node) -> None:
         before = len(self.graph.nodes)
         last = next(reversed(self.graph.nodes), None)
         self.tracer.prefix = title = identifier(title_of(node))
+        self.tracer.marks = {"node": node}
         result = self._apply_leaf(node) if node.path in self._leaves else self._apply(node)
         results = self._split(node, result)
         fresh = _after(self.graph, last, len(self.graph.nodes) - before)

@@ -58,6 +58,8 @@ class Namespace:
                 device = self._device()
                 if device is not None:
                     kwargs["device"] = device
-            return self._tracer.create_proxy("call_function", found, args, kwargs)
+            proxy = self._tracer.create_proxy("call_function", found, args, kwargs)
+            proxy.node.meta["called"] = f"{self._module.__name__}.{name}"
+            return proxy
 
         return record

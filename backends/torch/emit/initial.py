@@ -1,0 +1,85 @@
+"""Initial content of weights as calls of torch.nn.init."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from torch import nn
+
+from ....compiler.dtypes import FLOAT
+from ....compiler.graph import Graph, Weight
+from ....compiler.ops.init import Init, constant, fan_in_uniform, normal
+from ..dtypes import torch_dtype
+from ..errors import LoweringError
+from ..leaves import static_shape
+from .literals import literal, number
+
+# How torch.nn.init calls an initialiser's arguments, and what it takes where they are not given.
+_CALLS: Final[dict[str, tuple[str, dict[str, str], dict[str, Any]]]] = {
+    "constant": ("constant_", {"value": "val"}, {}),
+    "normal": ("normal_", {}, {"mean": 0.0, "std": 1.0}),
+    "uniform": ("uniform_", {"low": "a", "high": "b"}, {"a": 0.0, "b": 1.0}),
+    "trunc_normal": (
+        "trunc_normal_",
+        {"low": "a", "high": "b"},
+        {"mean": 0.0, "std": 1.0, "a": -2.0, "b": 2.0},
+    ),
+    "kaiming_uniform": ("kaiming_uniform_", {}, {"a": 0, "mode": "fan_in", "nonlinearity": "leaky_relu"}),
+    "kaiming_normal": ("kaiming_normal_", {}, {"a": 0, "mode": "fan_in", "nonlinearity": "leaky_relu"}),
+    "xavier_uniform": ("xavier_uniform_", {}, {"gain": 1.0}),
+    "xavier_normal": ("xavier_normal_", {}, {"gain": 1.0}),
+    "orthogonal": ("orthogonal_", {}, {"gain": 1}),
+    "eye": ("eye_", {}, {}),
+}
+_ORDER = ("mean", "std", "val", "a", "b", "mode", "nonlinearity", "gain")
+
+
+def is_default(weight: Weight, leaf: nn.Module, slot: str, fan_in: int) -> bool:
+    """Whether torch.nn initialises that weight of that module so by itself; `fan_in` is that of its `weight`."""
+    if isinstance(weight.init, Graph):
+        return False
+    kind = type(leaf).__name__
+    if kind == "Linear" or kind.startswith("Conv"):
+        own = {"weight": fan_in_uniform(), "bias": fan_in_uniform(fan_in)}
+    elif "Norm" in kind:
+        own = {name: constant(value) for name, value in _NORM.items()}
+    else:
+        own = {"weight": normal()} if kind == "Embedding" else {}
+    return own.get(slot) == weight.init
+
+
+_NORM = {"weight": 1.0, "bias": 0.0, "running_mean": 0.0, "running_var": 1.0, "num_batches_tracked": 0.0}
+
+
+def blank(weight: Weight) -> tuple[str, bool]:
+    """A tensor of the weight's type as text, and whether it has its initial content already."""
+    shape = ", ".join(number(size) for size in static_shape(weight)) or "()"
+    dtype = "" if weight.type.dtype == FLOAT else f", dtype={torch_dtype(weight.type.dtype)}"
+    if isinstance(weight.init, Init) and weight.init.kind == "constant":
+        filled = dict(weight.init.arguments)["value"]
+        if filled in (0, 1):
+            return f"torch.{'ones' if filled else 'zeros'}({shape}{dtype})", True
+        sizes = literal(static_shape(weight))
+        return f"torch.full({sizes}, {literal(filled, 'value')}{dtype})", True
+    return f"torch.empty({shape}{dtype})", False
+
+
+def call(weight: Weight, tensor: str) -> str:
+    """The call that fills a tensor by the weight's initialiser."""
+    init = weight.init
+    assert isinstance(init, Init)
+    if init.kind == "fan_in_uniform":
+        given = dict(init.arguments).get("fan_in")
+        shape = static_shape(weight)
+        if given is None and len(shape) >= 2:
+            return f"nn.init.kaiming_uniform_({tensor}, a=5**0.5)"
+        fan_in = int(given) if given is not None else 1
+        return f"nn.init.uniform_({tensor}, -({number(fan_in, 'fan_in')}**-0.5), {number(fan_in, 'fan_in')}**-0.5)"
+    if init.kind not in _CALLS:
+        raise LoweringError(f"{weight.path}: torch has no initialiser `{init.kind}`")
+    name, renamed, defaults = _CALLS[init.kind]
+    arguments = {renamed.get(key, key): value for key, value in init.arguments}
+    shown = [f"{key}={literal(arguments[key], key)}" for key in _ORDER if key in arguments and arguments[key] != defaults.get(key)]
+    if init.kind == "constant":
+        shown = [text.partition("=")[2] for text in shown]
+    return f"nn.init.{name}({', '.join([tensor, *shown])})"
