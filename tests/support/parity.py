@@ -111,6 +111,7 @@ def close(got: Tensor, wanted: Tensor, what: str, rtol: float, least: float = 0.
     if not wanted.is_floating_point() and not wanted.is_complex():
         assert torch.equal(got, wanted), what
         return
+    got, wanted = got.detach(), wanted.detach()
     scale = max(float(wanted.abs().max()), least, 1e-30)
     assert math.isfinite(scale), f"{what}: the reference is not finite"
     error = float((got - wanted).abs().max()) / scale
