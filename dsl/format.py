@@ -1,22 +1,23 @@
 """The canonical layout of a plan file.
 
 The formatter arranges the tokens of the text, so it cannot change what the text means: it decides blanks,
-indentation and the columns of tables, keeps comments and the author's line breaks, and adds breaks where a line
-is too long.
+indentation and the columns of tables, keeps comments and the author's line breaks, and adds breaks where a
+line is too long.
 
 - Four columns of indentation; a bracket's content one step deeper than the line that opens it.
-- A pipe over several lines has its arrows below each other; further arrows keep columns that the author gave.
+- A pipe over several lines has its arrows below each other. Further arrows, and the parts of neighbouring
+  plans and claims, keep columns that the author gave them.
 - A body or record that spans lines begins and ends with a line break.
 - At most one blank line, none after `{`, before `}` or within `( )` and `[ ]`.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from itertools import groupby
+from dataclasses import dataclass
 
 from .parser import read
 from .pieces import CLOSERS, OPENERS, Piece, pieces
+from .rows import ANCHORS, Anchor, Row, align
 from .source import Source
 from .tables import table_rows
 
@@ -34,33 +35,13 @@ def format_source(source: Source) -> str:
     forced: set[int] = set()
     while True:
         rows = Layout(found, forced).rows()
-        _align(rows)
+        align(rows)
         too_long = {
             offset for row in rows if len(row.text) > WIDTH and (offset := row.break_at()) is not None
         }
         if too_long <= forced:
             return "".join(f"{row.text}\n" for row in rows)
         forced |= too_long
-
-
-@dataclass
-class Row:
-    """A line of the result, with what may be broken in it.
-
-    `arrows`: for each arrow of the statement, its column here and in the source; `braces`: the offsets of braces
-    opened and closed here.
-    """
-
-    text: str
-    statement: int = -1
-    arrows: list[tuple[int, int]] = field(default_factory=list[tuple[int, int]])
-    braces: list[int] = field(default_factory=list[int])
-
-    def break_at(self) -> int | None:
-        """The offset of the brace or statement that should be spread over lines."""
-        if self.braces:
-            return self.braces[0]
-        return self.statement if len(self.arrows) > 1 else None
 
 
 @dataclass
@@ -73,6 +54,7 @@ class Frame:
     spread: bool = False
     forced: bool = False
     statement: int = -1
+    head: str = ""
     fresh: bool = True
     arrows: int = 0
     pipe_column: int = 0
@@ -82,22 +64,24 @@ class Frame:
         """Whether line breaks separate what it holds."""
         return self.kind in ("body", "record", "about", "table")
 
-    def begin(self, offset: int) -> None:
+    def begin(self, piece: Piece) -> None:
         """A statement or element begins here."""
-        self.statement = offset
+        self.statement = piece.start
+        self.head = piece.type
         self.fresh = False
         self.arrows = 0
         self.pipe_column = self.indent + (2 * STEP if self.kind == "body" else STEP)
 
 
 class Layout:
-    """Arranges pieces into rows, given the offsets of braces and statements that must be spread over lines."""
+    """Arranges pieces into rows, given the offsets of braces and statements to be spread over lines."""
 
     def __init__(self, found: list[Piece], forced: set[int]) -> None:
         self.pieces = found
         self.forced = forced
         self.frames = [Frame("body", 0, 0)]
         self.result: list[Row] = []
+        self.continued, self.after_body = _continuations(found)
 
     def rows(self) -> list[Row]:
         """The whole file."""
@@ -117,10 +101,10 @@ class Layout:
     def _place(self, index: int, piece: Piece) -> None:
         before = self.pieces[index - 1] if index else None
         frame = self.frames[-1]
-        continued = self._continues(index)
+        continued = index in self.continued
         broken = before is None or self._breaks(piece, before, frame)
         if piece.type not in CLOSERS and (frame.fresh or (broken and frame.by_lines and not continued)):
-            frame.begin(piece.start)
+            frame.begin(piece)
         if broken:
             self._new_row(index, before, frame, continued)
         elif piece.type == "COMMENT":
@@ -130,6 +114,8 @@ class Layout:
         row = self.result[-1]
         if piece.type == "ARROW":
             self._note_arrow(piece, frame, row, first_in_row=broken)
+        elif len(self.frames) == 1 and before is not None:
+            self._note_anchor(piece, before, frame, row)
         row.text += piece.text
         if piece.type in OPENERS:
             self._open(piece, frame, row)
@@ -139,12 +125,6 @@ class Layout:
             frame.fresh = True
 
     # -------------------------------------------------------------- line breaks
-
-    def _continues(self, index: int) -> bool:
-        """Whether a statement goes on here: at an arrow, an `else`, or a comment before either."""
-        while self.pieces[index].type == "COMMENT" and index + 1 < len(self.pieces):
-            index += 1
-        return self.pieces[index].type in ("ARROW", "ELSE")
 
     def _breaks(self, piece: Piece, before: Piece, frame: Frame) -> bool:
         """Whether a new line begins with this piece."""
@@ -170,15 +150,9 @@ class Layout:
         if piece.type in CLOSERS:
             self.result.append(Row(" " * frame.base, self.frames[-2].statement))
             return
-        column = frame.pipe_column if continued and not self._after_body(index) else frame.indent
-        self.result.append(Row(" " * column, frame.statement))
-
-    def _after_body(self, index: int) -> bool:
-        """Whether the last piece before this one, comments aside, closes a body."""
-        while index > 0 and self.pieces[index - 1].type == "COMMENT":
-            index -= 1
-        before = self.pieces[index - 1]
-        return before.type == "RBRACE" and before.kind == "body"
+        column = frame.pipe_column if continued and index not in self.after_body else frame.indent
+        head = frame.head if frame.statement == piece.start and len(self.frames) == 1 else ""
+        self.result.append(Row(" " * column, frame.statement, head))
 
     # -------------------------------------------------------------- arrows and brackets
 
@@ -188,7 +162,14 @@ class Layout:
             frame.pipe_column = column
         frame.arrows += 1
         if row.statement == frame.statement:
-            row.arrows.append((column, piece.column))
+            row.anchors.append(Anchor(str(row.arrows), column, piece.column))
+            row.arrows += 1
+
+    def _note_anchor(self, piece: Piece, before: Piece, frame: Frame, row: Row) -> None:
+        names = ANCHORS.get(frame.head, {})
+        name = names.get("COLON" if before.type == "COLON" else "" if piece.type == "COLON" else piece.type)
+        if name is not None and row.statement == frame.statement:
+            row.anchors.append(Anchor(name, len(row.text), piece.column))
 
     def _open(self, piece: Piece, frame: Frame, row: Row) -> None:
         margin = len(row.text) - len(row.text.lstrip())
@@ -202,22 +183,22 @@ class Layout:
         self.frames.append(opened)
 
 
-def _align(rows: list[Row]) -> None:
-    """Give the second, third, ... arrows of a pipe's lines the same columns where the author did."""
-    for statement, group in groupby(rows, lambda row: row.statement):
-        lines = [row for row in group if len(row.arrows) > 1]
-        if statement < 0 or len(lines) < 2:
+def _continuations(found: list[Piece]) -> tuple[set[int], set[int]]:
+    """The indices at which a statement goes on: arrows, each `else`, and the comments before either; and
+    those of them that follow the end of a body.
+    """
+    continued: set[int] = set()
+    after_body: set[int] = set()
+    comments: list[int] = []
+    before = ""
+    for index, piece in enumerate(found):
+        comments.append(index)
+        if piece.type == "COMMENT":
             continue
-        for place in range(1, max(len(row.arrows) for row in lines)):
-            having = [row for row in lines if len(row.arrows) > place]
-            if len(having) > 1 and len({row.arrows[place][1] for row in having}) == 1:
-                column = max(row.arrows[place][0] for row in having)
-                for row in having:
-                    _shift(row, place, column - row.arrows[place][0])
-
-
-def _shift(row: Row, place: int, by: int) -> None:
-    """Move an arrow and what follows it to the right."""
-    at = row.arrows[place][0]
-    row.text = row.text[:at] + " " * by + row.text[at:]
-    row.arrows[place:] = [(column + by, source) for column, source in row.arrows[place:]]
+        if piece.type in ("ARROW", "ELSE"):
+            continued.update(comments)
+            if before == "body":
+                after_body.update(comments)
+        before = piece.kind if piece.type == "RBRACE" else ""
+        comments = []
+    return continued, after_body

@@ -330,8 +330,7 @@ def _not_called(at: Failure) -> Mistake | None:
 
 
 def _unused(at: Failure) -> Mistake | None:
-    begins_value = at.found[:1] in ("(", "[", "-", "+") or at.found[:1].isdigit() or at.found in RESERVED[2:]
-    if at.at_head and begins_value and at.found not in RESERVED:
+    if at.at_head and (at.found[:1] in ("(", "[", "-", "+") or at.found[:1].isdigit()):
         return at.mistake("E023", help=("name the value, as in `y = ...`, or `return` it",))
     before = at.before
     head = at.accepts <= {"EQUAL", "COMMA", "COLON"} and "EQUAL" in at.accepts
@@ -343,7 +342,7 @@ def _unused(at: Failure) -> Mistake | None:
 
 
 def _reserved(at: Failure) -> Mistake | None:
-    if at.found in RESERVED and "NAME" in at.accepts:
+    if at.found in RESERVED and at.found != "not" and "NAME" in at.accepts:
         return at.mistake("E032", word=at.found)
     before = at.before
     if at.after_head and before is not None and at.found == "=" and before in (*STATEMENT_WORDS, *ITEM_WORDS):

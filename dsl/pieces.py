@@ -21,9 +21,9 @@ _SIGNS = frozenset({"PLUS", "MINUS", "STAR"})
 class Piece:
     """A token, a whole text or a comment.
 
-    `space`: whether a blank precedes it on a line; `kind`: for an opening bracket and its partner, what it delimits:
-    "call", "list", "index", "record", "about", "table" or "body", and for a comment "own" or "trailing";
-    `partner`: the index of the other bracket.
+    `space`: whether a blank precedes it on a line; `kind`: for a bracket, what it delimits ("call", "list",
+    "index", "record", "about", "table" or "body"), and for a comment "own" or "trailing"; `partner`: the
+    index of the other bracket.
     """
 
     type: str

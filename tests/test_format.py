@@ -68,6 +68,18 @@ def test_pipes_align_and_keep_the_columns_of_the_author() -> None:
     assert "f() -> b: g() -> relu()\n" in check(ragged)
 
 
+def test_plans_and_claims_keep_the_columns_of_the_author() -> None:
+    aligned = lines(
+        "plan small  = net(1)",
+        "plan medium = net(22) at (B=1)",
+        'claim small:  params          == 1  from "a"',
+        'claim medium: macs at (B=100) == 22 from "b"',
+    )
+    assert check(aligned) == aligned
+    ragged = aligned.replace("params   ", "params ")
+    assert "params == 1 from" in check(ragged)
+
+
 def test_long_pipes_break_before_each_arrow() -> None:
     text = lines("K = x " + "-> stage(1, 2, 3) " * 10)
     result = check(text)

@@ -197,13 +197,44 @@ def test_parentheses_belong_to_the_span() -> None:
 
 
 def test_statement_words_are_names_elsewhere() -> None:
-    words = ["planform", "about", "use", "table", "block", "inline", "model", "plan", "claim", "budget", "at", "within", "from", "as", "list"]
+    words = [
+        "planform",
+        "about",
+        "use",
+        "table",
+        "block",
+        "inline",
+        "model",
+        "plan",
+        "claim",
+        "budget",
+        "at",
+        "within",
+        "from",
+        "as",
+        "list",
+    ]
     words += ["return", "require", "frozen", "param", "buffer", "const", "shared"]
     for word in words:
         assert outline(value(word)) == ("Name", word)
         assert outline(value(f"f({word}=x.{word})")) == outline(value(f"f({word} = (x.{word}))"))
         assert isinstance(body(f"y = {word}"), Assign)
-    for word in ["about", "use", "table", "block", "inline", "model", "plan", "claim", "budget", "at", "within", "from", "as", "list"]:
+    for word in [
+        "about",
+        "use",
+        "table",
+        "block",
+        "inline",
+        "model",
+        "plan",
+        "claim",
+        "budget",
+        "at",
+        "within",
+        "from",
+        "as",
+        "list",
+    ]:
         assert isinstance(body(f"{word} = 3"), Assign)
 
 
