@@ -46,8 +46,12 @@ def _read(file: Path) -> Any:
     except pickle.UnpicklingError as error:
         reason = str(error).partition("\n")[0]
         raise CheckpointError(f"{file} holds more than weights, which is not read: {reason}") from None
-    except (RuntimeError, EOFError, ValueError) as error:
-        raise CheckpointError(f"{file} is not a file of weights: {error}") from None
+    except OSError:
+        raise
+    except Exception as error:
+        # Damaged bytes make torch's reader trip over anything: KeyError, IndexError, RuntimeError and so on.
+        reason = str(error).partition("\n")[0] or type(error).__name__
+        raise CheckpointError(f"{file} is not a file of weights: {reason}") from None
 
 
 def _tensors(found: Any, file: Path) -> dict[str, Tensor]:
