@@ -159,7 +159,7 @@ class Unbind(View, name="unbind"):
         axis = axis_of(self.axis, len(x))
         count = x[axis]
         if not isinstance(count, int):
-            message = f"unbind gives a result for each element of axis {axis}, of unknown size {render(count)}"
+            message = f"unbind gives one result an element of axis {axis}, of unknown size {render(count)}"
             raise ShapeError(message, "size", (("x", axis),))
         return [_without(x, axis)] * count
 

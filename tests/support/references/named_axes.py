@@ -11,9 +11,9 @@ from . import reference
 
 
 def _einops(function: Any, op: Any, x: torch.Tensor, *more: Any) -> torch.Tensor:
-    result = function(x, op.pattern, *more, **dict(op.sizes))
-    # What it gives for a tensor without elements is not of the pattern's shape in every case.
-    return result
+    # einops hands a negative size on to torch, which reads it as "keep".
+    assert all(size >= 0 for _, size in op.sizes)
+    return function(x, op.pattern, *more, **dict(op.sizes))
 
 
 @reference("rearrange")
