@@ -31,9 +31,8 @@ from planform.compiler.ops.init import (
 from planform.compiler.ops.linear import LinearWith
 from planform.compiler.ops.norm import BatchNormWith
 from planform.compiler.program import Program
-from support.eager import run, tensors
-from support.opcases import Application, samples
-from support.programs import ModeNet, program
+from support.opcases import Application
+from support.programs import ModeNet, operator_cases, operator_program, program
 
 B, H, W, N = symbol("B"), symbol("H"), symbol("W"), symbol("N")
 DYNAMIC = torch.export.Dim.DYNAMIC
@@ -531,31 +530,13 @@ def test_bodies_are_inlined() -> None:
 # --- every operator ---
 
 
-def _cases() -> list[Any]:
-    return [
-        pytest.param(case, id=f"{name}-{number}")
-        for name, operator in sorted(registry().items())
-        if issubclass(operator, Op)
-        for number, case in enumerate(samples(operator))
-    ]
-
-
-@pytest.mark.parametrize("case", _cases())
-def test_every_operator_can_be_traced(case: Application) -> None:
-    """What its lowering gives when traced is what it gives on tensors."""
-    op, slots, types = case.core()
-    active = op.in_mode("eval")
-    if active is None or active.effects:
+@pytest.mark.parametrize("case", operator_cases())
+@pytest.mark.parametrize("free", [False, True], ids=["fixed", "free"])
+def test_every_operator_can_be_traced(case: Application, free: bool) -> None:
+    """What its lowering gives when traced, with fixed or run-time sizes, is what it gives on tensors."""
+    made = operator_program(case, free)
+    if made is None:
         return
-    builder = Builder("net")
-    inputs = [builder.input(f"x{number}", type) for number, type in enumerate(types)]
-    results = builder.add(active, inputs, slots).results
-    graph = builder.freeze(results if len(results) > 1 else results[0])
-    given = tensors([(type.dtype, type.shape) for type in types])  # pyright: ignore[reportArgumentType]
-    if op.name in ("floor_divide", "remainder"):
-        given = [x.abs() + 1 for x in given]
-    module = to_torch(Program("net", {"eval": graph}, {})).eval()
-    found = module(*given)
-    torch.testing.assert_close(
-        list(found) if isinstance(found, tuple) else [found], run(active, slots, given), equal_nan=True
-    )
+    found_program, given, wanted = made
+    found = to_torch(found_program).eval()(*given)
+    torch.testing.assert_close(list(found) if isinstance(found, tuple) else [found], wanted, equal_nan=True)

@@ -78,10 +78,6 @@ class BodyWriter:
             texts = [self._take(node, len(items))[0].code for node in results]
             if texts:
                 self.lines.append(f"return {', '.join(texts)}")
-        if len(self.lines) > 1 and self.lines[-1].startswith("return "):
-            target, _, made = self.lines[-2].partition(" = ")
-            if self.lines[-1] == f"return {target}":
-                self.lines[-2:] = [f"return {made}"]
         return Body(arguments, tuple(self.lines))
 
     # --- counting uses ---
@@ -99,7 +95,7 @@ class BodyWriter:
     def _node(self, node: fx.Node, number: int) -> None:
         if _always_inside(node):
             return
-        if node.target is operator.getitem and node.args[0] in self.names and node in self.names:
+        if node in self.names:
             return  # unpacked already
         effectful = has_effects(node)
         if effectful:
@@ -143,7 +139,9 @@ class BodyWriter:
         # The members of a list of modules are called one by one, so that a whole list can become one call or a loop.
         if node.op == "call_module" and self.attribute(str(node.target)).endswith("]"):
             return False
-        if self.remaining.get(node, 0) != 1 or sum(user_count(node, user) for user in node.users) > 1:
+        if self.remaining.get(node, 0) != 1:
+            return False
+        if any(user_count(node, user) > 1 for user in node.users):
             return False
         return made.depth <= _DEEPEST and len(plain(made.text.code)) <= _LONGEST
 
@@ -152,13 +150,23 @@ class BodyWriter:
             self._settle_effects(list(call.arguments))
         uses: list[fx.Node] = []
         texts: list[str] = []
+        depths, effects = [0], list[int]()
         for node in call.arguments:
-            text, _, inner, _ = self._operand(node)
+            text, depth, inner, marks = self._operand(node)
             texts.append(text.code)
             uses.extend(inner)
             self.pending.pop(node, None)
-        made = _Pending(Text(f"{self.attribute(call.path)}({', '.join(texts)})"), 1, tuple(uses), ())
-        self._assign(list(call.results), made)
+            depths.append(depth)
+            effects.extend(marks)
+        if call.has_effects:
+            effects.append(number)
+        target = self.attribute(call.path)
+        made = _Pending(Text(f"{target}({', '.join(texts)})"), max(depths) + 1, tuple(uses), tuple(effects))
+        results = list(call.results)
+        if len(results) == 1 and not target.endswith("]") and self._may_stand_inside(results[0], made):
+            self.pending[results[0]] = made
+        else:
+            self._assign(results, made)
 
     # --- statements ---
 

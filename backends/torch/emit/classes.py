@@ -75,7 +75,7 @@ def _parameters(columns: Sequence[tuple[Hole, ...]]) -> tuple[dict[str, tuple[st
         if len(set(values)) == 1:
             fillings.append(values[0])
             continue
-        hint = column[0].hint or "size"
+        hint = column[0].hint or ("size" if all(_is_int(value) for value in values) else "rate")
         known = _expressed(values, parameters, hint)
         if known is None:
             known = hint

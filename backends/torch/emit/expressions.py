@@ -60,6 +60,8 @@ def expression(node: fx.Node, operand: Operand, live: bool = False) -> Text:
     if node.op == "call_method":
         receiver, *rest = args
         return Text(f"{value(receiver, operand).at(ATOM)}.{target}({_arguments('', rest, node.kwargs, operand)})")
+    if node.meta.get("called") == "torch.matmul":
+        target = operator.matmul
     if target in _INFIX and len(args) == 2:
         sign, strength = _INFIX[target]
         right = strength + 1
@@ -151,10 +153,13 @@ class Construction(NamedTuple):
         kind = getattr(torch.nn, self.name)
         signature = inspect.signature(kind)
         shown: list[str] = []
+        first = next(iter(signature.parameters), None)
         for key, given in signature.bind(*self.args, **self.kwargs).arguments.items():
             default = signature.parameters[key].default
             given = same_everywhere(key, given)
-            if default is inspect.Parameter.empty:
+            if key == "normalized_shape" and isinstance(given, (tuple, list)) and len(given) == 1:
+                given = given[0]
+            if default is inspect.Parameter.empty or (key == first and given != default):
                 shown.append(literal(given, key))
             elif given != default or type(given) is not type(default):
                 shown.append(literal(given, key) if key == "kernel_size" else f"{key}={literal(given, key)}")

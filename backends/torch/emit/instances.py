@@ -16,7 +16,7 @@ from .calls import Call, Unsplittable
 from .expressions import Construction, Constructors
 from .initial import blank, call, is_default
 from .literals import number
-from .sequences import compressed
+from .sequences import compressed, returned
 
 INDENT = "    "
 
@@ -98,7 +98,7 @@ class InstanceWriter:
             if each:
                 lines, whole = compressed(each[0].lines, self._lists())
                 self.sequences |= whole
-                bodies.append((mode, Body(each[0].arguments, tuple(lines))))
+                bodies.append((mode, Body(each[0].arguments, tuple(returned(lines)))))
         self._module(self.path)
         return Instance(block, (*self.members, *constants), tuple(self.initial), tuple(bodies))
 
@@ -246,7 +246,7 @@ def constant_lines(graph: Graph, value: Value) -> list[str]:
     root = Call("", graph.name, None)
     code: fx.Graph = GraphLowering().lower(part)
     root.nodes = list(code.nodes)
-    return list(BodyWriter(root, str, str).write().lines)
+    return returned(BodyWriter(root, str, str).write().lines)
 
 
 def _leaf_nodes(program: Program) -> dict[str, Node]:
@@ -259,8 +259,9 @@ def _leaf_nodes(program: Program) -> dict[str, Node]:
 
 
 def _assign(target: str, text: str) -> str:
-    if target.startswith("getattr(self, "):
-        return f"self.add_module({target.removeprefix('getattr(self, ').rstrip(')')}, {text})"
+    if target.endswith('")'):
+        owner, name = target.removeprefix("getattr(")[:-1].rsplit(", ", 1)
+        return f"{owner}.add_module({name}, {text})"
     return f"{target} = {text}"
 
 

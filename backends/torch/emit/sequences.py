@@ -34,11 +34,32 @@ def compressed(lines: Sequence[str], lists: Mapping[str, int]) -> tuple[list[str
             second = _CALL.match(lines[position + 1])
             assert second is not None
             if second["arguments"] != arguments:
-                found.append(lines[position])
-                position, run, start = position + 1, run - 1, start + 1
+                origin = _origin(arguments, second["arguments"], targets)
+                if origin is None:
+                    found.append(lines[position])
+                    position, run, start = position + 1, run - 1, start + 1
+                else:
+                    found.append(f"{targets} = {origin}")
             found += _loop(targets, modules, second["arguments"], start, run, lists[modules])
         position += run
     return found, whole
+
+
+def _origin(first: str, later: str, target: str) -> str | None:
+    """The variable that stands in the first call where the later ones have `target`, if all else is equal."""
+    before, _, behind = later.partition(target)
+    origin = first[len(before) : len(first) - len(behind)]
+    return origin if origin.isidentifier() and before + origin + behind == first else None
+
+
+def returned(lines: Sequence[str]) -> list[str]:
+    """The statements with a last assignment that is returned at once turned into a `return`."""
+    found = list(lines)
+    if len(found) > 1 and not found[-2].startswith(" "):
+        target, _, made = found[-2].partition(" = ")
+        if found[-1] == f"return {target}":
+            found[-2:] = [f"return {made}"]
+    return found
 
 
 def _loop(targets: str, modules: str, arguments: str, start: int, run: int, length: int) -> list[str]:
