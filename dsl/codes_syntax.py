@@ -293,6 +293,14 @@ define(
     _in_body("table t {"),
 )
 define(
+    "E037",
+    "only a name can be bound",
+    "Values never change, so there is no assignment to an element or field: build a new list or record instead, "
+    "as in `feats = feats + [x]`.",
+    _in_body("x[0] = 3"),
+    _in_body("x.y = 3"),
+)
+define(
     "E038",
     "the name `{name}` is bound twice at once",
     "The names on one left-hand side, of one loop or of one import differ.",

@@ -15,43 +15,13 @@ from typing import Any, NamedTuple
 
 from lark import Token
 
+from .advice import Situation, advice
 from .diagnostics import Diagnostic, Label, diagnostic
 from .expectations import describe, quoted
 from .newlines import OPENING
 from .source import Source, Span
 from .suggest import did_you_mean
-
-ITEM_WORDS = ("about", "use", "table", "block", "inline", "model", "plan", "claim", "budget")
-STATEMENT_WORDS = ("return", "if", "for", "require", "param", "buffer", "const", "shared", "frozen")
-RESERVED = ("if", "else", "for", "in", "is", "and", "or", "not", "when", "true", "false", "none")
-
-PYTHON = {
-    "def": "a part of a network is `block NAME(x: [B, C], ...) { ... }`",
-    "class": "a part of a network is `block NAME(x: [B, C], ...) { ... }`",
-    "import": 'other files are read by `use std (NAME)` or `use "file.plan" (NAME)`',
-    "from": 'other files are read by `use std (NAME)` or `use "file.plan" (NAME)`',
-    "elif": "write `else if`",
-    "while": "loops are `for NAME in LIST { ... }`, unrolled when the file is read",
-    "lambda": "a block is a value by itself: `mixer = attention(heads=8)`",
-    "pass": "leave the braces empty",
-    "with": "there are no contexts; what a block needs is passed to it",
-    "try": "nothing is caught; demand what must hold by `require CONDITION`",
-    "raise": 'demand what must hold by `require CONDITION, "message"`',
-    "assert": 'demand what must hold by `require CONDITION, "message"`',
-    "print": "tests and reports are commands of `planform`, not statements",
-    "yield": "name the values in a list or record",
-    "del": "names need not be removed",
-    "global": "a file's values are visible in all its blocks",
-}
-
-CHARACTERS = {
-    "'": "texts stand in double quotes",
-    ";": "a line break ends a statement",
-    "&": "write `and`",
-    "!": "write `not`",
-    "^": "a power is `**`",
-    "\\": "lines go on inside `( )` and before `->`",
-}
+from .words import CHARACTERS, ITEM_WORDS, PYTHON, RESERVED, STATEMENT_WORDS
 
 _WORD = re.compile(r"[A-Za-z_]\w*|\d[\w.]*|->|\*\*|//|[=!<>]=|\.\.\.|.", re.DOTALL)
 _KNOWN_CHARACTER = re.compile(r"""[A-Za-z0-9_\s"#()\[\]{}.,:=<>+\-*/%@|]""")
@@ -104,6 +74,14 @@ class Failure:
         """Whether an offset is the first of its line but for blanks."""
         text = self.source.text
         return not text[text.rfind("\n", 0, offset) + 1 : offset].strip()
+
+    @property
+    def situation(self) -> Situation:
+        """What advice depends on."""
+        bracket = self.opened[-1].type if self.opened else ""
+        if bracket == "LBRACE" and len(self.opened) > 1 and self.opened[-2].type == "QUOTE":
+            bracket = "TEXT"
+        return Situation(self.found, self.before.type if self.before else "", bracket, self.accepts)
 
     def column(self, offset: int) -> int:
         """The column of an offset, from 1."""
@@ -293,7 +271,7 @@ def _misplaced(at: Failure) -> Mistake | None:
         return None
     if not at.opened and before in STATEMENT_WORDS and at.found != "=":
         return at.mistake("E035", at.token_span(before), word=str(before))
-    if at.opened and before in ITEM_WORDS and (at.found in '"{' or at.found[0].isalpha()):
+    if at.opened and before in ITEM_WORDS and (at.found[:1] in ('"', "{") or at.found[:1].isalpha()):
         return at.mistake("E036", at.token_span(before), word=str(before))
     return None
 
@@ -336,6 +314,9 @@ def _unused(at: Failure) -> Mistake | None:
     head = at.accepts <= {"EQUAL", "COMMA", "COLON"} and "EQUAL" in at.accepts
     if not head or before is None or before.type != "NAME" or not at.after_head:
         return None
+    line = at.source.text[before.start_pos or 0 :].split("\n", 1)[0]
+    if re.match(r"\w+[.\[][^=]*=(?!=)", line):
+        return at.mistake("E037", at.token_span(before))
     return at.mistake(
         "E023", at.token_span(before), help=(f"name the value, as in `y = {before}...`, or `return` it",)
     )
@@ -359,14 +340,15 @@ def _line_ends(at: Failure) -> Mistake | None:
     elif before is not None and before.type == "ARROW":
         help = ("begin the next line with `->`",)
     else:
-        help = ("lines go on inside `( )`",)
+        help = advice(at.situation) or ("lines go on inside `( )`",)
     return at.mistake("E031", expected=describe(at.accepts), help=help)
 
 
 def _unexpected(at: Failure) -> Mistake:
     found = quoted(at.found) if at.found else "the end of the file"
     secondary = [Label(at.token_span(at.opened[-1]), "inside this")] if at.in_parentheses else []
-    return at.mistake("E001", found=found, expected=describe(at.accepts), secondary=secondary)
+    expected = describe(at.accepts)
+    return at.mistake("E001", found=found, expected=expected, secondary=secondary, help=advice(at.situation))
 
 
 RULES: tuple[Callable[[Failure], Mistake | None], ...] = (

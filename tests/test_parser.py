@@ -356,6 +356,16 @@ def test_the_number_of_errors_is_bounded() -> None:
         ("block f(x: tensor) { y = x -> relu }", "`relu()`"),
         ("block f(x: tensor) { y = x ->\nrelu() }", "begin the next line with `->`"),
         ("claim p: params = 3", "`==`"),
+        ("K = sum(x for x in y)", "in brackets"),
+        ("K = x[1, 2]", "`x[0][1]`"),
+        ("K = {a: 1}", "`name = value`"),
+        ("K = x -> f() + 1", "`(x -> f()) + y`"),
+        ("K = .5", "`0.5`"),
+        ("K = 1.", "`1.0`"),
+        ('K = "{a"', "`\\{`"),
+        ("K = 1 + not x", "`(not x)`"),
+        ("K = x if y", "`a if c else b`"),
+        ("K = x is 3", "`==`"),
     ],
 )
 def test_help(text: str, help: str) -> None:

@@ -1,0 +1,35 @@
+"""The words of the language, and what to write for those of other languages."""
+
+from __future__ import annotations
+
+ITEM_WORDS = ("about", "use", "table", "block", "inline", "model", "plan", "claim", "budget")
+STATEMENT_WORDS = ("return", "if", "for", "require", "param", "buffer", "const", "shared", "frozen")
+RESERVED = ("if", "else", "for", "in", "is", "and", "or", "not", "when", "true", "false", "none")
+
+PYTHON = {
+    "def": "a part of a network is `block NAME(x: [B, C], ...) { ... }`",
+    "class": "a part of a network is `block NAME(x: [B, C], ...) { ... }`",
+    "import": 'other files are read by `use std (NAME)` or `use "file.plan" (NAME)`',
+    "from": 'other files are read by `use std (NAME)` or `use "file.plan" (NAME)`',
+    "elif": "write `else if`",
+    "while": "loops are `for NAME in LIST { ... }`, unrolled when the file is read",
+    "lambda": "a block is a value by itself: `mixer = attention(heads=8)`",
+    "pass": "leave the braces empty",
+    "with": "there are no contexts; what a block needs is passed to it",
+    "try": "nothing is caught; demand what must hold by `require CONDITION`",
+    "raise": 'demand what must hold by `require CONDITION, "message"`',
+    "assert": 'demand what must hold by `require CONDITION, "message"`',
+    "print": "tests and reports are commands of `planform`, not statements",
+    "yield": "name the values in a list or record",
+    "del": "names need not be removed",
+    "global": "a file's values are visible in all its blocks",
+}
+
+CHARACTERS = {
+    "'": "texts stand in double quotes",
+    ";": "a line break ends a statement",
+    "&": "write `and`",
+    "!": "write `not`",
+    "^": "a power is `**`",
+    "\\": "lines go on inside `( )` and before `->`",
+}
