@@ -25,7 +25,7 @@ class DeformConvWith(Op, name="deform_conv_with"):
     """Deformable convolution with given weights: [B, C, H, W], [B, 2*G*kh*kw, H', W'] -> [B, K, H', W'].
 
     Further operands: weight [K, C/groups, kh, kw], mask [B, G*kh*kw, H', W'], bias [K]. Version 1 is
-    arXiv:1703.06211, equation 2; the mask that scales each tap makes version 2 (arXiv:1811.11168, equation 1).
+    arXiv:1703.06211, equation 2; a mask that scales each tap makes version 2 (arXiv:1811.11168, equation 1).
     The offset channels are (dy, dx) for each of G groups of channels and each tap, row by row; samples are
     bilinear, with zeros outside, as in torchvision.ops.deform_conv2d. The shapes tell the numbers of groups.
     """
@@ -104,7 +104,8 @@ class DeformConvWith(Op, name="deform_conv_with"):
         points = prod(offset) // 2
         samples = prod(out[2:]) * prod(weight[2:]) * x[0] * x[1]
         # A point, for each axis: its place (add), the corner before it (floor, a compare), the distances to
-        # both corners (2 add), whether they lie inside (2 compare); then 4 weights. A sample: 4 products, 3 sums.
+        # both corners (2 add), whether they lie inside (2 compare); then 4 weights. A sample: 4 products and
+        # 3 sums.
         return Cost(
             macs=prod(out) * prod(weight[1:]),
             add=6 * points + 3 * samples + (0 if bias is None else prod(out)),

@@ -23,15 +23,14 @@ def _need(condition: bool, what: str) -> None:
 
 
 def _sample(x: Tensor, y: Tensor, z: Tensor) -> Tensor:
-    """Values of [B, C, H, W] at places [B, H', W'], zero outside the plane: [B, C, H', W']."""
+    """Values of [N, C, H, W] at places [N, P], zero outside the plane: [N, C, P]."""
     _, channels, height, width = x.shape
-    flat = x.flatten(2)
-    total = torch.zeros((*x.shape[:2], *y.shape[1:]), dtype=x.dtype, device=x.device)
+    total = torch.zeros((), dtype=x.dtype, device=x.device)
     for row, column in product((y.floor(), y.floor() + 1), (z.floor(), z.floor() + 1)):
         near = (1 - (y - row).abs()) * (1 - (z - column).abs())
         inside = (row >= 0) & (row < height) & (column >= 0) & (column < width)
         index = row.clamp(0, height - 1).long() * width + column.clamp(0, width - 1).long()
-        values = flat.gather(2, index.flatten(1)[:, None].expand(-1, channels, -1)).unflatten(2, y.shape[1:])
+        values = x.flatten(2).gather(2, index[:, None].expand(-1, channels, -1))
         total = total + values * (near * inside)[:, None]
     return total
 
@@ -59,19 +58,21 @@ def deform_conv_with(
     _need(tuple(offset.shape) == (batch, offset.shape[1], rows, columns), "offset")
     _need(mask is None or tuple(mask.shape) == (batch, parts * kh * kw, rows, columns), "mask")
     _need(bias is None or tuple(bias.shape) == (out,), "bias")
-    result = torch.zeros((batch, out, rows, columns), dtype=x.dtype, device=x.device)
-    base_y = torch.arange(rows, device=x.device)[:, None] * sy - py
-    base_x = torch.arange(columns, device=x.device)[None] * sx - px
-    per_part = channels // parts
-    for tap, (i, j) in enumerate(product(range(kh), range(kw))):
-        pieces: list[Tensor] = []
-        for part in range(parts):
-            field = 2 * (part * kh * kw + tap)
-            y = base_y + i * dy + offset[:, field]
-            z = base_x + j * dx + offset[:, field + 1]
-            piece = _sample(x[:, part * per_part : (part + 1) * per_part], y, z)
-            pieces.append(piece if mask is None else piece * mask[:, part * kh * kw + tap, None])
-        values = torch.cat(pieces, 1).unflatten(1, (groups, per_group))
-        kernels = weight[:, :, i, j].unflatten(0, (groups, out // groups))
-        result = result + torch.einsum("bgcyx,goc->bgoyx", values, kernels).flatten(1, 2)
+    taps = list(product(range(kh), range(kw)))
+    move = offset.unflatten(1, (parts, len(taps), 2))
+    base_y = torch.tensor(
+        [[[i * dy + sy * row - py] for row in range(rows)] for i, _ in taps], device=x.device
+    )
+    base_x = torch.tensor(
+        [[[j * dx + sx * column - px for column in range(columns)]] for _, j in taps], device=x.device
+    )
+    y, z = (base_y + move[:, :, :, 0]), (base_x + move[:, :, :, 1])
+    planes = x.unflatten(1, (parts, channels // parts)).flatten(0, 1)
+    values = _sample(planes, y.flatten(0, 1).flatten(1), z.flatten(0, 1).flatten(1))
+    values = values.unflatten(2, (len(taps), rows, columns)).unflatten(0, (batch, parts))
+    if mask is not None:
+        values = values * mask.unflatten(1, (parts, 1, len(taps)))
+    values = values.flatten(1, 2).unflatten(1, (groups, per_group))
+    kernels = weight.flatten(2).unflatten(0, (groups, out // groups))
+    result = torch.einsum("bgctyx,goct->bgoyx", values, kernels).flatten(1, 2)
     return result if bias is None else result + bias[None, :, None, None]
