@@ -119,9 +119,20 @@ def test_a_loop_over_blocks_with_a_mask() -> None:
 
 def test_a_residual_network() -> None:
     def block(net: ModeNet, x: Value, channels: int, stride: int) -> Value:
-        y = net.call("conv", x, label="conv1", out=channels, kernel=3, stride=stride, pad=1, init=kaiming_normal(mode="fan_out"))
+        y = net.call(
+            "conv",
+            x,
+            label="conv1",
+            out=channels,
+            kernel=3,
+            stride=stride,
+            pad=1,
+            init=kaiming_normal(mode="fan_out"),
+        )
         y = net.call("relu", net.call("batch_norm", y, label="bn1"))
-        y = net.call("batch_norm", net.call("conv", y, label="conv2", out=channels, kernel=3, pad=1), label="bn2")
+        y = net.call(
+            "batch_norm", net.call("conv", y, label="conv2", out=channels, kernel=3, pad=1), label="bn2"
+        )
         if stride != 1 or x.shape[1] != channels:
             x = net.call("conv", x, label="downsample.0", out=channels, kernel=1, stride=stride)
             x = net.call("batch_norm", x, label="downsample.1")
@@ -129,7 +140,9 @@ def test_a_residual_network() -> None:
 
     def draw(net: ModeNet) -> Tree:
         x = net.input("image", B, 3, H, W)
-        x = net.call("relu", net.call("batch_norm", net.call("conv", x, label="conv1", out=8, kernel=3), label="bn1"))
+        x = net.call(
+            "relu", net.call("batch_norm", net.call("conv", x, label="conv1", out=8, kernel=3), label="bn1")
+        )
         for i in range(3):
             for j in range(2):
                 with net.block("basic_block", f"layer{i + 1}.{j}"):
@@ -146,7 +159,9 @@ def test_a_residual_network() -> None:
 def test_a_shared_head_and_records() -> None:
     def draw(net: ModeNet) -> Tree:
         image = net.input("image", B, 3, H, W)
-        levels = [net.call("conv", image, label=f"inner.{i}.0", out=4, kernel=1, stride=2**i) for i in range(3)]
+        levels = [
+            net.call("conv", image, label=f"inner.{i}.0", out=4, kernel=1, stride=2**i) for i in range(3)
+        ]
         boxes: list[Value] = []
         for level in levels:
             with net.block("head", "rpn.head"):
@@ -182,7 +197,13 @@ def test_functional_weights_constants_and_ties() -> None:
         with net.block("position", "position"):
             steps = net.apply("arange", start=0, end=6)[0]
             scale = net.param("scale", 1, init=ones())
-            x = net.call("add", x, net.call("unsqueeze", net.call("mul", net.call("cast", steps, dtype="float"), scale), axis=-1))
+            x = net.call(
+                "add",
+                x,
+                net.call(
+                    "unsqueeze", net.call("mul", net.call("cast", steps, dtype="float"), scale), axis=-1
+                ),
+            )
         x = net.call("mul", x, net.param("gain", 8, init=_graph(), kind="buffer"))
         with net.block("decode", "decode"):
             bias = net.param("bias", 11, init=zeros(), trainable=False)

@@ -51,8 +51,8 @@ class Constraint(NamedTuple):
 class Guards(nn.Module):
     """Checks ranks, types and sizes of the inputs, and the constraints that the plan could not prove.
 
-    It computes nothing and steps aside while torch compiles, exports or traces: then the sizes may be symbolic,
-    and the tracer keeps guards of its own.
+    It computes nothing and steps aside while torch compiles, exports or traces: then the sizes may be
+    symbolic, and the tracer keeps guards of its own.
     """
 
     # Tells fx's removal of dead code that a call without users is there for a reason.

@@ -57,7 +57,7 @@ FILL: Final[dict[str, Callable[..., Any]]] = {
 def fill(tensor: Tensor, initialiser: Init, path: str) -> None:
     """Fill a tensor in place.
 
-    Types narrower than f32 are drawn in f32 and rounded; a complex tensor's parts are drawn one after the other.
+    Types narrower than f32 are drawn in f32 and rounded; a complex tensor's parts are drawn in turn.
     """
     function = FILL.get(initialiser.kind)
     if function is None:

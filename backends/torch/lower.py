@@ -305,10 +305,11 @@ def _keep(graph: fx.Graph, nodes: set[fx.Node]) -> None:
     """Let fx's removal of dead code spare what changes state: it knows of functions only, not of methods."""
     for node in nodes:
         if node.op == "call_method" and str(node.target).endswith("_"):
-            node.op, node.target = "call_function", getattr(torch.Tensor, str(node.target))
-            has_side_effect(node.target)
+            function = getattr(torch.Tensor, str(node.target))
+            node.op, node.target = "call_function", function
+            has_side_effect(function)
         elif node.op == "call_function" and node.target is nn.functional.batch_norm:
-            has_side_effect(node.target)
+            has_side_effect(nn.functional.batch_norm)
 
 
 def _place(node: Node) -> str:

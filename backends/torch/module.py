@@ -31,9 +31,9 @@ ConstantNames = Mapping[str, Mapping[tuple[int, int], str]]
 class PlanModule(nn.Module):
     """A plan's network; `to_torch` makes it.
 
-    Its children stand at the plan's label paths. `graphs` holds an fx graph module for each mode; they are views
-    of this module, whose tables they share, and `.train()` and `.eval()` select between them. Editing such a
-    graph (and `recompile()`) changes what this module computes.
+    Its children stand at the plan's label paths. `graphs` holds an fx graph module for each mode; they are
+    views of this module, whose tables they share, and `.train()` and `.eval()` select between them. Editing
+    such a graph (and `recompile()`) changes what this module computes.
     """
 
     graphs: dict[str, fx.GraphModule]
@@ -106,9 +106,9 @@ def to_torch(
 ) -> PlanModule:
     """A module that computes the program, in training mode.
 
-    `dtype` binds the plan's floats. Weights are drawn by the plan's initialisers, from torch's global generator
-    or, with a `seed`, reproducibly and without touching it. Raises `LoweringError` where torch cannot express
-    the plan.
+    `dtype` binds the plan's floats. Weights are drawn by the plan's initialisers, from torch's global
+    generator or, with a `seed`, reproducibly and without touching it. Raises `LoweringError` where torch
+    cannot express the plan.
     """
     place = torch.device(device) if device is not None else torch.get_default_device()
     module = _empty(program, dtype)

@@ -50,7 +50,9 @@ class ModeNet(Net):
         content = trunc_normal(0.02) if init is None else init
         return self.builder.weight(Weight(self._path(label), TensorType(shape, dtype), content, **how))
 
-    def apply(self, name: str, *inputs: Value, slots: str = "x", label: str = "", **arguments: Any) -> tuple[Value, ...]:
+    def apply(
+        self, name: str, *inputs: Value, slots: str = "x", label: str = "", **arguments: Any
+    ) -> tuple[Value, ...]:
         """Apply a core operator to operands with those slots; all its results."""
         operator: Any = registry()[name](**arguments)
         origin = Origin("test", self.region)
@@ -112,7 +114,9 @@ def operator_program(
 
 
 def _freed(shapes: list[tuple[Size, ...]]) -> Iterator[list[tuple[Size, ...]]]:
-    names = {size: symbol(f"S{size}") for shape in shapes for size in shape if isinstance(size, int) and size > 1}
+    names = {
+        size: symbol(f"S{size}") for shape in shapes for size in shape if isinstance(size, int) and size > 1
+    }
     yield [tuple(names.get(size, size) for size in shape) for shape in shapes]
     if shapes and shapes[0] and shapes[0][0] in names:
         batch = shapes[0][0]

@@ -31,8 +31,8 @@ from torch import nn
 def emit_source(program: Program) -> str:
     """The source of one file with a class for each block of the plan and one for the whole.
 
-    The last class is the network; its constructor takes nothing. State dict keys, their order and results are those
-    of `to_torch`. Raises `LoweringError` where torch cannot express the plan.
+    The last class is the network; its constructor takes nothing. State dict keys, their order and results are
+    those of `to_torch`. Raises `LoweringError` where torch cannot express the plan.
     """
     leaves = leaf_modules(program)
     traces = _traces(program, leaves)
@@ -48,7 +48,11 @@ def emit_source(program: Program) -> str:
 
 def _traces(program: Program, leaves: Mapping[str, nn.Module]) -> dict[str, Trace]:
     """A trace for each mode, and "still": training with what rests in evaluation left out."""
-    found = {mode: SourceLowering(graph, leaves).trace(graph) for mode, graph in program.graphs.items() if mode != "deploy"}
+    found = {
+        mode: SourceLowering(graph, leaves).trace(graph)
+        for mode, graph in program.graphs.items()
+        if mode != "deploy"
+    }
     if "train" in found and "eval" in found:
         graph = program.graphs["train"]
         found["still"] = SourceLowering(graph, leaves, still=True).trace(graph)
@@ -69,8 +73,7 @@ def _write(
         _ensure(root, path)
     layout = Layout(root, frozenset(calls), leaves)
     for path in calls:
-        names = layout.modules[path]._modules
-        if path and not all(name.isidentifier() for name in names):
+        if path and not all(name.isidentifier() for name in layout.modules[path]._modules):
             raise Unsplittable(path)
     constructors: dict[str, str] = {}
     sources: list[str] = []
@@ -105,7 +108,9 @@ def _instance(
     shown = [mode for mode in by_mode if mode != "still"]
     if shown == ["train", "eval"]:
         writer = InstanceWriter(program, layout, path, constructors)
-        both = writer.write(block, [("still", by_mode.get("still", ()), False), ("eval", by_mode["eval"], False)])
+        both = writer.write(
+            block, [("still", by_mode.get("still", ()), False), ("eval", by_mode["eval"], False)]
+        )
         if len(both.bodies) == 2 and both.bodies[0][1] == both.bodies[1][1] and _follow(by_mode["train"]):
             writer = InstanceWriter(program, layout, path, constructors)
             return writer.write(block, [("train", by_mode["train"], True)])

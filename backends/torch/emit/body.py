@@ -34,7 +34,7 @@ class _Pending(NamedTuple):
 
 
 class BodyWriter:
-    """Writes the statements of one call; `attribute(path)` is the access to what stands at a path of the program."""
+    """Writes the statements of one call; `attribute(path)` is the access to what stands at a path."""
 
     def __init__(
         self, call: Call, attribute: Callable[[str], str], constant: Callable[[Any], str], live: bool = False
@@ -62,9 +62,7 @@ class BodyWriter:
             self.names |= {node: _argument(number) for number, node in enumerate(inputs)}
         self.tensors = [node for node in inputs if "type" in node.meta]
         arguments = tuple(self.names[node] for node in inputs)
-        if self.call.parent is None:
-            self.pinned.update(inputs)
-        elif any(n.target in (size_at_run_time, device_of_inputs) for n in self.call.nodes):
+        if self.call.parent is None or any(map(_asks_the_inputs, self.call.nodes)):
             self.pinned.update(inputs)
         for number, item in enumerate(items):
             if isinstance(item, Call):
@@ -136,7 +134,7 @@ class BodyWriter:
             self._assign([node], made)
 
     def _may_stand_inside(self, node: fx.Node, made: _Pending) -> bool:
-        # The members of a list of modules are called one by one, so that a whole list can become one call or a loop.
+        # Members of a list are called one by one, so that runs of calls can become one call or a loop.
         if node.op == "call_module" and self.attribute(str(node.target)).endswith("]"):
             return False
         if self.remaining.get(node, 0) != 1:
@@ -253,14 +251,16 @@ class BodyWriter:
             for number, axis in enumerate(shape)
             if isinstance(axis, Dim)
         ]
-        known = {axis: text for axis, text in reversed(axes)}
+        known: dict[Size, str] = {axis: text for axis, text in reversed(axes)}
         for axis, text in axes:
             difference = size - axis
             if isinstance(difference, int) and difference and size not in known:
                 sign = "+" if difference > 0 else "-"
                 known[size] = f"({text} {sign} {abs(difference)})"
         symbols: dict[str, tuple[Size, str]] = {}
-        for name, (tensor, axis, factor, offset) in entry_symbols([n.meta["type"] for n in self.tensors]).items():
+        for name, (tensor, axis, factor, offset) in entry_symbols(
+            [n.meta["type"] for n in self.tensors]
+        ).items():
             text = f"{self.names[self.tensors[tensor]]}.shape[{axis}]"
             if offset:
                 text = f"({text} {'-' if offset > 0 else '+'} {abs(offset)})"
@@ -329,8 +329,12 @@ def user_count(node: fx.Node, user: fx.Node) -> int:
     return found
 
 
+def _asks_the_inputs(node: fx.Node) -> bool:
+    return node.target in (size_at_run_time, device_of_inputs)
+
+
 def _always_inside(node: fx.Node) -> bool:
-    return node.op == "get_attr" or node.target in (size_at_run_time, device_of_inputs)
+    return node.op == "get_attr" or _asks_the_inputs(node)
 
 
 def _unpacked(node: fx.Node) -> dict[int, fx.Node] | None:
@@ -344,7 +348,12 @@ def _unpacked(node: fx.Node) -> dict[int, fx.Node] | None:
             return None
         parts[index] = user
     known = node.meta.get("node")
-    if not parts or known is None or len(known.results) != len(parts) or sorted(parts) != list(range(len(parts))):
+    if (
+        not parts
+        or known is None
+        or len(known.results) != len(parts)
+        or sorted(parts) != list(range(len(parts)))
+    ):
         return None
     return parts
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Iterator, Set
-from typing import Union
 
 from torch import fx
 
@@ -52,7 +51,7 @@ class Call:
         return any(has_effects(node) for call in self.walk() for node in call.nodes)
 
 
-Item = Union[fx.Node, Call]
+Item = fx.Node | Call
 
 
 def has_effects(node: fx.Node) -> bool:
@@ -66,7 +65,7 @@ def has_effects(node: fx.Node) -> bool:
 
 
 def call_tree(trace: Trace, merged: Set[str], name: str) -> Call:
-    """The calls of a trace; a call without a path of its own, or whose path is in `merged`, is part of the one around."""
+    """The calls of a trace; one without a path of its own, or with one in `merged`, is part of that around."""
     root = Call("", name, None)
     known: dict[Region | None, Call] = {None: root}
 

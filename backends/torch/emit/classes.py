@@ -21,7 +21,11 @@ class Class(NamedTuple):
 
 def key_of(instance: Instance) -> object:
     """What instances of one class have in common."""
-    return instance.block, skeleton(_whole_text(instance)), [(mode, body.arguments) for mode, body in instance.bodies]
+    return (
+        instance.block,
+        skeleton(_whole_text(instance)),
+        [(mode, body.arguments) for mode, body in instance.bodies],
+    )
 
 
 def make_class(name: str, instances: Sequence[Instance], documentation: str) -> Class:
@@ -39,14 +43,24 @@ def make_class(name: str, instances: Sequence[Instance], documentation: str) -> 
         start += count
         if number_of_section:
             # Outside of __init__ parameters are attributes.
-            used_later |= {word for v in values for word in re.findall(r"[a-z_]\w*", v) if word in parameters}
+            words = {word for value in values for word in re.findall(r"[a-z_]\w*", value)}
+            used_later |= words & parameters.keys()
             values = [_as_attributes(v, parameters) for v in values]
         lines = fill("\n".join(section), values)
         texts.append(lines.split("\n") if section else [])
     members, initial, *bodies = texts
-    source = _source(name, documentation, parameters, used_later, members, initial, [
-        (mode, Body(body.arguments, tuple(lines))) for (mode, body), lines in zip(first.bodies, bodies, strict=True)
-    ])
+    source = _source(
+        name,
+        documentation,
+        parameters,
+        used_later,
+        members,
+        initial,
+        [
+            (mode, Body(body.arguments, tuple(lines)))
+            for (mode, body), lines in zip(first.bodies, bodies, strict=True)
+        ],
+    )
     constructors = [
         f"{name}({', '.join(f'{p}={_value(values[index], p)}' for p, values in parameters.items())})"
         for index in range(len(instances))
@@ -117,7 +131,8 @@ def _source(
     initial: list[str],
     bodies: list[tuple[str, Body]],
 ) -> str:
-    given = "".join(f", {p}: {'int' if all(_is_int(v) for v in values) else 'float'}" for p, values in parameters.items())
+    kinds = {p: "int" if all(map(_is_int, values)) else "float" for p, values in parameters.items()}
+    given = "".join(f", {parameter}: {kind}" for parameter, kind in kinds.items())
     lines = [f"class {name}(nn.Module):", f'{INDENT}"""{documentation}"""', ""]
     init = ["super().__init__()", *[f"self.{p} = {p}" for p in parameters if p in kept], *members]
     if initial:
@@ -154,7 +169,9 @@ def _by_mode(bodies: list[tuple[str, Body]]) -> list[str]:
     before = 0
     while before < min(len(train), len(other)) and train[before] == other[before]:
         before += 1
-    while before and (train[before - 1].startswith("for ") or _indented(train, before) or _indented(other, before)):
+    while before and (
+        train[before - 1].startswith("for ") or _indented(train, before) or _indented(other, before)
+    ):
         before -= 1
     after = 0
     while after < min(len(train), len(other)) - before and train[-1 - after] == other[-1 - after]:
@@ -165,7 +182,8 @@ def _by_mode(bodies: list[tuple[str, Body]]) -> list[str]:
     train, other = train[before : len(train) - after], other[before : len(other) - after]
     found = [*head]
     if train and other:
-        found += ["if self.training:", *[INDENT + line for line in train], "else:", *[INDENT + line for line in other]]
+        branches = [INDENT + line for line in train], [INDENT + line for line in other]
+        found += ["if self.training:", *branches[0], "else:", *branches[1]]
         if train[-1].startswith("return ") and not tail:
             cut = found.index("else:")
             found = [*found[:cut], *other]

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import fx
+from torch.fx.node import _get_qualified_name
 
 from .literals import literal
 
@@ -49,37 +50,45 @@ _PLAIN_NAMES = {"torch.sym_max": "max", "torch.sym_min": "min"}
 
 # Settings that one number gives for all axes, and what torch takes where they are not given.
 _PER_AXIS = {"kernel_size", "stride", "padding", "dilation", "output_padding"}
-_DEFAULTS: dict[str, Any] = {"padding": 0, "dilation": 1, "groups": 1, "ceil_mode": False, "return_indices": False}
+_DEFAULTS: dict[str, Any] = {
+    "padding": 0,
+    "dilation": 1,
+    "groups": 1,
+    "ceil_mode": False,
+    "return_indices": False,
+}
 
 Operand = Callable[[fx.Node], Text]
 
 
 def expression(node: fx.Node, operand: Operand, live: bool = False) -> Text:
-    """The node's call over the texts of its operands; `live` lets `training=True` follow the module's mode."""
+    """The node's call over its operands' texts; `live` lets `training=True` follow the module's mode."""
     target, args = node.target, node.args
     if node.op == "call_method":
         receiver, *rest = args
-        return Text(f"{value(receiver, operand).at(ATOM)}.{target}({_arguments('', rest, node.kwargs, operand)})")
+        return _method(receiver, str(target), rest, node.kwargs, operand)
     if node.meta.get("called") == "torch.matmul":
         target = operator.matmul
     if target in _INFIX and len(args) == 2:
         sign, strength = _INFIX[target]
         right = strength + 1
         left = strength + 1 if strength == COMPARE else strength
-        return Text(f"{value(args[0], operand).at(left)} {sign} {value(args[1], operand).at(right)}", strength)
+        first, second = value(args[0], operand), value(args[1], operand)
+        return Text(f"{first.at(left)} {sign} {second.at(right)}", strength)
     if target is operator.pow:
-        return Text(f"{value(args[0], operand).at(ATOM)} ** {value(args[1], operand).at(UNARY)}", POWER)
+        first, second = value(args[0], operand), value(args[1], operand)
+        return Text(f"{first.at(ATOM)} ** {second.at(UNARY)}", POWER)
     if target in _PREFIX:
         return Text(f"{_PREFIX[target]}{value(args[0], operand).at(UNARY)}", UNARY)
     if target is operator.getitem:
         return Text(f"{value(args[0], operand).at(ATOM)}[{_index(args[1], operand)}]")
     if target is getattr:
         return Text(f"{value(args[0], operand).at(ATOM)}.{args[1]}")
-    name = node.meta.get("called") or fx.node._get_qualified_name(target)  # type: ignore[attr-defined]
+    assert callable(target)
+    name = str(node.meta.get("called") or _get_qualified_name(target))
     if name.startswith("torch.Tensor."):
         receiver, *rest = args
-        method = name.removeprefix("torch.Tensor.")
-        return Text(f"{value(receiver, operand).at(ATOM)}.{method}({_arguments('', rest, node.kwargs, operand)})")
+        return _method(receiver, name.removeprefix("torch.Tensor."), rest, node.kwargs, operand)
     name = _PLAIN_NAMES.get(name, name.replace("torch.nn.functional.", "F."))
     kwargs = dict(node.kwargs)
     follows = ""
@@ -87,6 +96,10 @@ def expression(node: fx.Node, operand: Operand, live: bool = False) -> Text:
         del kwargs["training"]
         follows = ", training=self.training"
     return Text(f"{name}({_arguments(name, args, kwargs, operand)}{follows})")
+
+
+def _method(receiver: Any, name: str, args: Any, kwargs: Mapping[str, Any], operand: Operand) -> Text:
+    return Text(f"{value(receiver, operand).at(ATOM)}.{name}({_arguments('', args, kwargs, operand)})")
 
 
 def value(thing: Any, operand: Operand, hint: str = "") -> Text:
@@ -102,7 +115,8 @@ def value(thing: Any, operand: Operand, hint: str = "") -> Text:
         pairs = [f'"{key}": {value(item, operand).code}' for key, item in thing.items()]
         return Text(f"{{{', '.join(pairs)}}}")
     if isinstance(thing, slice):
-        return Text(f"slice({', '.join(value(p, operand).code for p in (thing.start, thing.stop, thing.step))})")
+        bounds = [value(bound, operand).code for bound in (thing.start, thing.stop, thing.step)]
+        return Text(f"slice({', '.join(bounds)})")
     negative = isinstance(thing, (int, float)) and not isinstance(thing, bool) and thing < 0
     return Text("..." if thing is Ellipsis else literal(thing, hint), UNARY if negative else ATOM)
 
@@ -111,7 +125,8 @@ def _index(thing: Any, operand: Operand) -> str:
     if isinstance(thing, tuple):
         return ", ".join(_index(item, operand) for item in thing) + ("," if len(thing) == 1 else "")
     if isinstance(thing, slice):
-        start, stop, step = ("" if p is None else value(p, operand).code for p in (thing.start, thing.stop, thing.step))
+        bounds = (thing.start, thing.stop, thing.step)
+        start, stop, step = ("" if bound is None else value(bound, operand).code for bound in bounds)
         return f"{start}:{stop}" + (f":{step}" if step else "")
     return value(thing, operand).code
 
@@ -149,7 +164,7 @@ class Construction(NamedTuple):
     kwargs: dict[str, Any]
 
     def text(self) -> str:
-        """The call as a person writes it: required arguments by position, others by name where not the default."""
+        """The call as a person writes it: required arguments by position, others by name unless default."""
         kind = getattr(torch.nn, self.name)
         signature = inspect.signature(kind)
         shown: list[str] = []

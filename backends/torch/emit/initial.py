@@ -35,7 +35,7 @@ _ORDER = ("mean", "std", "val", "a", "b", "mode", "nonlinearity", "gain")
 
 
 def is_default(weight: Weight, leaf: nn.Module, slot: str, fan_in: int) -> bool:
-    """Whether torch.nn initialises that weight of that module so by itself; `fan_in` is that of its `weight`."""
+    """Whether torch.nn initialises that weight so by itself; `fan_in` is that of the module's `weight`."""
     if isinstance(weight.init, Graph):
         return False
     kind = type(leaf).__name__
@@ -73,13 +73,14 @@ def call(weight: Weight, tensor: str) -> str:
         shape = static_shape(weight)
         if given is None and len(shape) >= 2:
             return f"nn.init.kaiming_uniform_({tensor}, a=5**0.5)"
-        fan_in = int(given) if given is not None else 1
-        return f"nn.init.uniform_({tensor}, -({number(fan_in, 'fan_in')}**-0.5), {number(fan_in, 'fan_in')}**-0.5)"
+        fan_in = number(int(given) if given is not None else 1, "fan_in")
+        return f"nn.init.uniform_({tensor}, -({fan_in}**-0.5), {fan_in}**-0.5)"
     if init.kind not in _CALLS:
         raise LoweringError(f"{weight.path}: torch has no initialiser `{init.kind}`")
     name, renamed, defaults = _CALLS[init.kind]
     arguments = {renamed.get(key, key): value for key, value in init.arguments}
-    shown = [f"{key}={literal(arguments[key], key)}" for key in _ORDER if key in arguments and arguments[key] != defaults.get(key)]
+    given = [key for key in _ORDER if key in arguments and arguments[key] != defaults.get(key)]
+    shown = [f"{key}={literal(arguments[key], key)}" for key in given]
     if init.kind == "constant":
         shown = [text.partition("=")[2] for text in shown]
     return f"nn.init.{name}({', '.join([tensor, *shown])})"

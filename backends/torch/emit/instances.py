@@ -37,8 +37,9 @@ class Layout:
 
     def is_dict(self, path: str) -> bool:
         """Whether the children at a path need quoted names."""
-        names = self.modules[path]._modules
-        return path not in self.scopes and not all(name.isidentifier() for name in names) and not self.is_list(path)
+        if path in self.scopes or self.is_list(path):
+            return False
+        return not all(name.isidentifier() for name in self.modules[path]._modules)
 
     def access(self, scope: str, path: str) -> str:
         """`self....` for a path, in the class at `scope`."""
@@ -92,7 +93,7 @@ class InstanceWriter:
         bodies: list[tuple[str, Body]] = []
         constants: list[str] = []
         for mode, found, live in calls:
-            each = [BodyWriter(one, self._access, lambda v: self._constant(v, constants), live).write() for one in found]
+            each = [self._body(one, constants, live) for one in found]
             if any(body != each[0] for body in each):
                 raise Unsplittable(self.path)
             if each:
@@ -101,6 +102,9 @@ class InstanceWriter:
                 bodies.append((mode, Body(each[0].arguments, tuple(returned(lines)))))
         self._module(self.path)
         return Instance(block, (*self.members, *constants), tuple(self.initial), tuple(bodies))
+
+    def _body(self, call: Call, constants: list[str], live: bool) -> Body:
+        return BodyWriter(call, self._access, lambda v: self._constant(v, constants), live).write()
 
     def _access(self, path: str) -> str:
         if self.path and not path.startswith(f"{self.path}."):
@@ -123,7 +127,8 @@ class InstanceWriter:
             else:
                 empty = "nn.ModuleDict()" if self.layout.is_dict(inner) else "nn.Module()"
                 if self.layout.is_list(inner):
-                    empty = f"nn.ModuleList(nn.Module() for _ in range({len(module._modules[name]._modules)}))"
+                    length = len(self.layout.modules[inner]._modules)
+                    empty = f"nn.ModuleList(nn.Module() for _ in range({length}))"
                 self.members.append(_assign(target, empty))
                 self._module(inner)
 
@@ -150,7 +155,7 @@ class InstanceWriter:
         return {
             self.layout.access(self.path, path): len(module._modules)
             for path, module in self.layout.modules.items()
-            if path and path.startswith(inside) and self.layout.is_list(path) and self.layout.owner(path) == self.path
+            if path.startswith(inside) and self.layout.is_list(path) and self.layout.owner(path) == self.path
         }
 
     def _leaf(self, path: str) -> str:
@@ -208,7 +213,8 @@ class InstanceWriter:
                 name = f"{title}{count}"
             self.constants[text] = name
             lines += code[:-1]
-            lines.append(f'self.register_buffer("{name}", {code[-1].removeprefix("return ")}, persistent=False)')
+            result = code[-1].removeprefix("return ")
+            lines.append(f'self.register_buffer("{name}", {result}, persistent=False)')
         return f"self.{self.constants[text]}"
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 _HOLE = re.compile("\x02([^\x03\x04]*)\x04([^\x03]*)\x03")
@@ -106,8 +106,3 @@ def _outer_group(line: str) -> tuple[int, int, list[int]] | None:
         elif letter == "," and depth == 1:
             commas.append(position)
     return best
-
-
-def each(items: Sequence[str], text: Callable[[str], str]) -> str:
-    """Texts joined by commas."""
-    return ", ".join(text(item) for item in items)

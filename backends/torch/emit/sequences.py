@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 
-_CALL = re.compile(r"^(?P<targets>[\w, ]+) = (?P<list>self[^=]*?)\[(?P<index>\d+)\]\((?P<arguments>.*)\)$", re.DOTALL)
+_CALL = re.compile(
+    r"^(?P<targets>[\w, ]+) = (?P<list>self[^=]*?)\[(?P<index>\d+)\]\((?P<arguments>.*)\)$", re.DOTALL
+)
 
 
 def compressed(lines: Sequence[str], lists: Mapping[str, int]) -> tuple[list[str], set[str]]:
@@ -65,7 +67,11 @@ def returned(lines: Sequence[str]) -> list[str]:
 def _loop(targets: str, modules: str, arguments: str, start: int, run: int, length: int) -> list[str]:
     if run == 1:
         return [f"{targets} = {modules}[{start}]({arguments})"]
-    bounds = "" if not start and run == length else f"[{start or ''}:{'' if start + run == length else start + run}]"
+    bounds = (
+        ""
+        if not start and run == length
+        else f"[{start or ''}:{'' if start + run == length else start + run}]"
+    )
     return [f"for block in {modules}{bounds}:", f"    {targets} = block({arguments})"]
 
 
