@@ -83,7 +83,7 @@ class ImageInput:
         image = image.crop((left, top, left + size[1], top + size[0]))
         pixels = numpy.asarray(image, dtype=numpy.float32).reshape(*size, channels) / 255
         mean, std = (_spread(values, channels) for values in (self.mean, self.std))
-        normal = (pixels - numpy.float32(mean)) / numpy.float32(std)
+        normal = (pixels - numpy.asarray(mean, numpy.float32)) / numpy.asarray(std, numpy.float32)
         return numpy.ascontiguousarray(normal.transpose(2, 0, 1)[None])
 
 
