@@ -194,6 +194,8 @@ class ConvWith(Op, name="conv_with"):
         dilation = per_axis(self.dilation, len(kernel), "dilation")
         if self.pad == "tf_same":
             need_window(kernel, stride, dilation, ())
+            for axis, size in enumerate(spatial, start=2):
+                need_at_least(size, 1, f"the size of axis {axis}", ("x", axis))
         return stride, dilation, resolve_padding(self.pad, spatial, kernel, stride, dilation)
 
     def dtype(self, x: DType, weight: DType, bias: DType | None = None) -> DType:

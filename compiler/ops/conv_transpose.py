@@ -61,7 +61,7 @@ class ConvTransposeWith(Op, name="conv_transpose_with"):
             need_at_least(spare, 1, "the stride or dilation less `output_padding`")
             reach = dilation[axis] * (kernel[axis] - 1) + 1
             result = (size - 1) * stride[axis] - 2 * pad[axis] + reach + extra[axis]
-            need_at_least(result, 1, f"the result's size of axis {2 + axis}", ("x", 2 + axis))
+            need_at_least(result, 0, f"the result's size of axis {2 + axis}", ("x", 2 + axis))
             sizes.append(result)
         return (x[0], out, *sizes)
 
