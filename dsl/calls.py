@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from dataclasses import MISSING
 from typing import Any, NamedTuple, cast
 
-from ..compiler.dims import Dim, free_symbols
+from ..compiler.dims import Dim, SizeTooLarge, free_symbols
 from ..compiler.graph import Region, Value
 from ..compiler.ops import Layer, Op, Operator, registry
 from ..compiler.ops.init import INITIALISERS
@@ -388,6 +388,10 @@ class Calls(Weights, Patterns, ABC):
                 result = self._emit(op, values, tuple(slots), path, node, frame, instance)
         except ShapeError as error:
             raise self._shape_error(error, instance, slots, values, bound, node, frame, label) from None
+        except SizeTooLarge:
+            raise self.error(
+                "E204", node, frame, limit="2**63, or a formula of sizes past its limit"
+            ) from None
         if path is not None:
             self.labelled.append((path, result))
         return result

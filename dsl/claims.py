@@ -8,7 +8,7 @@ from typing import Any, cast
 
 from ..compiler.analysis import depth
 from ..compiler.cost import CostReport, cost
-from ..compiler.dims import Dim
+from ..compiler.dims import Dim, SizeTooLarge
 from ..compiler.graph import Value
 from ..compiler.ops.base import Mode
 from ..compiler.program import Program
@@ -100,12 +100,12 @@ def _shape(subject: _Subject, options: dict[str, Any]) -> list[Any]:
     if label is None:
         value = graph.outputs[0]
     else:
+        # The last value computed under the label: that of the call, or of a prefix's last call.
         for node in graph.nodes:
-            inside = node.path is not None and (node.path == label or node.path.startswith(f"{label}."))
-            if inside and not node.op.source:
+            regions = node.region.chain() if node.region else ()
+            paths = [node.path or "", *(region.path for region in regions)]
+            if not node.op.source and any(f"{path}.".startswith(f"{label}.") for path in paths):
                 value = node.results[0]
-            elif any(region.path == label for region in (node.region.chain() if node.region else ())):
-                value = node.results[0] if not node.op.source else value
     if value is None:
         raise KeyError(label)
     return list(value.shape)
@@ -176,8 +176,8 @@ def _figures(
     wanted = run.evaluate(claim.value, frame)
     try:
         got = measure(_Subject(lambda mode: program(bindings, mode)), options)
-    except (KeyError, ValueError) as error:
-        message = f"the claim cannot be derived: {error}"
+    except (KeyError, ValueError, SizeTooLarge) as error:
+        message = f"the figure cannot be derived: {error}"
         raise run.error("E202", metric, message=message) from None
     for size in cast("list[Any]", got) if isinstance(got, list) else [got]:
         if isinstance(size, Dim):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import gc
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
 from typing import Any, cast
 
 from ..compiler.dims import Assumptions, Dim, Size, assuming, symbol
@@ -175,12 +177,36 @@ def elaborate(
     """A plan as a program: a graph for each mode over one table of weights; raises `PlanError`."""
     name = plan.plan or plan.name
     bound = {**plan.bindings, **(bindings or {})}
+    with _without_collector():
+        return _in_modes(name, plan, scope, bound, overrides or {}, modes)
+
+
+@contextmanager
+def _without_collector() -> Generator[None]:
+    # Elaboration makes many objects that all live on; looking for cycles among them takes half of the time.
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
+
+
+def _in_modes(
+    name: str,
+    plan: BlockValue,
+    scope: FileScope,
+    bound: Mapping[str, Any],
+    overrides: Mapping[str, Any],
+    modes: tuple[Mode, ...],
+) -> Program:
     graphs: dict[Mode, Graph] = {}
     problems: list[Diagnostic] = []
     seen: set[tuple[str, int]] = set()
     for mode in modes:
         try:
-            graphs[mode] = Elaboration(name, mode).model(plan, bound, overrides or {})
+            graphs[mode] = Elaboration(name, mode).model(plan, bound, overrides)
         except PlanError as error:
             for found in error.diagnostics:
                 key = (found.code, found.primary.span.start)

@@ -1,0 +1,91 @@
+"""Untrusted text: whatever a file holds, checking it ends in time with diagnostics and never with a traceback."""
+
+from __future__ import annotations
+
+import gc
+import random
+import re
+import time
+from pathlib import Path
+
+import pytest
+
+from planform import PlanError
+from planform.api import EXAMPLES, PlanFile
+from planform.dsl.render import render, to_json
+
+PLANS = sorted(EXAMPLES.glob("*/*.plan"))
+TOKEN = re.compile(r"[A-Za-z_]\w*|\d[\w.]*|\"[^\"\n]*\"|->|[^\w\s]|\n")
+WORDS = [
+    *'( ) [ ] { } , : = -> + - * / // % ** @ == != < <= > >= . ... | # " \n'.split(" "),
+    *"block model inline plan claim budget table use about return if else for in range require param buffer shared".split(),
+    *"frozen const as at within from and or not is none true false when mode train eval shape tap conv linear".split(),
+    *"0 1 2 3 7 64 1e9 2**63 99999999999 0.5 -1 x y i B C H W relu batch_norm concat reshape sum max len enumerate".split(),
+]
+
+
+def mutate(text: str, rng: random.Random) -> str:
+    """A few random edits of a text, at its tokens."""
+    for _ in range(rng.choice([1, 1, 1, 2, 3])):
+        spans = [match.span() for match in TOKEN.finditer(text)]
+        start, end = spans[rng.randrange(len(spans))]
+        kind = rng.randrange(5)
+        if kind == 0:
+            text = text[:start] + text[end:]
+        elif kind == 1:
+            text = text[:start] + rng.choice(WORDS) + text[end:]
+        elif kind == 2:
+            text = text[:start] + rng.choice(WORDS) + " " + text[start:]
+        elif kind == 3:
+            other = spans[rng.randrange(len(spans))]
+            text = text[:start] + text[slice(*other)] + text[end:]
+        else:
+            at = text.find("\n", start) + 1
+            to = text.find("\n", at) + 1
+            text = text[:at] + text[to:] + text[at:to]
+    return text
+
+
+def check(path: Path, text: str) -> float:
+    """Check a text as a file; every diagnostic can be shown. Seconds taken."""
+    path.write_text(text, encoding="utf-8")
+    start = time.process_time()
+    try:
+        found = PlanFile(path).check().diagnostics
+    except PlanError as error:
+        found = error.diagnostics
+        assert found
+    for diagnostic in found[:20]:
+        assert render(diagnostic) and to_json(diagnostic)
+    return time.process_time() - start
+
+
+def sweep(folder: Path, cases: int, seed: int, seconds: float) -> None:
+    """Check mutations of every example in turn."""
+    (folder / "pyproject.toml").touch()
+    baseline = {plan: check(folder / "net.plan", plan.read_text(encoding="utf-8")) for plan in PLANS}
+    # What the suite made so far is not this text's doing: the collector need not walk it within the time taken.
+    gc.freeze()
+    for number in range(cases):
+        rng = random.Random(f"{seed}:{number}")
+        plan = PLANS[number % len(PLANS)]
+        text = mutate(plan.read_text(encoding="utf-8"), rng)
+        try:
+            taken = check(folder / "net.plan", text)
+        except Exception as error:
+            raise AssertionError(f"{plan.name}, seed {seed}:{number}: {error!r}\n{text}") from error
+        # A file with twenty plans takes its time; an edit must not make it take much more.
+        assert taken < seconds + 3 * baseline[plan], (
+            f"{plan.name}, seed {seed}:{number} took {taken:.1f} s\n{text}"
+        )
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_mutated_examples_are_checked_without_a_traceback(seed: int, tmp_path: Path) -> None:
+    sweep(tmp_path, 125, seed, 1.0)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(100, 120))
+def test_many_mutated_examples_are_checked_without_a_traceback(seed: int, tmp_path: Path) -> None:
+    sweep(tmp_path, 1000, seed, 1.0)
