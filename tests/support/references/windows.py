@@ -86,7 +86,7 @@ def avg_pool(op: Any, x: torch.Tensor) -> torch.Tensor:
         x = torch.nn.functional.pad(x, amounts)
     else:
         pad = op.pad
-    stride = None if op.stride is None else op.stride
+    stride = op.kernel if op.stride is None else op.stride
     return functions[rank - 1](x, op.kernel, stride, pad, op.ceil_mode, op.count_include_pad, **more)
 
 
