@@ -6,7 +6,7 @@ from typing import Final
 
 import torch
 
-from ...compiler.dtypes import DType, bind
+from ...compiler.dtypes import COMPLEX, FLOAT, DType, bind
 
 _TORCH: Final[dict[DType, torch.dtype]] = {
     "bool": torch.bool,
@@ -32,3 +32,10 @@ def torch_dtype(dtype: DType, float_as: torch.dtype = torch.float32) -> torch.dt
             f"a plan's floats cannot be {float_as}; use torch.float32, float64, float16 or bfloat16"
         )
     return _TORCH[bind(dtype, _PLAN[float_as])]
+
+
+def plan_dtype(dtype: torch.dtype, float_as: torch.dtype = torch.float32) -> DType:
+    """The plan's type of a torch type; what the variables are bound to counts as the variable."""
+    if dtype == float_as:
+        return FLOAT
+    return COMPLEX if dtype == torch_dtype(COMPLEX, float_as) else _PLAN[dtype]

@@ -15,10 +15,11 @@ from torch.fx.node import has_side_effect
 
 from ...compiler.dims import Size, fold
 from ...compiler.dtypes import DType
-from ...compiler.graph import Graph, Node, Value, map_leaves
+from ...compiler.graph import Graph, Node, TensorType, Value, map_leaves
 from ...compiler.ops.rules import collect
-from .dtypes import torch_dtype
+from .dtypes import plan_dtype, torch_dtype
 from .errors import LoweringError
+from .examples import Examples
 from .leaves import LeafCall, weights_of
 from .sizes import readings
 from .tracing import Namespace, Tracer
@@ -69,6 +70,7 @@ class GraphLowering:
         self._attributes: dict[str, Any] = {}
         self._inputs: list[Any] = []
         self._device_proxy: Any = None
+        self._examples = Examples(self._type_of, dtype)
         self._node: Node | None = None
 
     # --- the whole graph ---
@@ -102,15 +104,22 @@ class GraphLowering:
 
     def shape(self, operand: Any) -> tuple[Any, ...]:
         """The operand's sizes: ints where known, proxies of run-time ints where symbolic."""
-        return tuple(self.size(size) for size in self._value(operand).shape)
+        known = self._known(operand)
+        if known is None:
+            return tuple(operand.size(axis) for axis in range(self.rank(operand)))
+        return tuple(self.size(size) for size in known.shape)
 
     def rank(self, operand: Any) -> int:
         """The operand's number of axes."""
-        return len(self._value(operand).shape)
+        known = self._known(operand)
+        return self._examples.of(operand.node).dim() if known is None else len(known.shape)
 
     def dtype_of(self, operand: Any) -> DType:
         """The operand's type in the plan."""
-        return self._value(operand).type.dtype
+        known = self._known(operand)
+        return (
+            plan_dtype(self._examples.of(operand.node).dtype, self._float) if known is None else known.dtype
+        )
 
     def dtype(self, dtype: DType) -> torch.dtype:
         """The torch type, with the float variable bound."""
@@ -209,15 +218,13 @@ class GraphLowering:
         if isinstance(proxy, fx.Proxy):
             self._values[proxy.node] = value
 
-    def _value(self, operand: Any) -> Value:
-        found = self._values.get(operand.node) if isinstance(operand, fx.Proxy) else None
-        if found is None:
-            node = self._node
-            where = f"`{node.op.title}`{_place(node)}" if node is not None else "a plan"
-            raise LoweringError(
-                f"{where}: the lowering asks for the type of an intermediate result, which is not known"
-            )
-        return found
+    def _known(self, operand: Any) -> TensorType | None:
+        """The plan's type of an operand; None for what a lowering made on its way."""
+        return self._type_of(operand.node)
+
+    def _type_of(self, node: fx.Node) -> TensorType | None:
+        value = self._values.get(node)
+        return None if value is None else value.type
 
     def _symbol(self, name: str) -> Any:
         if name not in self._symbols:

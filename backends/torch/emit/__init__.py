@@ -106,7 +106,7 @@ def _instance(
 ) -> Instance:
     block = next(iter(by_mode.values()))[0].block
     shown = [mode for mode in by_mode if mode != "still"]
-    if shown == ["train", "eval"]:
+    if set(shown) == {"train", "eval"}:
         writer = InstanceWriter(program, layout, path, constructors)
         both = writer.write(
             block, [("still", by_mode.get("still", ()), False), ("eval", by_mode["eval"], False)]

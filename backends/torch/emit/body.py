@@ -349,7 +349,7 @@ def _unpacked(node: fx.Node) -> dict[int, fx.Node] | None:
         parts[index] = user
     known = node.meta.get("node")
     if (
-        not parts
+        len(parts) < 2
         or known is None
         or len(known.results) != len(parts)
         or sorted(parts) != list(range(len(parts)))

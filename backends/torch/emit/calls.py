@@ -65,7 +65,7 @@ def has_effects(node: fx.Node) -> bool:
 
 
 def call_tree(trace: Trace, merged: Set[str], name: str) -> Call:
-    """The calls of a trace; one without a path of its own, or with one in `merged`, is part of that around."""
+    """The calls of a trace; one without a path of its own, or with one in `merged`, is part of its caller."""
     root = Call("", name, None)
     known: dict[Region | None, Call] = {None: root}
 

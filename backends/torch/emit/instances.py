@@ -138,16 +138,22 @@ class InstanceWriter:
             return self.constructors[path]
         if path in self.layout.leaves:
             return self._leaf(path)
-        module = self.layout.modules[path]
-        if not self.layout.is_list(path) or module._parameters or module._buffers:
+        if not self._is_whole(path):
             return None
-        items = [self._whole(f"{path}.{name}") for name in module._modules]
-        if any(item is None for item in items):
-            return None
+        items = [self._whole(f"{path}.{name}") for name in self.layout.modules[path]._modules]
         listed, is_generator = _listed([item for item in items if item is not None])
         if self.layout.access(self.path, path) in self.sequences:
             return f"nn.Sequential(*({listed}))" if is_generator else f"nn.Sequential({listed})"
         return f"nn.ModuleList({listed})" if is_generator else f"nn.ModuleList([{listed}])"
+
+    def _is_whole(self, path: str) -> bool:
+        """Whether one expression makes all that stands at a path."""
+        if path in self.constructors or path in self.layout.leaves:
+            return True
+        module = self.layout.modules[path]
+        if not self.layout.is_list(path) or module._parameters or module._buffers:
+            return False
+        return all(self._is_whole(f"{path}.{name}") for name in module._modules)
 
     def _lists(self) -> dict[str, int]:
         """The lengths of the lists of modules in the class, by their texts."""
