@@ -21,7 +21,7 @@ from .dsl.scope import FileScope
 from .dsl.source import Source, Span
 from .dsl.suggest import did_you_mean
 from .dsl.syntax import Claim
-from .dsl.values import BlockValue
+from .dsl.values import BlockDef, BlockValue
 
 if TYPE_CHECKING:
     from .compiler.cost import CostReport
@@ -111,12 +111,23 @@ class PlanFile:
         key = (plan, repr(sorted((bindings or {}).items())), repr(sorted((overrides or {}).items())), modes)
         known = self._programs.get(key)
         if known is None:
+            self._check_overrides(plan, overrides or {})
             known = self._programs[key] = elaborate(self.block(plan), self.scope, bindings, overrides, modes)
         return known
 
     def block(self, plan: str) -> BlockValue:
         """A plan as the block value that it is: the model, its arguments and its bindings."""
         return cast("BlockValue", self.scope.names[plan])
+
+    def _check_overrides(self, plan: str, overrides: Mapping[str, Any]) -> None:
+        model = cast("BlockDef", self.block(plan).target)
+        known = [param.name for param in model.statics]
+        for name in overrides:
+            if name not in known:
+                help = did_you_mean(name, known) or [f"its parameters are {', '.join(known)}"]
+                raise PlanError(
+                    [diagnostic("E207", model.syntax.target.span, name=f"`{plan}`", argument=name, help=help)]
+                )
 
     def check(self, only: str | None = None) -> CheckReport:
         """Elaborate all plans (or one) in both modes and derive their claims."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 import sys
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Annotated
 
 import typer
@@ -62,11 +64,15 @@ def _show(text: str, code: str) -> None:
     from ..api import PlanFile
     from ..dsl.diagnostics import PlanError
     from ..dsl.render import render
+    from ..dsl.source import Source
 
-    try:
-        found = PlanFile.from_text(text, "example.plan").check().diagnostics
-    except PlanError as error:
-        found = error.diagnostics
+    # A folder of its own: what the text imports is looked for beside it.
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "example.plan"
+        try:
+            found = PlanFile(path, Source(path.name, text, str(path))).check().diagnostics
+        except PlanError as error:
+            found = error.diagnostics
     for diagnostic in found:
         if diagnostic.code == code:
             say("\n".join(f"    {line}".rstrip() for line in render(diagnostic).split("\n")))
