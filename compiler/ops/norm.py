@@ -108,15 +108,20 @@ class BatchNormWith(Op, name="batch_norm_with"):
     ) -> Shape:
         need_rank(x, 2, None, "batch_norm")
         need_at_least(x[1], 1, "the number of channels", ("x", 1))
-        need_channels(x, running_mean=running_mean, running_var=running_var, weight=weight, bias=bias)
+        need_channels(x, running_mean=running_mean, running_var=running_var)
+        for slot, shape in (("weight", weight), ("bias", bias)):
+            if shape is not None:
+                # Torch counts the elements of these, and lets further axes pass.
+                need_equal(prod(shape), x[1], f"sizes of `{slot}` and channels", (slot, 0), ("x", 1))
         if (running_mean is None) != (running_var is None):
             raise ShapeError("batch_norm takes both a running mean and variance, or neither", "value")
-        if num_batches_tracked is not None:
-            need_rank(num_batches_tracked, 0, 0, "`num_batches_tracked`", "num_batches_tracked")
-        elif self.training and self.momentum is None and running_mean is not None:
+        averaged = self.training and self.momentum is None and running_mean is not None
+        if averaged and num_batches_tracked is None:
             raise ShapeError(
                 "an average of all batches needs `num_batches_tracked`", "value", argument="momentum"
             )
+        if averaged and num_batches_tracked is not None:
+            need_rank(num_batches_tracked, 0, 0, "`num_batches_tracked`", "num_batches_tracked")
         if self.training or running_mean is None:
             need_several(prod((x[0], *x[2:])), "the number of values of a channel")
         return x

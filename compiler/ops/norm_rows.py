@@ -27,6 +27,7 @@ from .rules import (
     need_at_least,
     need_divisible,
     need_equal,
+    need_float,
     need_inexact,
     need_positive,
     need_rank,
@@ -284,10 +285,12 @@ class InstanceNormWith(Op, name="instance_norm_with"):
         num_batches_tracked: Shape | None = None,
     ) -> Shape:
         need_rank(x, 2, None, "instance_norm")
-        need_channels(x, weight=weight, bias=bias, running_mean=running_mean, running_var=running_var)
+        need_channels(x, weight=weight, bias=bias)
         need_at_least(x[0] * x[1], 1, "the number of channels, times the batch,", ("x", 1))
         if self.track and (running_mean is None or running_var is None):
             raise ShapeError("`track` needs running statistics", "value", argument="track")
+        if self.track:
+            need_channels(x, running_mean=running_mean, running_var=running_var)
         if self._own_statistics:
             need_several(prod(x[2:]), "the number of values of a channel of a sample")
         return x
@@ -297,7 +300,10 @@ class InstanceNormWith(Op, name="instance_norm_with"):
         return self.training or not self.track
 
     def dtype(self, x: DType, **weights: DType | None) -> DType:
-        # Torch converts the running statistics.
+        # Torch converts the running statistics, but not a variance that moves to an integer.
+        variance = weights.get("running_var")
+        if self.track and self.training and variance is not None:
+            need_float(variance, "instance_norm", "running_var")
         need_weights(x, "instance_norm", weight=weights.get("weight"), bias=weights.get("bias"))
         return x
 
