@@ -47,6 +47,19 @@ class Calls(Weights, Patterns, ABC):
         """Run a block's body in a frame whose names are bound."""
 
     @abstractmethod
+    def scan(
+        self,
+        positional: list[Given],
+        named: dict[str, Given],
+        piped: list[Any] | None,
+        node: syntax.Call,
+        frame: Frame,
+        label: str | None,
+        frozen: bool,
+    ) -> Any:
+        """Run a step along an axis."""
+
+    @abstractmethod
     def tap(self, given: list[Any], node: syntax.Call, frame: Frame) -> Any:
         """The value of a labelled inner call."""
 
@@ -115,6 +128,9 @@ class Calls(Weights, Patterns, ABC):
             return self._shape(name, values, node, frame)
         if name == "tap":
             return self.tap(values, node, frame)
+        if name == "scan":
+            text = None if label is None else self._label(label, frame)
+            return self.scan(positional, named, piped, node, frame, text, frozen)
         tensors = any(is_tensorish(value) for value in values)
         if name in statics.FUNCTIONS and (name in _STRUCTURAL or not tensors):
             function = statics.FUNCTIONS[name]
@@ -280,8 +296,15 @@ class Calls(Weights, Patterns, ABC):
             if not take(value):
                 raise self._too_many(callee, specs, node, frame)
         rest = list(positional)
+        stand_ins = cast("dict[str, str]", getattr(callee.target, "stand_ins", {}))
         while rest and at < len(specs):
             value = rest[0].value
+            if inputs and specs[at][0] in stand_ins and isinstance(value, (int, float)):
+                # A number in the place of a tensor: the operator has an argument for it.
+                given = rest.pop(0)
+                bound[stand_ins[specs[at][0]]] = Bound(given.value, given.expr, frame)
+                at += 1
+                continue
             fits = is_tensorish(value) or (
                 value is None and bool(inputs) and specs[at][1] in ("optional",) and len(rest) > 0
             )

@@ -10,9 +10,9 @@ from ..compiler.graph import Builder, Guard, TensorType, Value
 from ..compiler.ops import registry
 from ..compiler.ops.init import Init, constant
 from . import limits, statics, syntax
-from .calls import Calls
 from .diagnostics import Label, PlanError
 from .labels import problem
+from .scan import Scans
 from .scope import Frame
 from .suggest import did_you_mean
 from .values import POISON, BlockDef, BlockValue, Poisoned, SharedValue, is_tensorish, kind_of
@@ -27,7 +27,7 @@ class _Returned:
         self.value = value
 
 
-class Statements(Calls, ABC):
+class Statements(Scans, ABC):
     """The part of elaboration that runs bodies."""
 
     assumptions: Assumptions

@@ -14,7 +14,7 @@ def registry() -> dict[str, type[Operator]]:
     """All operators by the name that the language calls them by."""
     for module in pkgutil.iter_modules(__path__):
         import_module(f"{__name__}.{module.name}")
-    return {name: operator for name, operator in REGISTRY.items() if not getattr(operator, "source", False)}
+    return {name: operator for name, operator in REGISTRY.items() if not operator.internal}
 
 
 __all__ = ["Layer", "Op", "Operator", "registry"]

@@ -93,6 +93,8 @@ class Operator:
 
     name: ClassVar[str] = ""
     samples: ClassVar[tuple[Case, ...]] = ()
+    # Made by the compiler alone: no name of the language.
+    internal: ClassVar[bool] = False
     # Whose parameters are the operands: the rule that every class of the kind has.
     _rule: ClassVar[str] = ""
 

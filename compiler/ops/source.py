@@ -10,6 +10,7 @@ class Source(Op):
     """A node without operands, whose type is given where it is made."""
 
     source = True
+    internal = True
 
     def shape(self) -> Shape:
         """Never inferred: builders state the type."""
