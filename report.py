@@ -50,6 +50,37 @@ def print_cost(report: CostReport, by: By = "scope", depth: int | None = 2, cons
     console.print(cost_view(report, by, depth, console.width), width=min(console.width, 100))
 
 
+def cost_html(report: CostReport, depth: int | None = 2) -> str:
+    """A cost report as an HTML table, for notebooks."""
+    from html import escape
+
+    sums = report.sums
+    about = [report.mode, *(f"{name}={value}" for name, value in report.bindings.items()), report.float_as]
+    heads = ("scope", "call", "params", "MACs", "activations", "bytes")
+    rows: list[tuple[int, tuple[str, ...]]] = []
+    for level, label, group in _lines(report.groups("scope", depth)):
+        call = group.block or (group.op if group.op != label else "") or ""
+        rows.append((level, (label, call, *_figures(group.sums))))
+    rows.append((0, ("all", "", *_figures(sums))))
+
+    def cells(level: int, texts: tuple[str, ...]) -> str:
+        first = f'<td style="text-align:left;padding-left:{0.5 + 1.5 * level}em">{escape(texts[0])}</td>'
+        second = f'<td style="text-align:left">{escape(texts[1])}</td>'
+        rest = "".join(f'<td style="text-align:right">{escape(text)}</td>' for text in texts[2:])
+        return f"<tr>{first}{second}{rest}</tr>"
+
+    head = "".join(f"<th>{name}</th>" for name in heads)
+    body = "\n".join(cells(level, texts) for level, texts in rows)
+    title = f"<b>{escape(report.plan)}</b> {escape(' · '.join(about))}"
+    return f"<p>{title}</p>\n<table>\n<thead><tr>{head}</tr></thead>\n<tbody>\n{body}\n</tbody>\n</table>"
+
+
+def _figures(sums: Sums) -> tuple[str, ...]:
+    """Parameters, MACs, activations and bytes for people; nothing where there are none."""
+    counts = (human(sums.params), human(sums.macs), human(sums.activations), human(sums.bytes, "B"))
+    return tuple("" if text in ("0", "0 B") else text for text in counts)
+
+
 def print_structure(text: str, console: Any = None) -> None:
     """Print the structure that `compiler.draw.draw` gives as text, in colours."""
     from rich.console import Console

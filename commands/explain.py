@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import re
-import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ..terminal import complain_of, paint, say, say_json
+from ..terminal import paint, say, say_json
 from .frame import FINE, SCHEMA, Failure, Json, command
+
+if TYPE_CHECKING:
+    from ..dsl.diagnostics import Diagnostic
 
 _LINES = 20
 
@@ -23,6 +25,7 @@ def explain(
 ) -> int:
     """Explain the code of a diagnostic, with an example."""
     from ..dsl.codes import CODES
+    from ..dsl.render import render
     from ..dsl.suggest import did_you_mean
 
     wanted = code.upper().strip("[]")
@@ -39,10 +42,11 @@ def explain(
     say(entry.explanation)
     if entry.bad:
         say("\nFor example:\n")
-        say(_excerpt(entry.bad[0]))
-        say("\ngives\n")
-        sys.stdout.flush()
-        _show(entry.bad[0], wanted)
+        say(indented(entry.bad[0]))
+        found = example(wanted)
+        if found is not None:
+            say("\ngives\n")
+            say(indented(render(found)))
     return FINE
 
 
@@ -52,29 +56,30 @@ def summary(template: str) -> str:
     return template.replace("{{", "{").replace("}}", "}") if re.search(r"\w", words) else ""
 
 
-def _excerpt(text: str) -> str:
-    """The text, indented; long ones are clipped."""
+def indented(text: str) -> str:
+    """The text, indented for people; what is long is clipped."""
     lines = text.rstrip("\n").split("\n")
-    shown = [line if len(line) <= 100 else f"{line[:97]}..." for line in lines[:_LINES]]
+    shown = [line if len(line) <= 120 else f"{line[:117]}..." for line in lines[:_LINES]]
     return "\n".join(f"    {line}".rstrip() for line in [*shown, *(["..."] if len(lines) > _LINES else [])])
 
 
-def _show(text: str, code: str) -> None:
-    """The diagnostic that a text causes."""
+def example(code: str) -> Diagnostic | None:
+    """The diagnostic that the first bad input of a code causes; None where there is no input."""
     from ..api import PlanFile
+    from ..dsl.codes import CODES
     from ..dsl.diagnostics import PlanError
-    from ..dsl.render import render
     from ..dsl.source import Source
 
+    entry = CODES[code]
+    if not entry.bad:
+        return None
     # A folder of its own: what the text imports is looked for beside it.
     with TemporaryDirectory() as folder:
-        path = Path(folder) / "example.plan"
+        for name, text in (("net.plan", entry.bad[0]), *entry.beside):
+            (Path(folder) / name).write_text(text, encoding="utf-8")
+        path = Path(folder) / "net.plan"
         try:
-            found = PlanFile(path, Source(path.name, text, str(path))).check().diagnostics
+            found = PlanFile(path, Source(path.name, entry.bad[0], str(path))).check(entry.ask).diagnostics
         except PlanError as error:
             found = error.diagnostics
-    for diagnostic in found:
-        if diagnostic.code == code:
-            say("\n".join(f"    {line}".rstrip() for line in render(diagnostic).split("\n")))
-            return
-    complain_of(found)
+    return next((diagnostic for diagnostic in found if diagnostic.code == code), None)
