@@ -18,7 +18,7 @@ _SIZE = 840
 
 
 class Examples:
-    """Runs traced nodes on the meta device; `known` gives the plan's type of a node, if it stands for a value of it.
+    """Runs traced nodes on the meta device; `known` gives the plan's type of a node, if it has one.
 
     Only ranks and types of the results mean something: sizes that are symbols have one arbitrary value.
     """
@@ -46,7 +46,7 @@ class Examples:
             return torch.device("meta")
         args, kwargs = fx.map_arg((node.args, node.kwargs), self.of)
         if node.target is getattr:
-            return torch.device("meta") if args[1] == "device" else getattr(*args)
+            return torch.device("meta") if args[1] == "device" else getattr(args[0], str(args[1]))
         if node.op == "call_method":
             return getattr(args[0], str(node.target))(*args[1:], **kwargs)
         assert callable(node.target), node

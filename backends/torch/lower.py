@@ -127,7 +127,7 @@ class GraphLowering:
 
     def size(self, size: Size) -> Any:
         """An int, or the proxy that computes a symbolic size once."""
-        if isinstance(size, int):
+        if isinstance(size, (int, fx.Proxy)):
             return size
         found = self._sizes.get(size)
         if found is None:

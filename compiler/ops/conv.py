@@ -240,7 +240,9 @@ class ConvWith(Op, name="conv_with"):
             stride = per_axis(self.stride, rank, "stride")
             dilation = per_axis(self.dilation, rank, "dilation") if self.pad == "same" else ones
             resolved = resolve_padding(self.pad, ones, kernel, stride, dilation)
-            if all(before == after for before, after in resolved):
+            if all(
+                before is after or (isinstance(before, int) and before == after) for before, after in resolved
+            ):
                 return x, tuple(t.size(before) for before, _ in resolved)
             pads = [(t.size(before), t.size(after)) for before, after in resolved]
         return t.F.pad(x, [size for pair in reversed(pads) for size in pair]), (0,) * rank

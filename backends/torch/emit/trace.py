@@ -65,7 +65,7 @@ class SourceLowering(GraphLowering):
 
     def size(self, size: Size) -> Any:
         """An int, or a mark that stands for a symbolic size in this block call."""
-        if isinstance(size, int):
+        if isinstance(size, (int, fx.Proxy)):
             return size
         return self._once((self._region, size), "call_function", size_at_run_time, {"size": size})
 
