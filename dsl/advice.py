@@ -21,10 +21,6 @@ ADVICE: tuple[tuple[Callable[[Situation], bool], str], ...] = (
         "a comprehension stands in brackets: `sum([f(x) for x in xs])`",
     ),
     (
-        lambda at: at.found == "," and at.bracket == "LSQB" and "COLON" in at.accepts,
-        "one index or slice at a time: `x[0][1]`",
-    ),
-    (
         lambda at: at.found == ":" and at.bracket == "LBRACE" and "EQUAL" in at.accepts,
         "fields are written `name = value`",
     ),

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import replace
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from lark import Token
 
@@ -28,6 +28,7 @@ from .syntax import (
     Conditional,
     Constant,
     Expr,
+    Extent,
     Index,
     Labelled,
     ListExpr,
@@ -35,14 +36,17 @@ from .syntax import (
     Logic,
     Name,
     NamedType,
+    Node,
     Number,
     Pipe,
     RecordExpr,
     RecordType,
+    RestAxes,
     ShapeType,
     Slice,
     Stage,
     String,
+    Subscript,
     Target,
     TupleExpr,
     TupleType,
@@ -246,8 +250,19 @@ class ExpressionBuilder:
         return Index(self.span(c), c[0], c[2])
 
     def slice_expr(self, c: Children) -> Slice:
-        value, _, start, _, stop, _, step, _ = c
-        return Slice(self.span(c), value, start, stop, step)
+        value, _, extent, _ = c
+        return Slice(self.span(c), value, extent.start, extent.stop, extent.step)
+
+    def extent(self, c: Children) -> Extent:
+        start, _, stop, _, step = c
+        return Extent(self.span(c), start, stop, step)
+
+    def rest_axes(self, c: Children) -> RestAxes:
+        return RestAxes(self.span(c))
+
+    def subscript_expr(self, c: Children) -> Subscript:
+        items = tuple(part for part in c[1:] if isinstance(part, Node))
+        return Subscript(self.span(c), c[0], cast("tuple[Expr | Extent | RestAxes, ...]", items))
 
     def argument(self, c: Children) -> Argument:
         return Argument(c[0].span, None, c[0])

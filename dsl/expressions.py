@@ -388,6 +388,36 @@ class Expressions(Run, ABC):
             raise self.error("E202", node, frame, message="the step of a slice is 0")
         return cast("list[Any]", value)[slice(*bounds)]
 
+    def _eval_Subscript(self, node: syntax.Subscript, frame: Frame) -> Any:
+        value = self.evaluate(node.value, frame)
+        if not isinstance(value, Value):
+            raise self.error("E213", node, frame, op="[,]", left=kind_of(value), right="several subscripts")
+        rests = sum(isinstance(item, syntax.RestAxes) for item in node.items)
+        rank = len(value.shape)
+        if rests > 1 or len(node.items) - rests > rank:
+            message = f"{len(node.items)} subscripts for a tensor of {rank} axes"
+            raise self.error("E202", node, frame, message=message)
+        axis = 0
+        for item in node.items:
+            if isinstance(item, syntax.RestAxes):
+                axis += rank - (len(node.items) - 1)
+            elif isinstance(item, syntax.Extent):
+                bounds = {"start": item.start, "stop": item.stop, "step": item.step}
+                given = {
+                    name: self.evaluate(part, frame) for name, part in bounds.items() if part is not None
+                }
+                if given:
+                    value = self.apply("slice", [value], node, frame, axis=axis, **given)
+                axis += 1
+            else:
+                index = self.evaluate(item, frame)
+                if isinstance(index, bool) or not isinstance(index, (int, Dim)):
+                    raise self.error(
+                        "E201", item, frame, what="a subscript", wanted="an int", got=kind_of(index)
+                    )
+                value = self.apply("select", [value], node, frame, axis=axis, index=index)
+        return value
+
     def _eval_Attribute(self, node: syntax.Attribute, frame: Frame) -> Any:
         value = self.evaluate(node.value, frame)
         if isinstance(value, Record):

@@ -167,6 +167,28 @@ class Slice(Expr):
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Extent(Node):
+    """`start:stop:step` of one axis, each part optional."""
+
+    start: Expr | None
+    stop: Expr | None
+    step: Expr | None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RestAxes(Node):
+    """`...`: all axes that the other subscripts leave."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Subscript(Expr):
+    """`value[:, 0]`: a position or an extent for each axis of a tensor, from the first."""
+
+    value: Expr
+    items: tuple[Expr | Extent | RestAxes, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Attribute(Expr):
     """`value.name`."""
 

@@ -235,6 +235,22 @@ def test_shape_reads_sizes_and_annotations_bind_names(tmp_path: Path) -> None:
     assert [render(size) for size in found.outputs[0].shape] == ["B", "8", "4*H"]
 
 
+def test_subscripts_select_and_slice_the_axes_of_a_tensor(tmp_path: Path) -> None:
+    found = graph(
+        tmp_path, net("return (x[:, 0], x[:, 1:, ::2], x[..., -1], x[2], x[0, 1:3, 4, :])", "[4, 8, 16, 16]")
+    )
+    assert [str(value.type) for value in found.outputs] == [
+        "[4, 16, 16]",
+        "[4, 7, 8, 16]",
+        "[4, 8, 16]",
+        "[8, 16, 16]",
+        "[2, 16]",
+    ]
+    assert code(tmp_path, net("return x[0, 0, 0, 0, 0]")) == ["E202"]
+    assert code(tmp_path, net("return x[:, 9]")) == ["E301"]
+    assert code(tmp_path, net("a = [1, 2]\nreturn x + a[0, 1]")) == ["E213"]
+
+
 # ---------------------------------------------------------------- modes and taps
 
 

@@ -357,7 +357,6 @@ def test_the_number_of_errors_is_bounded() -> None:
         ("block f(x: tensor) { y = x ->\nrelu() }", "begin the next line with `->`"),
         ("claim p: params = 3", "`==`"),
         ("K = sum(x for x in y)", "in brackets"),
-        ("K = x[1, 2]", "`x[0][1]`"),
         ("K = {a: 1}", "`name = value`"),
         ("K = x -> f() + 1", "`(x -> f()) + y`"),
         ("K = .5", "`0.5`"),
