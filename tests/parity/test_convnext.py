@@ -87,10 +87,17 @@ def test_stochastic_depth_grows_as_timms(timm: ModuleType) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("size", ["tiny", "small", "base", "large", "xlarge"])
+@pytest.mark.parametrize("size", ["tiny", "small", "base"])
 def test_variant_is_timms(size: str, timm: ModuleType) -> None:
-    modes = ("eval",) if size in ("large", "xlarge") else ("eval", "train")
-    assert_parity(still(f"convnext_{size}"), timm.create_model(f"convnext_{size}"), modes=modes, size=64)
+    assert_parity(still(f"convnext_{size}"), timm.create_model(f"convnext_{size}"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("size", ["large", "xlarge"])
+def test_large_variant_is_timms(size: str, timm: ModuleType) -> None:
+    """With one block a stage, since they are all alike; the claims count the parameters of the whole."""
+    reference = timm.create_model(f"convnext_{size}", depths=(1, 1, 1, 1))
+    assert_parity(still(f"convnext_{size}", depths=[1, 1, 1, 1]), reference)
 
 
 @pytest.mark.slow
