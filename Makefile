@@ -33,10 +33,11 @@ check: $(READY) ## Formatting, lint and types alone
 	$(BIN)/pyright
 	$(if $(PLANS),$(BIN)/planform fmt --check $(PLANS))
 
-fmt: $(READY) ## Format Python and plans in place
+fmt: $(READY) ## Format Python and plans in place; write the generated docs
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 	$(if $(PLANS),$(BIN)/planform fmt $(PLANS))
+	$(BIN)/python docs/generate.py
 
 clean: ## Remove the environment and everything generated
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .ruff_cache .hypothesis

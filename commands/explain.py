@@ -5,15 +5,12 @@ from __future__ import annotations
 import re
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from ..terminal import paint, say, say_json
 from .frame import FINE, SCHEMA, Failure, Json, command
-
-if TYPE_CHECKING:
-    from ..dsl.diagnostics import Diagnostic
 
 _LINES = 20
 
@@ -25,7 +22,6 @@ def explain(
 ) -> int:
     """Explain the code of a diagnostic, with an example."""
     from ..dsl.codes import CODES
-    from ..dsl.render import render
     from ..dsl.suggest import did_you_mean
 
     wanted = code.upper().strip("[]")
@@ -46,7 +42,7 @@ def explain(
         found = example(wanted)
         if found is not None:
             say("\ngives\n")
-            say(indented(render(found)))
+            say(indented(found))
     return FINE
 
 
@@ -63,11 +59,12 @@ def indented(text: str) -> str:
     return "\n".join(f"    {line}".rstrip() for line in [*shown, *(["..."] if len(lines) > _LINES else [])])
 
 
-def example(code: str) -> Diagnostic | None:
-    """The diagnostic that the first bad input of a code causes; None where there is no input."""
+def example(code: str) -> str | None:
+    """The diagnostic that the first bad input of a code causes, as text; None where there is none."""
     from ..api import PlanFile
     from ..dsl.codes import CODES
     from ..dsl.diagnostics import PlanError
+    from ..dsl.render import render
     from ..dsl.source import Source
 
     entry = CODES[code]
@@ -82,4 +79,5 @@ def example(code: str) -> Diagnostic | None:
             found = PlanFile(path, Source(path.name, entry.bad[0], str(path))).check(entry.ask).diagnostics
         except PlanError as error:
             found = error.diagnostics
-    return next((diagnostic for diagnostic in found if diagnostic.code == code), None)
+    shown = next((render(diagnostic) for diagnostic in found if diagnostic.code == code), None)
+    return None if shown is None else re.sub(rf"[^\s\"`]*{re.escape(Path(folder).name)}/", "", shown)
