@@ -142,13 +142,16 @@ def randomised(reference: nn.Module, seed: int = 5) -> nn.Module:
     """A copy in float64 with all parameters and floating buffers drawn anew.
 
     Weights keep activations near 1, scales stay away from 0 and variances are positive. Buffers of integers are
-    left alone but for batch counters: they are tables of indices.
+    left alone but for batch counters: they are tables of indices. So are those that are not saved: masks, coordinates.
     """
     reference = copy.deepcopy(reference).double()
     generator = torch.Generator().manual_seed(seed)
+    saved = reference.state_dict().keys()
     with torch.no_grad():
         for name, tensor in [*reference.named_parameters(), *reference.named_buffers()]:
             last = name.rpartition(".")[2]
+            if name not in saved:
+                continue
             if last == "num_batches_tracked":
                 tensor.fill_(int(torch.randint(1, 9, (), generator=generator)))
             elif tensor.is_floating_point():

@@ -1,0 +1,99 @@
+"""Swin transformers against timm and torchvision."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+import planform
+from planform.api import Model
+from support.parity import assert_initialised_alike, assert_parity, images
+
+FOLDER = Path(__file__).parents[2] / "examples/transformers"
+# Maps of 14 x 14 and 7 x 7 tokens: the first shifts its windows of 7 x 7, the second is one window.
+SMALL = {"dim": 24, "depths": [2, 2], "heads": [2, 4], "classes": 10}
+TIMM_SMALL = {
+    "embed_dim": 24,
+    "depths": (2, 2),
+    "num_heads": (2, 4),
+    "num_classes": 10,
+    "drop_path_rate": 0.0,
+}
+
+
+def torchvision_rules(stages: int) -> str:
+    """torchvision's names -> timm's. There stages and the merges between them are counted as one list."""
+    rules = """
+        features.{i}.{j}.attn.relative_position_index -> -
+        features.{i}.{j}.mlp.0 -> features.{i}.{j}.mlp.fc1
+        features.{i}.{j}.mlp.3 -> features.{i}.{j}.mlp.fc2
+        features.0.0 -> patch_embed.proj
+        features.0.2 -> patch_embed.norm
+        head -> head.fc
+    """
+    for i in range(stages):
+        rules += f"features.{2 * i + 1}.{{j}} -> layers.{i}.blocks.{{j}}\n"
+        if i > 0:
+            rules += f"features.{2 * i} -> layers.{i}.downsample\n"
+    return rules
+
+
+def swin(name: str = "swin_tiny_patch4_window7_224", **parameters: Any) -> Model:
+    """A plan without randomness."""
+    return planform.load(FOLDER / "swin.plan", plan=name, drop_path_rate=0.0, **parameters)
+
+
+# ------------------------------------------------------------ quick: small networks of the family
+
+
+def test_swin_is_timms(timm: ModuleType) -> None:
+    build = partial(timm.models.swin_transformer.SwinTransformer, img_size=56, **TIMM_SMALL)
+    ours = swin(**SMALL).at(H=56, W=56)
+    assert_parity(ours, build(), size=56)
+    assert_initialised_alike(ours, build)
+
+
+def test_swin_of_an_oblong_image_is_timms(timm: ModuleType) -> None:
+    """Rows and columns are not mixed up: windows of 7 x 6 and 7 x 3 tokens, shifted along the rows."""
+    reference = timm.models.swin_transformer.SwinTransformer(img_size=(56, 24), **TIMM_SMALL)
+    ours = swin(**SMALL).at(H=56, W=24)
+    assert_parity(ours, reference, [images(2, 56)[..., :24]])
+
+
+def test_swin_is_torchvisions(torchvision: ModuleType) -> None:
+    reference = torchvision.models.SwinTransformer(
+        [4, 4], 24, [2, 2], [2, 4], [7, 7], stochastic_depth_prob=0.0, num_classes=10
+    )
+    assert_parity(swin(**SMALL).at(H=56, W=56), reference, size=56, rules=torchvision_rules(2))
+
+
+# ------------------------------------------------------------ slow: all of them
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "name",
+    [
+        *[f"swin_{size}_patch4_window7_224" for size in ("tiny", "small", "base", "large")],
+        *[f"swin_{size}_patch4_window12_384" for size in ("base", "large")],
+    ],
+)
+def test_variant_is_timms(name: str, timm: ModuleType) -> None:
+    """At the published resolution, since the masks depend on it."""
+    reference = timm.create_model(name, num_classes=1000, drop_path_rate=0.0)
+    modes = ("eval", "train") if "tiny" in name else ("eval",)
+    assert_parity(swin(name), reference, batch=1, size=int(name[-3:]), modes=modes)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("size", ["tiny", "small", "base"])
+def test_variant_is_torchvisions(size: str, torchvision: ModuleType) -> None:
+    reference = getattr(torchvision.models, f"swin_{size[0]}")(stochastic_depth_prob=0.0)
+    rules = torchvision_rules(4)
+    assert_parity(
+        swin(f"swin_{size}_patch4_window7_224"), reference, rules=rules, batch=1, size=224, modes=["eval"]
+    )
