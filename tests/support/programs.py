@@ -118,7 +118,7 @@ def _freed(shapes: list[tuple[Size, ...]]) -> Iterator[list[tuple[Size, ...]]]:
         size: symbol(f"S{size}") for shape in shapes for size in shape if isinstance(size, int) and size > 1
     }
     yield [tuple(names.get(size, size) for size in shape) for shape in shapes]
-    if shapes and shapes[0] and shapes[0][0] in names:
-        batch = shapes[0][0]
+    batch = next(iter(shapes[0]), 1) if shapes else 1
+    if batch in names:
         yield [(names[batch], *shape[1:]) if shape and shape[0] == batch else shape for shape in shapes]
         yield [(names[batch], *shapes[0][1:]), *shapes[1:]]

@@ -89,7 +89,8 @@ def _parameters(columns: Sequence[tuple[Hole, ...]]) -> tuple[dict[str, tuple[st
         if len(set(values)) == 1:
             fillings.append(values[0])
             continue
-        hint = column[0].hint or ("size" if all(_is_int(value) for value in values) else "rate")
+        hint = _BOTH.get(column[0].hint, "") if _plays_both(values, columns) else column[0].hint
+        hint = hint or column[0].hint or ("size" if all(_is_int(value) for value in values) else "rate")
         known = _expressed(values, parameters, hint)
         if known is None:
             known = hint
@@ -100,6 +101,15 @@ def _parameters(columns: Sequence[tuple[Hole, ...]]) -> tuple[dict[str, tuple[st
             parameters[known] = values
         fillings.append(known)
     return parameters, fillings
+
+
+# What a number is called that is both what comes in and what goes out.
+_BOTH = {"in_channels": "channels", "in_features": "features"}
+
+
+def _plays_both(values: tuple[str, ...], columns: Sequence[tuple[Hole, ...]]) -> bool:
+    hints = {column[0].hint for column in columns if tuple(hole.value for hole in column) == values}
+    return any(name.startswith("out_") for name in hints)
 
 
 def _expressed(values: tuple[str, ...], parameters: dict[str, tuple[str, ...]], hint: str) -> str | None:

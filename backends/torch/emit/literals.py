@@ -80,6 +80,14 @@ def wrap(line: str, width: int = 100) -> list[str]:
         lines.append(joined)
     else:
         comma = "," if len(pieces) > 1 else ""
+        head, loop, tail = pieces[0].rpartition(" for _ in ") if len(pieces) == 1 else ("", "", "")
+        if loop:
+            return [
+                *lines,
+                *wrap(f"{indent}    {head}", width),
+                f"{indent}   {loop}{tail}",
+                f"{indent}{line[closing:]}",
+            ]
         for piece in pieces:
             lines.extend(wrap(f"{indent}    {piece}{comma}", width))
     return [*lines, f"{indent}{line[closing:]}"]
