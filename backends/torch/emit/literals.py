@@ -80,14 +80,10 @@ def wrap(line: str, width: int = 100) -> list[str]:
         lines.append(joined)
     else:
         comma = "," if len(pieces) > 1 else ""
-        head, loop, tail = pieces[0].rpartition(" for _ in ") if len(pieces) == 1 else ("", "", "")
-        if loop:
-            return [
-                *lines,
-                *wrap(f"{indent}    {head}", width),
-                f"{indent}   {loop}{tail}",
-                f"{indent}{line[closing:]}",
-            ]
+        repeated = re.fullmatch(r"(.*\)) (for _ in range\(\d+\))", pieces[0]) if len(pieces) == 1 else None
+        if repeated:
+            lines += [*wrap(f"{indent}    {repeated[1]}", width), f"{indent}    {repeated[2]}"]
+            return [*lines, f"{indent}{line[closing:]}"]
         for piece in pieces:
             lines.extend(wrap(f"{indent}    {piece}{comma}", width))
     return [*lines, f"{indent}{line[closing:]}"]
