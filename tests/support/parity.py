@@ -156,11 +156,11 @@ def randomised(reference: nn.Module, seed: int = 5) -> nn.Module:
                 tensor.fill_(int(torch.randint(1, 9, (), generator=generator)))
             elif tensor.is_floating_point():
                 drawn = torch.rand(tensor.shape, generator=generator, dtype=torch.float64)
-                tensor.copy_(_content(last, tensor, drawn))
+                tensor.copy_(content(last, tensor, drawn))
     return reference
 
 
-def _content(last: str, like: Tensor, drawn: Tensor) -> Tensor:
+def content(last: str, like: Tensor, drawn: Tensor) -> Tensor:
     """Uniform numbers in [0, 1) made into the content of a weight of that name."""
     centred = math.sqrt(12) * (drawn - 0.5)  # standard deviation 1
     if last == "running_var":
