@@ -2,8 +2,8 @@
 
     .venv/bin/python benchmarks/compile_time.py [--json]
 
-Prints, from one run: the time of an operator (ResNet-50, text to graph and cost); the growth with depth, up to
-a ResNet of 1,202 layers (the paper's deepest); the start of the command line; and what fvcore and torchinfo
+Prints, from one run: the time of an operator (ResNet-50, text to graph and cost); the growth with depth, up
+to a ResNet of 1,202 layers (the paper's deepest); the start of the command line; and what fvcore and torchinfo
 take for the same network. All times are wall clock on this machine, in one process unless said otherwise; the
 median of several runs, after those that are shown as the first.
 """
@@ -83,7 +83,7 @@ def per_operator() -> dict[str, Any]:
     """Text to graph and cost of ResNet-50 in both modes, and the time of an operator."""
     import planform
 
-    def compile_plan(**sizes: int) -> Any:
+    def compile_plan(**sizes: Any) -> Any:
         return planform.load(str(PLAN), plan="resnet50").cost(**sizes)
 
     first, report = timed(lambda: compile_plan(**AT))
