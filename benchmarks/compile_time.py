@@ -2,8 +2,8 @@
 
     .venv/bin/python benchmarks/compile_time.py [--json]
 
-Prints, from one run: the time of an operator (ResNet-50, text to graph and cost); the growth with depth, up
-to a ResNet of 1,202 layers (the paper's deepest); the start of the command line; and what fvcore and torchinfo
+Prints, from one run: the time of an operator (ResNet-50, text to graph and cost); the growth with depth, to a
+ResNet of 1,202 layers (the deepest of the paper); the start of the command line; what fvcore and torchinfo
 take for the same network. All times are wall clock on this machine, in one process unless said otherwise; the
 median of several runs, after those that are shown as the first.
 """

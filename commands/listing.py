@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
@@ -10,6 +11,10 @@ import typer
 
 from ..terminal import paint, remark, say, say_json
 from .frame import FINE, Json, command, reason
+
+# Declarations begin at the beginning of a line: the formatter sees to it.
+_PLAN = re.compile(r"^plan\s+(\w+)", re.MULTILINE)
+_ABOUT = re.compile(r"^about\b.*?(?=^[a-zA-Z#]|\Z)", re.MULTILINE | re.DOTALL)
 
 
 @command
@@ -41,32 +46,45 @@ def list_plans(
 
 
 def plans() -> Iterator[dict[str, Any]]:
-    """Each plan of the atlas: its name, its file, its row of the atlas and its title, None where not said."""
-    from ..api import EXAMPLES, examples
-    from ..dsl.diagnostics import PlanError
-    from ..dsl.loader import Loader
-    from ..dsl.syntax import About, Plan, String
+    """Each plan of the atlas: its name, its file, its row of the atlas and its title, None where not said.
 
-    loader = Loader()
+    Reads the heads of the files alone, since there are many.
+    """
+    from ..api import EXAMPLES, examples
+
     for path in examples():
         shown = path.relative_to(EXAMPLES.parent).as_posix()
         try:
-            items = loader.parsed(loader.read(path)).items
-        except (PlanError, UnicodeDecodeError, OSError) as error:
-            why = reason(error) if isinstance(error, OSError) else str(error)
+            text = path.read_text(encoding="utf-8")
+        except (UnicodeDecodeError, OSError) as error:
+            why = reason(error) if isinstance(error, OSError) else "it is not UTF-8 text"
             remark("warning", f"{shown} cannot be read: {why}")
             continue
-        about = {
-            name: value.parts[0] if value.parts else ""
-            for item in items
-            if isinstance(item, About)
-            for name, value in item.fields
-            if isinstance(value, String) and len(value.parts) < 2
-        }
-        for item in items:
-            if isinstance(item, Plan):
-                name = item.target.name
-                yield {"plan": name, "file": shown, "atlas": about.get("atlas"), "title": about.get("title")}
+        said = about(text)
+        for name in _PLAN.findall(text):
+            yield {"plan": name, "file": shown, "atlas": said.get("atlas"), "title": said.get("title")}
+
+
+def about(text: str) -> dict[str, str]:
+    """The plain texts of a file's `about`; empty where it cannot be parsed."""
+    from ..dsl.diagnostics import PlanError
+    from ..dsl.parser import parse
+    from ..dsl.source import Source
+    from ..dsl.syntax import About, String
+
+    found = _ABOUT.search(text)
+    if found is None:
+        return {}
+    try:
+        items = parse(Source("about", f"planform 1\n{found[0]}\n")).items
+    except PlanError:
+        return {}
+    fields = [field for item in items if isinstance(item, About) for field in item.fields]
+    return {
+        name: str(value.parts[0]) if value.parts else ""
+        for name, value in fields
+        if isinstance(value, String) and len(value.parts) < 2
+    }
 
 
 def _matches(plan: dict[str, Any], pattern: str) -> bool:

@@ -313,6 +313,19 @@ def test_list_json_is_an_array(run: Run) -> None:
     assert run("list", "no such network", "--json").json == []
 
 
+def test_list_agrees_with_the_parser(run: Run) -> None:
+    from planform.api import EXAMPLES, PlanFile, examples
+
+    wanted = []
+    for path in examples():
+        file = PlanFile(path)
+        about = file.scope.about
+        texts = {key: about[key] if isinstance(about.get(key), str) else None for key in ("atlas", "title")}
+        shown = path.relative_to(EXAMPLES.parent).as_posix()
+        wanted += [{"plan": plan, "file": shown, **texts} for plan in file.plans]
+    assert run("list", "--json").json == wanted
+
+
 def test_graph_json(run: Run) -> None:
     found = run("graph", "good.plan", "--json", "--at", "B=1,H=8,W=8").json
     assert found["planform_json"] == 1
