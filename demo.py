@@ -133,7 +133,7 @@ def photograph(console: Console) -> None:
     for line in (
         f"{path}, cut to {image.shape[3]} x {image.shape[2]} pixels, gives {list(result.shape)}",
         f"in {outcome.seconds * 1000:.0f} ms: {rate:.1f} G multiply-adds a second",
-        f"the module's children are torch's own: {', '.join(names)}",
+        f"the module's children bear the plan's labels: {', '.join(names)}",
     ):
         console.print(f"  [green]✓[/green] {escape(line)}")
     console.print("\n[dim]The weights are random here. With a checkpoint, this names what it sees:")
@@ -251,4 +251,7 @@ def escape(text: str) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        sys.exit(130)

@@ -24,7 +24,7 @@ OUTSIDE = (
     "*.egg-info",
     "__pycache__",
 )
-DATA = ("grammar/*.lark", "dsl/std/*.plan", "examples/**/*.plan")
+DATA = ("grammar/*.lark", "grammar/*.json", "dsl/std/*.plan", "examples/**/*.plan")
 
 # One file of each kind that the repository does not have, so that the test does not depend on what it has.
 PROBES = ("grammar/probe.lark", "dsl/std/probe.plan", "examples/probe/probe.plan", "examples/a/b/probe.plan")
