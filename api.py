@@ -21,7 +21,7 @@ from .dsl.scope import FileScope
 from .dsl.source import Source, Span
 from .dsl.suggest import did_you_mean
 from .dsl.syntax import Claim
-from .dsl.values import BlockDef, BlockValue
+from .dsl.values import POISON, BlockDef, BlockValue
 
 if TYPE_CHECKING:
     from .compiler.cost import CostReport
@@ -78,7 +78,7 @@ class PlanFile:
 
     @property
     def plans(self) -> tuple[str, ...]:
-        """The names of its plans, in order."""
+        """The names of its plans, in order, also of those that are wrong."""
         return tuple(self.scope.plans)
 
     def plan(self, name: str | None = None) -> str:
@@ -86,6 +86,8 @@ class PlanFile:
         plans = self.plans
         if name is None:
             stem = self.path.stem
+            if not plans and self.scope.errors:
+                raise PlanError(self.scope.errors)
             if not plans:
                 raise PlanError([diagnostic("E502", self._top, file=self.source.name, name=stem)])
             return stem if stem in plans else plans[0]
@@ -117,6 +119,8 @@ class PlanFile:
 
     def block(self, plan: str) -> BlockValue:
         """A plan as the block value that it is: the model, its arguments and its bindings."""
+        if self.scope.names.get(plan) is POISON:
+            raise PlanError(self.scope.errors)
         return cast("BlockValue", self.scope.names[plan])
 
     def _check_overrides(self, plan: str, overrides: Mapping[str, Any]) -> None:
@@ -145,7 +149,12 @@ class PlanFile:
                 seen.add(key)
                 problems.append(found)
 
+        for found in self.scope.errors:
+            keep(found)
         for name in plans:
+            if self.scope.names.get(name) is POISON:
+                failed.add(name)
+                continue
             try:
                 self.program(name)
             except PlanError as error:

@@ -85,8 +85,8 @@ class Calls(Weights, Patterns, ABC):
         function = node.function
         positional: list[Given] = []
         named: dict[str, Given] = {}
-        for argument in node.arguments:
-            value = self.evaluate(argument.value, frame)
+        values = self.evaluate_all(tuple([argument.value for argument in node.arguments]), frame)
+        for argument, value in zip(node.arguments, values, strict=True):
             if argument.name is not None:
                 named[argument.name] = Given(value, argument.value)
             elif argument.star:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from contextlib import suppress
 from typing import Any, cast
 
 from ..compiler.dims import Dim, divisible
@@ -62,6 +63,22 @@ class Expressions(Run, ABC):
     def evaluate(self, node: syntax.Expr, frame: Frame) -> Any:
         """The value of an expression; raises `PlanError`, or `Poisoned` where something before it failed."""
         return getattr(self, "_eval_" + type(node).__name__)(node, frame)
+
+    def evaluate_all(self, nodes: tuple[syntax.Expr, ...], frame: Frame) -> list[Any]:
+        """The values of expressions that do not depend on each other: what is wrong with each is reported."""
+        found: list[Any] = []
+        failed = False
+        for node in nodes:
+            try:
+                found.append(self.evaluate(node, frame))
+            except PlanError as error:
+                self.report_all(error)
+                failed = True
+            except Poisoned:
+                failed = True
+        if failed:
+            raise Poisoned
+        return found
 
     def condition(self, node: syntax.Expr, frame: Frame, what: str = "condition") -> bool:
         """The value of a static condition."""
@@ -168,13 +185,14 @@ class Expressions(Run, ABC):
         """The names of the registry."""
 
     def _eval_ListExpr(self, node: syntax.ListExpr, frame: Frame) -> Any:
-        return [self.evaluate(item, frame) for item in node.items]
+        return self.evaluate_all(node.items, frame)
 
     def _eval_TupleExpr(self, node: syntax.TupleExpr, frame: Frame) -> Any:
-        return tuple([self.evaluate(item, frame) for item in node.items])
+        return tuple(self.evaluate_all(node.items, frame))
 
     def _eval_RecordExpr(self, node: syntax.RecordExpr, frame: Frame) -> Any:
-        return Record({name: self.evaluate(item, frame) for name, item in node.fields})
+        values = self.evaluate_all(tuple([item for _, item in node.fields]), frame)
+        return Record(zip([name for name, _ in node.fields], values, strict=True))
 
     def _eval_Comprehension(self, node: syntax.Comprehension, frame: Frame) -> Any:
         found: list[Any] = []
@@ -259,7 +277,7 @@ class Expressions(Run, ABC):
         return -value if node.op == "-" else value
 
     def _eval_Binary(self, node: syntax.Binary, frame: Frame) -> Any:
-        left, right = self.evaluate(node.left, frame), self.evaluate(node.right, frame)
+        left, right = self.evaluate_all((node.left, node.right), frame)
         return self.binary(node.op, left, right, node, frame)
 
     def binary(self, op: str, left: Any, right: Any, node: syntax.Node, frame: Frame) -> Any:
@@ -467,10 +485,5 @@ class Expressions(Run, ABC):
     def _visit_stages(self, node: syntax.Pipe, frame: Frame) -> None:
         # The pipe has nothing to carry, but mistakes in the arguments of its stages are roots of their own.
         for stage in node.stages:
-            for argument in stage.call.arguments:
-                try:
-                    self.evaluate(argument.value, frame)
-                except PlanError as error:
-                    self.report_all(error)
-                except Poisoned:
-                    pass
+            with suppress(Poisoned):
+                self.evaluate_all(tuple([argument.value for argument in stage.call.arguments]), frame)

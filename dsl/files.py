@@ -13,7 +13,7 @@ from .patterns import holds_tensor
 from .scope import FileScope, Frame
 from .source import Source
 from .suggest import did_you_mean
-from .values import BlockDef, BlockValue, Poisoned, Record, kind_of
+from .values import POISON, BlockDef, BlockValue, Poisoned, Record, kind_of
 
 
 class Files:
@@ -25,12 +25,12 @@ class Files:
         self.open: list[Source] = []
 
     def scope(self, file: syntax.File) -> FileScope:
-        """The names of a file; raises `PlanError` with all that is wrong with its declarations."""
+        """The names of a file, with all that is wrong with its declarations in `errors`."""
         known = self.scopes.get(id(file))
         if known is not None:
             return known
         scope = FileScope(file.source, file)
-        errors: list[Any] = []
+        errors = scope.errors
         self.open.append(file.source)
         try:
             # Blocks first: plans, values and tables may name blocks that stand below them.
@@ -42,14 +42,24 @@ class Files:
                     self._item(item, scope, errors)
                 except PlanError as error:
                     errors.extend(error.diagnostics)
+                    self._poison(item, scope)
                 except Poisoned:
-                    pass
+                    self._poison(item, scope)
         finally:
             self.open.pop()
-        if errors:
-            raise PlanError(errors)
         self.scopes[id(file)] = scope
         return scope
+
+    def _poison(self, item: syntax.Item, scope: FileScope) -> None:
+        """What a failed declaration would have named is known, and silent."""
+        targets: tuple[syntax.Target, ...] = ()
+        if isinstance(item, syntax.Use):
+            targets = item.names
+        elif isinstance(item, (syntax.Let, syntax.Table, syntax.Plan)):
+            targets = (item.target,)
+        for target in targets:
+            scope.names.setdefault(target.name, POISON)
+            scope.where.setdefault(target.name, target.span)
 
     def _declare(self, scope: FileScope, target: syntax.Target, value: Any, errors: list[Any]) -> None:
         name = target.name
@@ -114,6 +124,8 @@ class Files:
             if any(source.path == file.source.path for source in self.open):
                 continue
             scopes.append(self.scope(file))
+            if scopes[-1].errors:
+                raise PlanError(scopes[-1].errors)
         for target in item.names:
             holder = next((found for found in scopes if target.name in found.names), None)
             if holder is None:
@@ -121,6 +133,7 @@ class Files:
                 known = [name for found in scopes for name in found.names if name not in found.imported]
                 help = did_you_mean(target.name, known)
                 errors.append(diagnostic("E106", target.span, name=target.name, place=place, help=help))
+                scope.names.setdefault(target.name, POISON)
                 continue
             scope.imported.add(target.name)
             self._declare(scope, target, holder.names[target.name], errors)

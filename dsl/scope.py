@@ -7,13 +7,14 @@ from typing import Any
 
 from ..compiler.graph import Region
 from . import syntax
+from .diagnostics import Diagnostic
 from .source import Source, Span
 from .values import SharedValue
 
 
 @dataclass(eq=False)
 class FileScope:
-    """The names that a file declares or imports, evaluated."""
+    """The names that a file declares or imports, evaluated; `errors` is what is wrong with its declarations."""
 
     source: Source
     tree: syntax.File
@@ -21,6 +22,7 @@ class FileScope:
     where: dict[str, Span] = field(default_factory=dict[str, Span])
     plans: dict[str, syntax.Plan] = field(default_factory=dict[str, syntax.Plan])
     about: dict[str, Any] = field(default_factory=dict[str, Any])
+    errors: list[Diagnostic] = field(default_factory=list[Diagnostic])
     imported: set[str] = field(default_factory=set[str])
 
 

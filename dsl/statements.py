@@ -63,7 +63,8 @@ class Statements(Scans, ABC):
 
     def _poison(self, statement: syntax.Statement, frame: Frame) -> _Returned | None:
         """Whatever the failed statement would have bound is poisoned."""
-        if isinstance(statement, syntax.Return):
+        if isinstance(statement, (syntax.Return, syntax.Require)):
+            # Behind a requirement that does not hold nothing else is worth saying.
             return _Returned(POISON)
         poisoned: _Returned | None = None
         pending: list[syntax.Node] = [statement]

@@ -79,3 +79,13 @@ def test_independent_errors_are_reported_in_one_run_and_a_loop_reports_once(tmp_
     found = diagnostics(tmp_path, BROKEN)
     assert [d.code for d in found] == ["E301", "E101"]
     assert found[1].help == ("did you mean `classes`?",)
+
+
+def test_a_wrong_declaration_does_not_hide_what_else_is_wrong_nor_repeat_itself(tmp_path: Path) -> None:
+    text = (
+        "planform 1\nuse std (self_atention)\nmodel net(x: [B, N, 8], width: int = 4) {\n"
+        "    y = x -> attn: self_atention(2)\n    return (y, x -> fc: linear(widht))\n}\n"
+        "plan a = net()\nplan b = net(wide=3)\nplan c = b()\nclaim b: params == 3\n"
+    )
+    found = diagnostics(tmp_path, text)
+    assert [d.code for d in found] == ["E106", "E207", "E101"]
