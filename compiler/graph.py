@@ -346,6 +346,13 @@ class Builder:
             self.guard(Guard(relation, left, right, message, origin))
         return self._append(op, tuple(inputs), slots, types, path, origin, bodies)
 
+    def copy(self, node: Node, inputs: Sequence[Value]) -> Node:
+        """The application that a node of another graph is, to other operands of the same types."""
+        types = [value.type for value in node.results]
+        made = self._append(node.op, tuple(inputs), node.slots, types, node.path, None, node.bodies)
+        made.origins = node.origins
+        return made
+
     def guard(self, guard: Guard) -> None:
         """Keep a constraint for run time; the same constraint is kept once."""
         self.guards.setdefault((guard.relation, guard.left, guard.right), guard)

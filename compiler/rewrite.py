@@ -1,0 +1,284 @@
+"""Rules that rewrite graphs, applied in one sweep from the inputs to the results.
+
+A rule has a pattern, a check that may refuse with a reason, and a rewrite that builds the replacement. A pass
+is a set of rules; running it builds a new graph. Rules are tried on values that are already rebuilt, so that
+chains collapse within one sweep.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from .graph import Builder, Graph, Node, Origin, Value, map_leaves
+from .match import Match, Pattern, Reject
+from .ops import registry
+from .ops.base import Op
+from .ops.source import Input, ReadWeight
+from .static import is_static_node
+from .verify import GraphError, same_type
+
+# What a rewrite lowers, of what runs at each call: the number of operators; the multiply-adds; all
+# arithmetic; the elements that operators other than views write.
+Metric = Literal["operators", "macs", "operations", "activations"]
+
+
+@dataclass(frozen=True)
+class Rule:
+    """A rewrite: what it looks for, when it refuses, what it builds, and which metric that lowers.
+
+    `when` completes the pattern, in silence; `check` refuses with a reason that people are told. `rewrite`
+    returns the values that take the place of the results of the pattern's root.
+    """
+
+    name: str
+    metric: Metric
+    pattern: Pattern
+    rewrite: Callable[[Match, Editor], Value | Sequence[Value]]
+    when: Callable[[Match], bool] = lambda match: True
+    check: Callable[[Match], Reject | None] = lambda match: None
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """A rule that found its pattern and did not apply it."""
+
+    rule: str
+    reason: str
+    node: Node
+
+    @property
+    def origins(self) -> tuple[Origin, ...]:
+        """Where the node that is in the way comes from."""
+        return self.node.origins
+
+
+@dataclass(frozen=True)
+class Change:
+    """A rule that was applied: what it replaced came from `origins`; the result stands at `path`."""
+
+    rule: str
+    metric: Metric
+    path: str
+    origins: tuple[Origin, ...]
+
+
+@dataclass
+class Log:
+    """What a sweep did and what it refused."""
+
+    changes: list[Change] = field(default_factory=list[Change])
+    refusals: list[Refusal] = field(default_factory=list[Refusal])
+
+
+@dataclass(frozen=True)
+class Pass:
+    """Rules that are applied together in one sweep."""
+
+    name: str
+    rules: tuple[Rule, ...]
+
+    def run(self, graph: Graph, log: Log | None = None) -> Graph:
+        """The rewritten graph; the graph itself where no rule applies."""
+        return _sweep(graph, _by_root(self.rules), Log() if log is None else log)
+
+
+class Editor:
+    """The graph under construction, as rewrites see it."""
+
+    def __init__(self, builder: Builder) -> None:
+        self.builder = builder
+        self._uses: dict[Value, int] = {}
+        self._static: set[Node] = set()
+        self._readers: dict[Value, list[Node]] = {}
+        self._origins: tuple[Origin, ...] = ()
+
+    # --- facts ---
+
+    def uses(self, value: Value) -> int:
+        """How often a value is read, as an operand or as a result of the graph."""
+        return self._uses[value]
+
+    def is_static(self, value: Value) -> bool:
+        """Whether a value depends on weights and constants alone, and its sizes are known."""
+        return value.node in self._static
+
+    def readers(self, value: Value) -> Sequence[Node]:
+        """The nodes of the graph before the sweep that read what is now this value."""
+        return self._readers.get(value, ())
+
+    # --- building ---
+
+    def add(self, name: str, *inputs: Value | None, path: str | None = None, **arguments: Any) -> Value:
+        """The first result of a new application of the operator of that name; see `apply`."""
+        return self.apply(registry()[name](**arguments), *inputs, path=path).results[0]  # pyright: ignore[reportArgumentType]
+
+    def apply(self, op: Op, *inputs: Value | None, path: str | None = None) -> Node:
+        """Apply an operator to operands in the order of its signature; None leaves an optional one out."""
+        slots: list[str] = []
+        names = [(operand.name, operand.arity) for operand in op.signature()]
+        at = 0
+        for _ in inputs:
+            name, arity = names[at]
+            slots.append(name)
+            at += arity != "many"
+        given = [(slot, value) for slot, value in zip(slots, inputs, strict=True) if value is not None]
+        node = self.builder.add(op, [value for _, value in given], tuple(slot for slot, _ in given), path)
+        node.origins = self._origins
+        return self.enter(node)
+
+    def with_operands(self, node: Node, **operands: Value) -> Node:
+        """The same application with some operands exchanged or added."""
+        given = dict(zip(node.slots, node.inputs, strict=True)) | operands
+        order = [operand.name for operand in node.op.signature() if operand.name in given]
+        made = self.builder.add(node.op, [given[slot] for slot in order], tuple(order), node.path)
+        made.origins = self._origins
+        return self.enter(made)
+
+    def enter(self, node: Node, readers: bool = True) -> Node:
+        """Take note of a node that was added to the builder."""
+        for value in node.results:
+            self._uses[value] = 0
+        if readers:
+            for value in node.inputs:
+                self._uses[value] += 1
+        if is_static_node(node, self._static):
+            self._static.add(node)
+        return node
+
+    def cast(self, value: Value, like: Value) -> Value:
+        """The value in the element type of another."""
+        return (
+            value if value.type.dtype == like.type.dtype else self.add("cast", value, dtype=like.type.dtype)
+        )
+
+    # --- what the sweep asks ---
+
+    def carry(self, value: Value, uses: int, readers: Sequence[Node]) -> None:
+        """Let a rebuilt value be read as often as the value that it stands for."""
+        self._uses[value] += uses
+        self._readers.setdefault(value, []).extend(readers)
+
+    def attempt(self, rule: Rule, match: Match) -> tuple[Value, ...]:
+        """What the rule builds; the nodes get the origins of all that the match covers."""
+        nodes = sorted(match.nodes, key=lambda node: node.id)
+        self._origins = tuple(dict.fromkeys(origin for node in nodes for origin in node.origins))
+        built = rule.rewrite(match, self)
+        self._origins = ()
+        return (built,) if isinstance(built, Value) else tuple(built)
+
+    def release(self, node: Node) -> None:
+        """A node is not needed any more, and neither is what only it read."""
+        stack = [node]
+        while stack:
+            dead = stack.pop()
+            for value in dead.inputs:
+                self._uses[value] -= 1
+                if all(self._uses[other] == 0 for other in value.node.results):
+                    stack.append(value.node)
+
+
+def rebuild(graph: Graph, finish: Callable[[Node, Editor], Sequence[Value]]) -> Graph:
+    """A new graph made node by node: `finish` is given each node rebuilt and returns what takes its place.
+
+    Bodies are kept; constraints are too, since a value that is not computed any more may still have to fit.
+    """
+    builder = Builder(graph.name)
+    for guard in graph.guards:
+        builder.guard(guard)
+    editor = Editor(builder)
+    readers = graph.users()
+    counts: dict[Value, int] = {}
+    for value in (*[value for node in graph.nodes for value in node.inputs], *graph.outputs):
+        counts[value] = counts.get(value, 0) + 1
+    new: dict[Value, Value] = {}
+    keep: list[Value] = []
+    for node in graph.nodes:
+        if isinstance(node.op, Input):
+            made = builder.input(node.op.label, node.results[0].type).node
+        elif isinstance(node.op, ReadWeight):
+            made = builder.weight(graph.weights[node.op.path]).node
+        else:
+            made = builder.copy(node, [new[value] for value in node.inputs])
+        made.origins = node.origins
+        editor.enter(made, readers=False)
+        for old, value in zip(node.results, made.results, strict=True):
+            editor.carry(value, counts.get(old, 0), readers[old])
+        built = made.results if node.op.source else finish(made, editor)
+        new.update(zip(node.results, built, strict=True))
+        if "state" in node.effects:
+            keep.extend(built)
+    return builder.freeze(map_leaves(graph.output, new.__getitem__), keep)
+
+
+def _sweep(graph: Graph, rules: dict[str, list[Rule]], log: Log) -> Graph:
+    before = len(log.changes)
+
+    def finish(node: Node, editor: Editor) -> Sequence[Value]:
+        if node.bodies:
+            bodies = tuple([_sweep(body, rules, log) for body in node.bodies])
+            if any(new is not old for new, old in zip(bodies, node.bodies, strict=True)):
+                node.bodies = bodies
+        return _rewritten(node, editor, rules, log)
+
+    found = rebuild(graph, finish)
+    return found if len(log.changes) > before else graph
+
+
+# A value is not rewritten more often than this in one sweep.
+_MOST = 100
+
+
+def _rewritten(node: Node, editor: Editor, rules: dict[str, list[Rule]], log: Log) -> Sequence[Value]:
+    results: tuple[Value, ...] = node.results
+    for _ in range(_MOST):
+        root = results[0].node
+        if root.results != results:
+            return results
+        built = _first(root, editor, rules, log)
+        if built is None:
+            return results
+        for old, value in zip(results, built, strict=True):
+            editor.carry(value, editor.uses(old), editor.readers(old))
+        editor.release(root)
+        results = built
+    return results
+
+
+def _first(root: Node, editor: Editor, rules: dict[str, list[Rule]], log: Log) -> tuple[Value, ...] | None:
+    """What the first rule that applies builds."""
+    if not any(editor.uses(value) for value in root.results):
+        return None
+    for rule in rules.get(root.op.name, ()):
+        match = Match(editor, root)
+        if not rule.pattern.match(root.results[0], match) or not rule.when(match):
+            continue
+        refused = rule.check(match)
+        if refused is not None:
+            log.refusals.append(Refusal(rule.name, refused.reason, refused.node))
+            continue
+        built = editor.attempt(rule, match)
+        for old, value in zip(root.results, built, strict=True):
+            if not same_type(old.type, value.type):
+                raise GraphError(
+                    f"{rule.name} gives {value.type} for {old.type}", Graph("", (), (), (), None, {}), root
+                )
+        origins = tuple(dict.fromkeys(origin for covered in match.nodes for origin in covered.origins))
+        path = built[0].node.path or next((n.path for n in match.nodes if n.path), None) or ""
+        log.changes.append(Change(rule.name, rule.metric, path, origins))
+        return built
+    return None
+
+
+def _by_root(rules: Sequence[Rule]) -> dict[str, list[Rule]]:
+    found: dict[str, list[Rule]] = {}
+    for rule in rules:
+        if rule.pattern.roots is None:
+            raise ValueError(f"the pattern of `{rule.name}` has no operator at its root")
+        for name in rule.pattern.roots:
+            found.setdefault(name, []).append(rule)
+    return found
+
+
+__all__ = ["Change", "Editor", "Log", "Metric", "Pass", "Refusal", "Reject", "Rule", "rebuild"]
