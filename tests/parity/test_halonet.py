@@ -57,4 +57,6 @@ def test_halonet_of_an_oblong_image_is_timms(timm: ModuleType) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["halonet_h1", "halonet26t", "halonet50ts"])
 def test_variant_is_timms(name: str, timm: ModuleType) -> None:
-    assert_parity(planform.load(FILE, plan=name), timm.create_model(name), size=256, batch=1)
+    # With weights drawn anew, logits of H1's attentions grow to 1e5: its results depend on their last digits.
+    rtol = 1e-6 if name == "halonet_h1" else 1e-9
+    assert_parity(planform.load(FILE, plan=name), timm.create_model(name), size=256, batch=1, rtol=rtol)

@@ -8,6 +8,8 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+import torch
+from torch import nn
 
 import planform
 from planform.api import Model
@@ -43,8 +45,24 @@ def torchvision_rules(stages: int) -> str:
 
 
 def swin(name: str = "swin_tiny_patch4_window7_224", **parameters: Any) -> Model:
-    """A plan without randomness."""
+    """A plan of the first version, without randomness."""
     return planform.load(FOLDER / "swin.plan", plan=name, drop_path_rate=0.0, **parameters)
+
+
+def swin_v2(name: str = "swinv2_tiny_window8_256", **parameters: Any) -> Model:
+    """A plan of the second version, without randomness."""
+    return planform.load(FOLDER / "swin_v2.plan", plan=name, drop_path_rate=0.0, **parameters)
+
+
+def build_v2(timm: ModuleType, **arguments: Any) -> nn.Module:
+    """timm's second version with its tables of offsets, which it makes in single precision, made in double."""
+    reference = timm.models.swin_transformer_v2.SwinTransformerV2(**arguments).double()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(torch, "float32", torch.float64)
+        for module in reference.modules():
+            if hasattr(module, "relative_coords_table"):
+                module.init_non_persistent_buffers()
+    return reference
 
 
 # ------------------------------------------------------------ quick: small networks of the family
@@ -69,6 +87,16 @@ def test_swin_is_torchvisions(torchvision: ModuleType) -> None:
         [4, 4], 24, [2, 2], [2, 4], [7, 7], stochastic_depth_prob=0.0, num_classes=10
     )
     assert_parity(swin(**SMALL).at(H=56, W=56), reference, size=56, rules=torchvision_rules(2))
+
+
+@pytest.mark.parametrize("trained", [None, [3, 2]])
+def test_swin_v2_is_timms(trained: list[int] | None, timm: ModuleType) -> None:
+    """Maps of 16 x 8 and 8 x 4 tokens in windows of 4 x 4: the last is shifted along its rows alone."""
+    known = {} if trained is None else {"pretrained_window_sizes": tuple(trained)}
+    build = partial(build_v2, timm, img_size=(64, 32), window_size=4, **TIMM_SMALL, **known)
+    ours = swin_v2(window=4, trained=trained or [None, None], **SMALL).at(H=64, W=32)
+    assert_parity(ours, build(), [images(2, 64)[..., :32]])
+    assert_initialised_alike(ours, build)
 
 
 # ------------------------------------------------------------ slow: all of them
@@ -97,3 +125,20 @@ def test_variant_is_torchvisions(size: str, torchvision: ModuleType) -> None:
     assert_parity(
         swin(f"swin_{size}_patch4_window7_224"), reference, rules=rules, batch=1, size=224, modes=["eval"]
     )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "name",
+    [
+        *[f"swinv2_{size}_window{window}_256" for size in ("tiny", "small", "base") for window in (8, 16)],
+        *[f"swinv2_{size}_window12_192" for size in ("base", "large")],
+        *[f"swinv2_{size}_window12to16_192to256" for size in ("base", "large")],
+        *[f"swinv2_{size}_window12to24_192to384" for size in ("base", "large")],
+    ],
+)
+def test_variant_of_v2_is_timms(name: str, timm: ModuleType) -> None:
+    """At the published resolution, since the windows depend on it."""
+    published = timm.create_model(name, num_classes=1000, drop_path_rate=0.0)
+    # timm makes its tables of offsets in single precision.
+    assert_parity(swin_v2(name), published, batch=1, size=int(name[-3:]), modes=["eval"], rtol=1e-5)
