@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 EXAMPLES = Path(__file__).parent / "examples"
 SCHEMA = 1
+BOTH: tuple[Mode, ...] = ("eval", "train")
 
 
 @dataclass(frozen=True)
@@ -107,7 +108,7 @@ class PlanFile:
         plan: str,
         bindings: Mapping[str, Any] | None = None,
         overrides: Mapping[str, Any] | None = None,
-        modes: tuple[Mode, ...] = ("eval", "train"),
+        modes: tuple[Mode, ...] = BOTH,
     ) -> Program:
         """The program of a plan; elaborated once for each set of bindings."""
         key = (plan, repr(sorted((bindings or {}).items())), repr(sorted((overrides or {}).items())), modes)
@@ -171,7 +172,11 @@ class PlanFile:
                 keep(diagnostic("E604", item.subject.span, name=name, help=help))
             elif name not in failed and name in plans:
                 verdict = judge(
-                    item, self.scope, lambda bound, mode, name=name: self.program(name, bound, None, (mode,))
+                    item,
+                    self.scope,
+                    lambda bound, mode, name=name: self.program(
+                        name, bound, None, (mode,) if bound else BOTH
+                    ),
                 )
                 verdicts.append(verdict)
                 if verdict.error is not None:

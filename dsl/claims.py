@@ -8,8 +8,8 @@ from typing import Any, cast
 
 from ..compiler.analysis import depth
 from ..compiler.cost import CostReport, cost
-from ..compiler.dims import Dim, SizeTooLarge
-from ..compiler.graph import Value
+from ..compiler.dims import Dim, Size, SizeTooLarge, prod, total
+from ..compiler.graph import Value, Weight
 from ..compiler.ops.base import Mode
 from ..compiler.program import Program
 from . import syntax
@@ -72,15 +72,20 @@ class _Subject:
     def report(self, mode: Mode) -> CostReport:
         return cost(self.program(mode), mode=mode)
 
+    def elements(self, mode: Mode, counts: Callable[[Weight], bool]) -> Size:
+        # The table suffices for weights: a report would count all operators, in symbols perhaps.
+        weights = self.program(mode).graphs[mode].weights.values()
+        return total([prod(weight.type.shape) for weight in weights if counts(weight)])
+
 
 def _mode(options: dict[str, Any]) -> Mode:
     return options.get("mode", "eval")
 
 
 METRICS: dict[str, tuple[_Metric, tuple[str, ...]]] = {
-    "params": (lambda s, o: s.report(_mode(o)).params, ("mode",)),
-    "trainable": (lambda s, o: s.report(_mode(o)).trainable, ("mode",)),
-    "buffers": (lambda s, o: s.report(_mode(o)).buffers, ("mode",)),
+    "params": (lambda s, o: s.elements(_mode(o), lambda weight: weight.kind == "param"), ("mode",)),
+    "trainable": (lambda s, o: s.elements(_mode(o), lambda weight: weight.trainable), ("mode",)),
+    "buffers": (lambda s, o: s.elements(_mode(o), lambda weight: weight.kind == "buffer"), ("mode",)),
     "macs": (lambda s, o: s.report(_mode(o)).macs(o.get("convention", "all")), ("mode", "convention")),
     "flops": (lambda s, o: s.report(_mode(o)).flops(o.get("convention", "all")), ("mode", "convention")),
     "activations": (
