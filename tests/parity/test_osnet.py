@@ -8,11 +8,11 @@ import pytest
 import torch
 
 import planform
-from support.recorded import assert_recorded, fingerprint, noise
+from support.recorded import assert_recorded, fill, fingerprint, noise
 
 FILE = Path(__file__).parents[2] / "examples/convnets/osnet.plan"
 
-# `fingerprint(osnet_x1_0(pretrained=False), noise("image", (3, 3, 64, 32)))` and so on, for the networks of
+# `fingerprint(fill(osnet_x1_0(pretrained=False)), noise("image", (3, 3, 64, 32)))` and so on, for the networks of
 # torchreid/models/osnet.py in KaiyangZhou/deep-person-reid at f8cd150.
 RECORDED = {
     "osnet_x0_25": {
@@ -55,7 +55,7 @@ RECORDED = {
 
 def check(name: str) -> None:
     model = planform.load(FILE, plan=name)
-    found = fingerprint(model.to_torch(dtype=torch.float64), noise("image", (3, 3, 64, 32)))
+    found = fingerprint(fill(model.to_torch(dtype=torch.float64)), noise("image", (3, 3, 64, 32)))
     assert_recorded(found, RECORDED[name])
 
 

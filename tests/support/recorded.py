@@ -1,7 +1,7 @@
 """What a reference computed, kept as a few numbers: for code that cannot be installed as a package.
 
-`fingerprint` is run once on the reference, in its own checkout, and ever after on the plan. Weights and inputs are drawn
-by their names from Python's generator, whose sequences never change, so both sides get the same ones.
+`fingerprint(fill(module), input)` is run once on the reference, in its own checkout, and ever after on the plan. Weights
+and inputs are drawn by their names from Python's generator, whose sequences never change, so both sides get the same.
 """
 
 from __future__ import annotations
@@ -41,11 +41,10 @@ def fill(module: nn.Module) -> nn.Module:
 
 
 def fingerprint(module: nn.Module, *inputs: Tensor) -> dict[str, float]:
-    """The number of parameters, and projections of outputs in both modes, and of gradients and state after one step.
+    """The number of parameters of a filled module, and projections of outputs in both modes, and of gradients and state after one step.
 
     A projection is the scalar product with noise of the tensor's own name, so that no element counts twice alike.
     """
-    fill(module)
     found = {"params": float(sum(parameter.numel() for parameter in module.parameters()))}
     module.eval()
     with torch.no_grad():
