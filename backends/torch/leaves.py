@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import torch
@@ -147,9 +147,31 @@ def register(
         _child(owner, name, leaf)
 
 
+class Scope(nn.Module):
+    """What stands under a label that is no call of one torch module: modules and weights by name.
+
+    Children with numbers for names can be reached by index, as in `torch.nn.Sequential`: `module.layer1[0]`.
+    """
+
+    def __getitem__(self, index: int) -> nn.Module:
+        found = self._modules.get(str(index if index >= 0 else len(self._modules) + index))
+        if found is None:
+            raise IndexError(f"there is no module {index} among {', '.join(self._modules) or 'none'}")
+        return found
+
+    def __len__(self) -> int:
+        return len(self._modules)
+
+    def __bool__(self) -> bool:
+        return True
+
+    def __iter__(self) -> Iterator[nn.Module]:
+        return (module for module in self._modules.values() if module is not None)
+
+
 def _child(owner: nn.Module, name: str, leaf: nn.Module | None) -> nn.Module:
     known = owner._modules.get(name)
     if known is None:
-        known = leaf if leaf is not None else nn.Module()
+        known = leaf if leaf is not None else Scope()
         owner.add_module(name, known)
     return known

@@ -21,6 +21,7 @@ from .dtypes import plan_dtype, torch_dtype
 from .errors import LoweringError
 from .examples import Examples
 from .leaves import LeafCall, weights_of
+from .loops import ScanLoop, step_module
 from .sizes import readings
 from .tracing import Namespace, Tracer
 
@@ -42,7 +43,7 @@ def title_of(node: Node) -> str:
 class GraphLowering:
     """Appends the nodes of plan graphs to an fx graph; it is the `Lowering` that operators are given.
 
-    `leaves` are the paths of calls that are modules; `constants` are values held as attributes, by name, and
+    `loops` are the modules of scans that the graph calls, by name. `leaves` are the paths of calls that are modules; `constants` are values held as attributes, by name, and
     `skip` the nodes that made them. A body of the node being lowered (`bodies`) is appended with `inline`.
     """
 
@@ -70,6 +71,7 @@ class GraphLowering:
         self._attributes: dict[str, Any] = {}
         self._inputs: list[Any] = []
         self._device_proxy: Any = None
+        self.loops: dict[str, ScanLoop] = {}
         self._examples = Examples(self._type_of, dtype)
         self._node: Node | None = None
 
@@ -99,6 +101,23 @@ class GraphLowering:
         self._append(body)
         self._node, self.bodies, self.tracer.prefix, self.tracer.marks = outer
         return map_leaves(body.output, self._operand)
+
+    def scan(
+        self, axis: int, reverse: bool, sequence: Any, state: Sequence[Any], captured: Sequence[Any]
+    ) -> Any:
+        """Run the body of the node along an axis, as a module of its own: (outputs, *last state)."""
+        assert self._node is not None
+        (body,) = self.bodies
+        inner = GraphLowering(self._float)
+        step = inner.lower(body)
+        name = base = f"_scan_{identifier(title_of(self._node))}"
+        while name in self.loops:
+            name = f"{base}_{len(self.loops)}"
+        self.loops[name] = ScanLoop(step_module(step, inner.loops), axis, len(state), reverse)
+        operands = (sequence, *state, *captured)
+        found = self.tracer.create_proxy("call_module", name, operands, {}, name=name.strip("_"))
+        results: Any = found
+        return tuple(results[index] for index in range(1 + len(state)))
 
     # --- what operators ask ---
 

@@ -75,7 +75,11 @@ class PlanModule(nn.Module):
             names = self._constant_names.get(mode, {})
             constants = {graph.nodes[node].results[index]: name for (node, index), name in names.items()}
             skip = find_constants(graph).nodes if names else frozenset()
-            found[mode] = GraphLowering(self._dtype, self._leaf_paths, constants, skip).lower(graph, GUARDS)
+            lowering = GraphLowering(self._dtype, self._leaf_paths, constants, skip)
+            found[mode] = lowering.lower(graph, GUARDS)
+            for name, loop in lowering.loops.items():
+                _rename_calls(found[mode], name, f"{name}_{mode}")
+                self._modules[f"{name}_{mode}"] = loop
         return found
 
     def __deepcopy__(self, memo: dict[int, Any]) -> PlanModule:
@@ -137,6 +141,12 @@ def initial(weight: Weight, dtype: torch.dtype, device: torch.device) -> Tensor:
     tensor = torch.empty(static_shape(weight), dtype=wanted, device=device)
     fill(tensor, weight.init, weight.path)
     return tensor
+
+
+def _rename_calls(graph: fx.Graph, old: str, new: str) -> None:
+    for node in graph.nodes:
+        if node.op == "call_module" and node.target == old:
+            node.target = new
 
 
 def _empty(program: Program, dtype: torch.dtype) -> PlanModule:

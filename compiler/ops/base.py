@@ -214,6 +214,12 @@ class Lowering(Protocol):
         """The torch dtype, with the float variable bound."""
         ...
 
+    def scan(
+        self, axis: int, reverse: bool, sequence: Any, state: Sequence[Any], captured: Sequence[Any]
+    ) -> Any:
+        """Run the node's body along an axis: (outputs, *last state)."""
+        ...
+
 
 class Op(Operator):
     """A core operator: stands in graphs, reads values, computes values.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import Any, NamedTuple
 
 from torch import fx
@@ -10,6 +10,7 @@ from torch import fx
 from ....compiler.dims import Size
 from ....compiler.graph import Graph, Node, Region, TensorType, Value
 from ..constants import find_constants
+from ..errors import LoweringError
 from ..lower import GraphLowering
 from ..sizes import readings
 
@@ -62,6 +63,22 @@ class SourceLowering(GraphLowering):
             self._enter(node.results[0], self._operand(node.inputs[0]))
             return
         super()._append_node(node)
+
+    def scan(
+        self, axis: int, reverse: bool, sequence: Any, state: Sequence[Any], captured: Sequence[Any]
+    ) -> Any:
+        """The steps of a scan, written out one after another."""
+        length = self.shape(sequence)[axis]
+        if not isinstance(length, int):
+            place = f" at {self._node.path}" if self._node is not None and self._node.path else ""
+            raise LoweringError(
+                f"the scan{place} has as many steps as a size says; bind it to write them out"
+            )
+        (body,) = self.bodies
+        outputs: dict[int, Any] = {}
+        for at in range(length - 1, -1, -1) if reverse else range(length):
+            outputs[at], *state = self.inline(body, sequence.select(axis, at), *state, *captured)
+        return (self.torch.stack([outputs[at] for at in range(length)], axis), *state)
 
     def size(self, size: Size) -> Any:
         """An int, or a mark that stands for a symbolic size in this block call."""
