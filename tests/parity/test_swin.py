@@ -99,6 +99,30 @@ def test_swin_v2_is_timms(trained: list[int] | None, timm: ModuleType) -> None:
     assert_initialised_alike(ours, build)
 
 
+@pytest.mark.parametrize("version", ["swin.plan", "swin_v2.plan"])
+def test_stochastic_depth_stands_where_timms_does(version: str, timm: ModuleType) -> None:
+    """Rates grow from block to block through all stages; both branches of a block have one rate."""
+    name = "swin_tiny_patch4_window7_224" if version == "swin.plan" else "swinv2_tiny_window8_256"
+    reference = timm.create_model(name, drop_path_rate=0.3)
+    wanted = [module.drop_prob for module in reference.modules() if isinstance(module, timm.layers.DropPath)]
+    graph = planform.load(FOLDER / version, plan=name, drop_path_rate=0.3).program.graphs["train"]
+    found = [node.op.p for node in graph.nodes if node.op.name == "drop_path"]
+    assert [p for p in found if p > 0] == pytest.approx(wanted)
+
+
+def test_windows_must_fill_the_map() -> None:
+    with pytest.raises(planform.PlanError, match="64 x 64 tokens do not divide into windows of 7 x 7"):
+        _ = swin().at(H=256, W=256).program
+
+
+def test_the_size_of_the_map_must_be_known() -> None:
+    """Without it the number of windows, and whether they are shifted, is open."""
+    text = (FOLDER / "swin.plan").read_text(encoding="utf-8").partition("\nplan ")[0]
+    file = planform.api.PlanFile.from_text(text + "\nplan open = tiny()\n")
+    with pytest.raises(planform.PlanError, match="depends on the unbound size `H`, `W`"):
+        _ = Model(file, "open", {}).program
+
+
 # ------------------------------------------------------------ slow: all of them
 
 
