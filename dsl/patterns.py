@@ -152,7 +152,7 @@ class Patterns(Expressions, ABC):
             if len(shape) < open_at + behind:
                 raise Misfit(f"it has {len(shape)} axes, and must have at least {open_at + behind}", "E302")
             middle = shape[open_at : len(shape) - behind]
-            self._fit_spread(axes[open_at], middle, frame)
+            self._fit_spread(axes[open_at], middle, frame, node)
             pairs = list(zip(axes[:open_at], shape[:open_at], strict=True))
             pairs += list(
                 zip(axes[open_at + 1 :], shape[len(shape) - behind :] if behind else (), strict=True)
@@ -160,7 +160,9 @@ class Patterns(Expressions, ABC):
         for axis, size in pairs:
             self._fit_axis(axis, size, frame, node)
 
-    def _fit_spread(self, axis: syntax.Axis, sizes: tuple[Size, ...], frame: Frame) -> None:
+    def _fit_spread(
+        self, axis: syntax.Axis, sizes: tuple[Size, ...], frame: Frame, node: syntax.Node
+    ) -> None:
         if axis.kind == "leading" or not isinstance(axis.size, syntax.Name):
             return
         name = axis.size.id
@@ -172,6 +174,9 @@ class Patterns(Expressions, ABC):
         known = cast("list[Any]", frame.names[name])
         if len(known) != len(sizes) or any(equal(a, b) is False for a, b in zip(known, sizes, strict=True)):
             raise Misfit(f"`{name}` is {show(known)} and {show(list(sizes))}", "E301")
+        for size, wanted in zip(sizes, known, strict=True):
+            if equal(size, wanted) is None:
+                self.builder.guard(Guard("==", size, wanted, f"`*{name}`", self.origin(node, frame)))
 
     def _fit_axis(self, axis: syntax.Axis, size: Size, frame: Frame, node: syntax.Node) -> None:
         if axis.kind == "any":

@@ -229,6 +229,13 @@ def test_one_block_serves_all_ranks(tmp_path: Path, sizes: list[int]) -> None:
     assert shape(graph(tmp_path, text)) == f"[B, 8, {', '.join(map(str, sizes))}]"
 
 
+def test_undecided_sizes_of_a_spread_become_guards(tmp_path: Path) -> None:
+    before = "block first(a: [B, C, *S], b: [B, C, *S]) {\n    return relu(a)\n}"
+    found = graph(tmp_path, net("return first(x, x[:, :, :, :7])", "[B, 4, 8, W]", before))
+    assert [str(guard) for guard in found.guards] == ["min(7, W) == W"]
+    assert code(tmp_path, net("return first(x, x[:, :, 1:])", "[B, 4, 8, W]", before)) == ["E305"]
+
+
 def test_shape_reads_sizes_and_annotations_bind_names(tmp_path: Path) -> None:
     body = 'B2, C, H, W = shape(x)\ny: [B, N, D] = rearrange(x, "b c h w -> b (h w) c")\nreturn reshape(y, [B, D, N])'
     found = graph(tmp_path, net(body.replace("B2, C, H, W", "b, c, h, w"), "[B, 8, H, 4]"))
