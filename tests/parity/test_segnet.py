@@ -102,7 +102,7 @@ class SegNet(nn.Module):
         for layer in self.decoder:
             if pooled:
                 places, before = pooled.pop()
-                x = nn.functional.max_unpool2d(x, places, 2, output_size=before)
+                x = nn.functional.max_unpool2d(x, places, [2, 2], output_size=before)
             x = layer(x)
         return x
 

@@ -65,7 +65,7 @@ class STUNet(nn.Module):
         )
         self.seg_outputs = nn.ModuleList(conv(up[i + 1], classes, 1) for i in range(5))
         for module in self.modules():
-            if isinstance(module, tuple(CONV)):
+            if isinstance(module, (nn.Conv1d, nn.Conv2d, nn.Conv3d)) and module.bias is not None:
                 nn.init.kaiming_normal_(module.weight, a=0.01)
                 nn.init.zeros_(module.bias)
 
