@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 from .graph import Graph
-from .passes import arithmetic, joins, share, views
-from .rewrite import Log, Pass, Refusal
+from .passes import arithmetic, branches, chains, fold_affine, joins, padding, share, views
+from .passes.kept import kept_norms
+from .program import Program
+from .prologue import split
+from .rewrite import Change, Log, Pass, Refusal
 from .verify import verify
 
 Transform = Callable[[Graph, Log], Graph]
@@ -17,8 +22,36 @@ SIMPLIFY: tuple[Transform, ...] = (
     share.share,
 )
 
+# What a graph gains from once its weights stand: linear operators become one, by arithmetic on weights.
+DEPLOY: tuple[Transform, ...] = (
+    Pass("linear", (*fold_affine.RULES, *branches.RULES, *chains.RULES, *padding.RULES)).run,
+    *SIMPLIFY,
+)
+
 # Passes are repeated until none applies; each round makes the graph smaller, so that this is not reached.
 _ROUNDS = 50
+
+
+@dataclass(frozen=True, eq=False)
+class Deployed:
+    """A program made ready for running with fixed weights.
+
+    `graph` computes the results of eval mode from weights of its own; `prologue`, a graph without inputs,
+    computes those, by path, from the program's weights. `changes` lists the rewrites that were applied and
+    `refusals` those that were found and refused, with reasons.
+    """
+
+    source: Program
+    graph: Graph
+    prologue: Graph
+    changes: tuple[Change, ...]
+    refusals: tuple[Refusal, ...]
+
+    @property
+    def program(self) -> Program:
+        """The deployed graph as a program; eval is its only mode."""
+        about: Mapping[str, Any] = self.source.about
+        return Program(self.source.name, {"eval": self.graph}, self.graph.weights, about)
 
 
 def optimise(graph: Graph, log: Log | None = None, check: bool = False) -> Graph:
@@ -29,14 +62,31 @@ def optimise(graph: Graph, log: Log | None = None, check: bool = False) -> Graph
     return repeat(SIMPLIFY, graph, Log() if log is None else log, check)
 
 
+def deploy(program: Program, check: bool = False) -> Deployed:
+    """The program's eval graph with all that depends on weights alone moved to a prologue.
+
+    Batch norms, scales and parallel or consecutive linear maps are merged where that is exact; see
+    `Deployed`. `check` verifies the graph after every pass.
+    """
+    log = Log()
+    graph = repeat(DEPLOY, program.graph, log, check)
+    parts = split(graph)
+    if check:
+        verify(parts.main)
+        verify(parts.prologue)
+    refusals = [*log.refusals, *kept_norms(graph, log.refusals)]
+    return Deployed(program, parts.main, parts.prologue, tuple(log.changes), tuple(refusals))
+
+
 def repeat(passes: Sequence[Transform], graph: Graph, log: Log, check: bool = False) -> Graph:
     """Apply passes in turn until none changes the graph; refusals are those that each made last."""
     refusals: list[list[Refusal]] = [[] for _ in passes]
     unchanged = 0
     for number in range(_ROUNDS * len(passes)):
         place = number % len(passes)
-        step = Log(log.changes)
+        step = Log(changes=log.changes)
         after = passes[place](graph, step)
+        log.applied += step.applied
         if check:
             verify(after)
         refusals[place] = step.refusals

@@ -66,8 +66,12 @@ class Change:
 
 @dataclass
 class Log:
-    """What a sweep did and what it refused."""
+    """What sweeps did and what they refused.
 
+    `applied` counts rewrites; `changes` lists those of what runs at each call, not of how weights are made.
+    """
+
+    applied: int = 0
     changes: list[Change] = field(default_factory=list[Change])
     refusals: list[Refusal] = field(default_factory=list[Refusal])
 
@@ -135,6 +139,12 @@ class Editor:
         made = self.builder.add(node.op, [given[slot] for slot in order], tuple(order), node.path)
         made.origins = self._origins
         return self.enter(made)
+
+    def copy(self, node: Node, *inputs: Value) -> Value:
+        """The first result of the same application to other operands of the same types."""
+        made = self.builder.copy(node, inputs)
+        made.origins = self._origins
+        return self.enter(made).results[0]
 
     def enter(self, node: Node, readers: bool = True) -> Node:
         """Take note of a node that was added to the builder."""
@@ -213,7 +223,7 @@ def rebuild(graph: Graph, finish: Callable[[Node, Editor], Sequence[Value]]) -> 
 
 
 def _sweep(graph: Graph, rules: dict[str, list[Rule]], log: Log) -> Graph:
-    before = len(log.changes)
+    before = log.applied
 
     def finish(node: Node, editor: Editor) -> Sequence[Value]:
         if node.bodies:
@@ -223,7 +233,7 @@ def _sweep(graph: Graph, rules: dict[str, list[Rule]], log: Log) -> Graph:
         return _rewritten(node, editor, rules, log)
 
     found = rebuild(graph, finish)
-    return found if len(log.changes) > before else graph
+    return found if log.applied > before else graph
 
 
 # A value is not rewritten more often than this in one sweep.
@@ -264,6 +274,9 @@ def _first(root: Node, editor: Editor, rules: dict[str, list[Rule]], log: Log) -
                 raise GraphError(
                     f"{rule.name} gives {value.type} for {old.type}", Graph("", (), (), (), None, {}), root
                 )
+        log.applied += 1
+        if editor.is_static(root.results[0]):
+            return built
         origins = tuple(dict.fromkeys(origin for covered in match.nodes for origin in covered.origins))
         path = built[0].node.path or next((n.path for n in match.nodes if n.path), None) or ""
         log.changes.append(Change(rule.name, rule.metric, path, origins))

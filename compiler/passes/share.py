@@ -16,7 +16,7 @@ def share(graph: Graph, log: Log | None = None) -> Graph:
     that have no effect on state are left out.
     """
     log = Log() if log is None else log
-    before = len(log.changes)
+    before = log.applied
     known: dict[Any, Node] = {}
 
     def finish(node: Node, editor: Editor) -> Sequence[Value]:
@@ -28,8 +28,11 @@ def share(graph: Graph, log: Log | None = None) -> Graph:
         if first.path is None:
             first.path = node.path
         first.origins = tuple(dict.fromkeys((*first.origins, *node.origins)))
+        log.applied += 1
+        if editor.is_static(node.results[0]):
+            return first.results
         log.changes.append(Change("compute once", "operators", first.path or "", first.origins))
         return first.results
 
     found = rebuild(graph, finish)
-    return found if len(log.changes) > before or len(found.nodes) < len(graph.nodes) else graph
+    return found if log.applied > before or len(found.nodes) < len(graph.nodes) else graph
