@@ -269,7 +269,9 @@ def declares(path: Path, plan: str) -> bool:
 
 
 def locate(address: str) -> tuple[Path, str | None]:
-    """File and plan of `FILE`, `FILE:PLAN` or the name of a plan or file of the atlas; raises FileNotFoundError."""
+    """File and plan of `FILE`, `FILE:PLAN` or the name of a plan or file of the atlas; raises
+    FileNotFoundError.
+    """
     path = Path(address)
     if path.suffix == ".plan" and path.exists():
         return path, None
@@ -295,8 +297,9 @@ def load(
 ) -> Model:
     """A plan of a file or of the atlas.
 
-    `load("resnet.plan", plan="resnet50", depths=[3, 4, 6, 3])`: static parameters override those of the plan; `at`
-    binds entry sizes. Raises `PlanError` with diagnostics, and OSError where there is no such file.
+    `load("resnet.plan", plan="resnet50", depths=[3, 4, 6, 3])`: static parameters override those of the
+    plan; `at` binds entry sizes. Raises `PlanError` with diagnostics, and OSError where there is no such
+    file.
     """
     path, named = locate(str(address))
     file = PlanFile(path)

@@ -14,7 +14,8 @@ class Cost:
     """Operations of one application; sizes may be symbolic.
 
     A `macs` is one multiply-add. The other kinds count one each: `add` (and subtract), `multiply`, `divide`
-    (and remainder), `compare` (also min, max, select), `transcendental` (exp, log, sqrt, tanh, erf, sin, power, ...).
+    (and remainder), `compare` (also min, max, select), `transcendental` (exp, log, sqrt, tanh, erf, sin,
+    power, ...).
     """
 
     macs: Size = 0

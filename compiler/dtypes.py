@@ -1,6 +1,7 @@
 """Element types of tensors.
 
-`float` and `complex` are variables, bound when a model is built (f32 and c64 by default); all others are fixed.
+`float` and `complex` are variables, bound when a model is built (f32 and c64 by default); all others are
+fixed.
 """
 
 from __future__ import annotations

@@ -1,15 +1,16 @@
 """The typed operator graph: values, nodes, weights, regions; a mutable builder and its frozen result.
 
-A node applies an operator to values. Weights are values too, made by nodes of the operator `weight`, so whatever
-depends only on weights is an ordinary part of the graph. A graph is flat: which block call a node came from is an
-annotation (`Region`). Passes build new graphs and change none.
+A node applies an operator to values. Weights are values too, made by nodes of the operator `weight`, so
+whatever depends only on weights is an ordinary part of the graph. A graph is flat: which block call a node
+came from
+is an annotation (`Region`). Passes build new graphs and change none.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple, Union, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, cast
 
 from .dims import Size, render
 from .dtypes import FLOAT, DType
@@ -81,7 +82,9 @@ class Region:
 
 
 class Origin(NamedTuple):
-    """Where a node comes from: a place in a text (opaque here; `str` gives `file:line:column`) and the region."""
+    """Where a node comes from: a place in a text (opaque here; `str` gives `file:line:column`) and the
+    region.
+    """
 
     place: object
     region: Region | None
@@ -90,8 +93,9 @@ class Origin(NamedTuple):
 class Node:
     """An operator applied to values.
 
-    `slots[i]` names the operand of the operator that `inputs[i]` is; a list operand repeats its name. `path` is the
-    label path of the call, or None. `bodies` are graphs that the operator runs (scan steps, fused groups).
+    `slots[i]` names the operand of the operator that `inputs[i]` is; a list operand repeats its name.
+    `path` is the label path of the call, or None. `bodies` are graphs that the operator runs (scan steps,
+    fused groups).
     """
 
     __slots__ = ("bodies", "id", "inputs", "op", "origins", "path", "results", "slots")
@@ -142,8 +146,8 @@ class Node:
 class Weight:
     """An entry of the weight table.
 
-    `kind` is "param" or "buffer"; `trainable` is false for frozen parameters. `init` is an initialiser or a graph
-    without inputs whose one output is the initial content.
+    `kind` is "param" or "buffer"; `trainable` is false for frozen parameters. `init` is an initialiser or a
+    graph without inputs whose one output is the initial content.
     """
 
     path: str
@@ -174,7 +178,7 @@ class Guard:
 
 
 # Results of a program keep their written structure: a value, a tuple, a list or a record of such.
-Tree = Union[Value, tuple["Tree", ...], list["Tree"], dict[str, "Tree"], int, float, bool, str, None]
+Tree: TypeAlias = "Value | tuple[Tree, ...] | list[Tree] | dict[str, Tree] | int | float | bool | str | None"
 
 
 def leaves(tree: Tree) -> Iterator[Value]:
@@ -204,7 +208,7 @@ def map_leaves(tree: Tree, function: Any) -> Any:
 
 @dataclass(frozen=True, eq=False)
 class Graph:
-    """A frozen graph: nodes in an order that respects their data, inputs (nodes of operator `input`), results.
+    """A frozen graph: nodes in an order that respects their data, inputs, results.
 
     `weights` holds the table entries that the graph reads, by path.
     """
@@ -372,7 +376,7 @@ class Builder:
         return node
 
     def freeze(self, output: Tree, keep: Sequence[Value] = ()) -> Graph:
-        """The finished graph: only what reaches the output or has a state effect stays; inputs always stay."""
+        """The finished graph: only what reaches the output stays, and all inputs."""
         alive: set[Node] = {value.node for value in self.inputs}
         stack = [value.node for value in leaves(output)] + [value.node for value in keep]
         while stack:

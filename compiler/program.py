@@ -15,7 +15,8 @@ class Program:
     """What elaboration gives: `graphs` by mode ("train" and "eval"), and what is known of the plan.
 
     `weights` is the union of the modes' tables in order of creation. Free sizes of the entry are symbols in
-    the shapes of `graph.inputs`; each free symbol `s` stands in some input axis as `a*s + b` with integers a, b.
+    the shapes of `graph.inputs`; each free symbol `s` stands in some input axis as `a*s + b` with integers
+    a, b.
     """
 
     name: str

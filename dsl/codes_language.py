@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from .codes import define
 
-
 H = "planform 1\n"
 
 

@@ -59,5 +59,5 @@ def diagnostic(
 
 
 def fail(code: str, span: Span, text: str = "", **fields: Any) -> PlanError:
-    """A `PlanError` of one diagnostic; use as `raise fail("E101", span, name=...)`."""
+    """Make an error of one diagnostic, to be raised."""
     return PlanError([diagnostic(code, span, text, **fields)])

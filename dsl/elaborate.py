@@ -12,8 +12,8 @@ from ..compiler.graph import Builder, Graph, TensorType, Value, Weight
 from ..compiler.ops.base import Mode
 from ..compiler.program import Program
 from . import syntax
-from .diagnostics import Diagnostic, PlanError
 from .calls import walk
+from .diagnostics import Diagnostic, PlanError
 from .run import Run
 from .scope import FileScope, Frame
 from .statements import Statements

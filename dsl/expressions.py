@@ -156,7 +156,9 @@ class Expressions(Run, ABC):
         return value
 
     def lookup(self, name: str, frame: Frame) -> Any:
-        """The value of a name: local, of the file, a mode, a dtype, or an operator as a block value; else None."""
+        """The value of a name: local, of the file, a mode, a dtype, or an operator as a block value; else
+        None.
+        """
         if name in frame.names:
             return frame.names[name]
         names = frame.file.names

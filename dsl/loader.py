@@ -17,7 +17,9 @@ _MAX_BYTES = 4 << 20
 
 
 def project_root(path: Path) -> Path:
-    """The folder that `use` may not leave: the nearest one above with a project marker, else the file's own."""
+    """The folder that `use` may not leave: the nearest one above with a project marker, else the file's
+    own.
+    """
     for folder in path.resolve().parents:
         if any((folder / marker).exists() for marker in _MARKERS):
             return folder

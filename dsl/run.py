@@ -29,7 +29,7 @@ class Run:
         self.turns = 0
 
     def report(self, error: Diagnostic) -> None:
-        """Keep a diagnostic, unless its place was already reported with the same code (another turn of a loop)."""
+        """Keep a diagnostic, unless its place was reported with the same code: another turn of a loop."""
         key = (error.code, id(error.primary.span.source), error.primary.span.start)
         if key not in self.reported:
             self.reported.add(key)

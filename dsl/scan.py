@@ -1,4 +1,6 @@
-"""`scan`: a step block run along an axis, unrolled where the axis is short and known, else a loop with a body."""
+"""`scan`: a step block run along an axis, unrolled where the axis is short and known, else a loop with a
+body.
+"""
 
 from __future__ import annotations
 
@@ -51,7 +53,10 @@ class Scans(Calls, ABC):
         label: str | None,
         frozen: bool,
     ) -> Any:
-        """`(xs, *state) -> label: scan(step, axis=1, reverse=false)`: (outputs along the axis, *last state)."""
+        """Run a step along an axis: the outputs, stacked along it, and the last state.
+
+        Plans write `(xs, *state) -> label: scan(step, axis=1, reverse=false)`.
+        """
         values = [*(piped or []), *[given.value for given in positional]]
         steps = [value for value in values if isinstance(value, (BlockValue, SharedValue))]
         tensors = [value for value in values if isinstance(value, Value)]

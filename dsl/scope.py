@@ -14,7 +14,9 @@ from .values import SharedValue
 
 @dataclass(eq=False)
 class FileScope:
-    """The names that a file declares or imports, evaluated; `errors` is what is wrong with its declarations."""
+    """The names that a file declares or imports, evaluated; `errors` is what is wrong with its
+    declarations.
+    """
 
     source: Source
     tree: syntax.File
@@ -29,8 +31,10 @@ class FileScope:
 class Frame:
     """A running block call: local names, label prefix, and the call that started it.
 
-    `sizes` are names bound by shape patterns, which cannot be reassigned. `unlabelled` remembers the first unlabelled
-    call of a name that made weights, and `repeats` is that call where this one is a second. `shared` is the instance whose weights the call reuses, if any.
+    `sizes` are names bound by shape patterns, which cannot be reassigned. `unlabelled` remembers the first
+    unlabelled call of a name that made weights, and `repeats` is that call where this one is a second.
+    `shared` is the
+    instance whose weights the call reuses, if any.
     """
 
     __slots__ = (

@@ -146,7 +146,9 @@ class Statements(Scans, ABC):
         return self.error("E212", condition, frame, message=message)
 
     def _fact(self, condition: syntax.Compare, node: syntax.Require, frame: Frame) -> bool:
-        """Take a comparison of unbound sizes as a fact, with a guard; false where it is an ordinary condition."""
+        """Take a comparison of unbound sizes as a fact, with a guard; false where it is an ordinary
+        condition.
+        """
         op, operand = condition.rest[0]
         right = self.evaluate(operand, frame)
         first = condition.first
@@ -349,6 +351,8 @@ class Statements(Scans, ABC):
             for prefix, first, last in self.calls.get(value, [])
             for path, _ in self.labelled[first:last]
         }
+        # A prefix of labels is a label too.
+        known |= {path.rsplit(".", count)[0] for path in known for count in range(1, path.count(".") + 1)}
         raise self.error("E501", node, frame, path=label, help=did_you_mean(label, known))
 
 

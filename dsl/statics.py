@@ -1,4 +1,6 @@
-"""Static functions and arithmetic: what is computed while elaborating, on numbers, sizes, lists and strings."""
+"""Static functions and arithmetic: what is computed while elaborating, on numbers, sizes, lists and
+strings.
+"""
 
 from __future__ import annotations
 
@@ -236,9 +238,9 @@ def _float_function(function: Callable[[float], float]) -> Callable[[Any], float
 
 
 def round_to(value: Any, divisor: Any = 8, minimum: Any = None, limit: Any = 0.9) -> int:
-    """The multiple of `divisor` nearest to `value`, at least `minimum` (the divisor), and not below `limit * value`.
+    """The multiple of `divisor` nearest to `value`, at least `minimum` and not below `limit * value`.
 
-    The rule of MobileNet's channel scaling, known as `make_divisible`.
+    The rule of MobileNet's channel scaling, known as `make_divisible`; `minimum` is the divisor by default.
     """
     number, step = _number_of(value), _int(divisor)
     if step < 1:

@@ -108,7 +108,9 @@ class Binary(Expr):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Compare(Expr):
-    """A comparison chain as in Python; operators `== != < <= > >= in`, `not in`, `is`, `is not` (`is` takes `none` alone)."""
+    """A comparison chain as in Python; operators `== != < <= > >= in`, `not in`, `is`, `is not` (`is` takes
+    `none` alone).
+    """
 
     first: Expr
     rest: tuple[tuple[str, Expr], ...]
@@ -233,8 +235,10 @@ class Type(Node):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Axis(Node):
-    """One entry of a shape: kind "size" (`C`, `4 * N`, `3`), "bounded" (`P >= 0`: `minimum` is 0), "any" (`_`),
-    "leading" (`...`) or "spread" (`*S`, whose name is `size`).
+    """One entry of a shape.
+
+    `kind` is "size" (`C`, `4 * N`, `3`), "bounded" (`P >= 0`: `minimum` is 0), "any" (`_`), "leading" (`...`)
+    or "spread" (`*S`, whose name is `size`).
     """
 
     kind: str
@@ -440,8 +444,8 @@ class Plan(Item):
 class Claim(Item):
     """`claim NAME: METRIC [at (BINDINGS)] OP VALUE [within TOL] [from "SOURCE"]`; kind "claim" or "budget".
 
-    `metric` is a `Name` or a `Call` (`params(mode=train)`, `shape(layer4)`); `relative` says that the tolerance
-    was written with `%`, otherwise it is absolute. `op` is one of `== <= >= < >`.
+    `metric` is a `Name` or a `Call` (`params(mode=train)`, `shape(layer4)`); `relative` says that the
+    tolerance was written with `%`, otherwise it is absolute. `op` is one of `== <= >= < >`.
     """
 
     kind: str

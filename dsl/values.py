@@ -1,4 +1,6 @@
-"""What expressions evaluate to, besides plain numbers, strings, lists, tuples and tensors (`compiler.graph.Value`)."""
+"""What expressions evaluate to, besides plain numbers, strings, lists, tuples and tensors
+(`compiler.graph.Value`).
+"""
 
 from __future__ import annotations
 

@@ -64,7 +64,7 @@ plan p = net()
 
 
 def test_a_mismatch_shows_both_sizes_and_where_they_came_from(tmp_path: Path) -> None:
-    shape, name = diagnostics(tmp_path, BROKEN)
+    shape, _ = diagnostics(tmp_path, BROKEN)
     assert shape.code == "E301"
     assert shape.message == "`bottleneck` adds two tensors whose channels differ: 128 and 256"
     assert shape.primary.span.text == "y + skip"

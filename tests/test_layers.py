@@ -24,7 +24,7 @@ OURS = {
 
 # The other projects that the files under a path may import; the longest path that fits decides.
 THEIRS = {
-    "grammar": set[str](),
+    "grammar": {"lark"},
     "compiler": {"networkx"},
     "compiler/size_polynomials.py": {"sympy"},  # behind dims.py, which loads it at the first symbol
     "dsl": {"lark"},

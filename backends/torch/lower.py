@@ -43,8 +43,9 @@ def title_of(node: Node) -> str:
 class GraphLowering:
     """Appends the nodes of plan graphs to an fx graph; it is the `Lowering` that operators are given.
 
-    `loops` are the modules of scans that the graph calls, by name. `leaves` are the paths of calls that are modules; `constants` are values held as attributes, by name, and
-    `skip` the nodes that made them. A body of the node being lowered (`bodies`) is appended with `inline`.
+    `loops` are the modules of scans that the graph calls, by name. `leaves` are the paths of calls that are
+    modules; `constants` are values held as attributes, by name, and `skip` the nodes that made them. A body
+    of the node being lowered (`bodies`) is appended with `inline`.
     """
 
     def __init__(

@@ -1,9 +1,10 @@
 """What an operator is: one class that declares its arguments, shape rule, weights, cost and lowerings.
 
-An `Op` stands in graphs; all that it reads, weights too, are operands. A `Layer` is what the language offers on top:
-it declares the weights of a call and lowers to a core operator that reads them, so that `conv(64, 3)` and
-`conv_with(x, w)` become the same node. Class bodies annotate the arguments as written in the language; defining a
-class registers it under its name.
+An `Op` stands in graphs; all that it reads, weights too, are operands. A `Layer` is what the language
+offers on top: it declares the weights of a call and lowers to a core operator that reads them, so that
+`conv(64, 3)` and
+`conv_with(x, w)` become the same node. Class bodies annotate the arguments as written in the language;
+defining a class registers it under its name.
 """
 
 from __future__ import annotations
@@ -41,7 +42,9 @@ Mode = Literal["train", "eval", "deploy"]
 
 
 class Operand(NamedTuple):
-    """A tensor that an operator takes: `arity` is "one", "optional" or "many" (a list, or all leading tensors)."""
+    """A tensor that an operator takes: `arity` is "one", "optional" or "many" (a list, or all leading
+    tensors).
+    """
 
     name: str
     arity: str
@@ -61,14 +64,18 @@ class Argument(NamedTuple):
 
 
 class Case(NamedTuple):
-    """A sample: arguments, and for each operand its shape or `(dtype, shape)`; used by the conformance tests."""
+    """A sample: arguments, and for each operand its shape or `(dtype, shape)`; used by the conformance
+    tests.
+    """
 
     arguments: dict[str, Any]
     operands: tuple[Any, ...]
 
 
 def case(arguments: dict[str, Any], *operands: Any) -> Case:
-    """A sample of an operator: `case({"out": 8}, (2, 3))`; an operand may be `("i64", (2, 3))`; a list is a list operand."""
+    """A sample of an operator: `case({"out": 8}, (2, 3))`; an operand may be `("i64", (2, 3))`; a list is a
+    list operand.
+    """
     return Case(arguments, operands)
 
 
@@ -101,7 +108,8 @@ class Operator:
     def __init_subclass__(cls, name: str = "", **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         dataclass(frozen=True, kw_only=True, eq=True, repr=False)(cls)
-        # dataclass gives each class its own __hash__; hashing is frequent (inference is memoised), so remember it.
+        # dataclass gives each class its own __hash__; hashing is frequent (inference is memoised), so
+        # remember it.
         hash_fields = cls.__hash__
         cls.__hash__ = lambda self: _remembered_hash(self, hash_fields)  # pyright: ignore[reportAttributeAccessIssue]
         if not name:
@@ -233,15 +241,18 @@ class Op(Operator):
     # A source takes no operands and computes nothing at run time (inputs, weights).
     source: ClassVar[bool] = False
 
-    # The rules below have the operator's own parameters, so they are declared by convention, not by override:
-    #   shape(self, x, weight, bias=None) -> Shape | list[Shape]     sizes of the result(s); a list means several
-    #   dtype(self, x, ...) -> DType | list[DType]                   optional; default: promotion of all operands
-    #   cost(self, out, x, ...) -> Cost                              shapes again, `out` as `shape` returned it
-    #   reads(self, x, ...) -> dict[str, Size]                       optional; elements read of a slot, where not all
-    #   torch(self, t, x, ...) -> result or tuple of results         functional; `t` is a `Lowering`, operands are fx proxies
-    #   module(self, t, x, weight, ...) -> nn.Module | None          optional; shapes of the operands; the torch.nn class for a
-    #                                                                labelled call (None: not with these arguments)
-    #   call_module(self, t, module, x) -> result                    optional; default module(x, ...): operands without weights
+    # The rules below take the operator's own operands, so they are declared by convention, not by override.
+    # `...` stands for them by name: shapes in most rules, element types in `dtype`, fx proxies in `torch`.
+    #   shape(self, ...) -> Shape | list[Shape]      sizes of the result; a list means several results
+    #   dtype(self, ...) -> DType | list[DType]      optional; otherwise promotion of all operands
+    #   cost(self, out, ...) -> Cost                 `out` is what `shape` returned
+    #   cost_complex(self, out, ...) -> Cost         optional; used where an operand is complex
+    #   reads(self, ...) -> dict[str, Size]          optional; elements read of a slot, where not all
+    #   writes(self, ...) -> dict[str, Size]         optional; elements written to an operand
+    #   repetitions(self, ...) -> Size               optional; how often the bodies run
+    #   torch(self, t, ...) -> result(s)             functional; `t` is a `Lowering`
+    #   module(self, t, ...) -> nn.Module | None     optional; the torch.nn class of a labelled call
+    #   call_module(self, t, module, ...) -> result  optional; otherwise `module(...)` without weights
     shape: ClassVar[Callable[..., Shape | list[Shape]]]
     cost: ClassVar[Callable[..., Cost]]
     torch: ClassVar[Callable[..., Any]]
@@ -258,7 +269,10 @@ class Op(Operator):
     def infer(
         self, types: tuple[TensorType, ...], slots: tuple[str, ...], bodies: tuple[Graph, ...] = ()
     ) -> tuple[tuple[TensorType, ...], tuple[Undecided, ...]]:
-        """Types of the results, and the constraints that are neither proved nor refuted. Raises `ShapeError`."""
+        """Types of the results, and the constraints that are neither proved nor refuted.
+
+        Raises `ShapeError`.
+        """
         # What is proved under assumptions need not hold elsewhere.
         key = (self, types, slots, assumptions_in_force())
         known = None if bodies else _inferred.get(key)
@@ -292,9 +306,10 @@ class Op(Operator):
 class Layer(Operator):
     """What the language offers with weights of its own: declares them and lowers to a core operator.
 
-    A subclass gives `weights(self, x, ...) -> dict[str, WeightSpec]`, whose keys are operand names of the core
-    operator, and `core(self, x, ...) -> Op`; both take the shapes of the operands. The operands of the core operator
-    are the layer's followed by the weights.
+    A subclass gives `weights(self, x, ...) -> dict[str, WeightSpec]`, whose keys are operand names of the
+    core operator, and `core(self, x, ...) -> Op`; both take the shapes of the operands. The operands of the
+    core
+    operator are the layer's followed by the weights.
     """
 
     _rule = "weights"

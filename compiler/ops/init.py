@@ -8,7 +8,10 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Init:
-    """An initialiser: a kind of torch.nn.init (or a documented one of ours) and its arguments in order of name."""
+    """An initialiser: a kind of torch.nn.init, or a documented one of ours, and its arguments by name.
+
+    `zero_row` on a normal one names a row that starts as zero (the padding row of an embedding).
+    """
 
     kind: str
     arguments: tuple[tuple[str, float | str | int], ...] = ()
@@ -78,7 +81,7 @@ def identity_map() -> Init:
 
 
 def fan_in_uniform(fan_in: int | None = None) -> Init:
-    """Uniform within 1/sqrt(fan_in): torch's default for the weights and biases of linear and convolution layers.
+    """Uniform within 1/sqrt(fan_in): torch's default for weights and biases of linear and convolution layers.
 
     Without `fan_in` it is that of the weight's own shape (all axes but the first).
     """

@@ -12,8 +12,8 @@ class ShapeError(Exception):
     """Operands or arguments that do not fit an operator.
 
     `kind` is "size", "rank", "dtype" or "value". `operands` names the slots concerned, each with the axis
-    (or None), so that a diagnostic can tell where their sizes came from. `argument` names the field at fault, and
-    `at` the part of its text (offsets of a pattern's characters) where that is known.
+    (or None), so that a diagnostic can tell where their sizes came from. `argument` names the field at
+    fault, and `at` the part of its text (offsets of a pattern's characters) where that is known.
     """
 
     def __init__(
@@ -65,13 +65,17 @@ def need_at_least(size: Size, least: Size, what: str, *operands: tuple[str, int 
         raise ShapeError(f"{what} is {render(size)}, and must be at least {render(least)}", "size", operands)
 
 
-def need_divisible(size: Size, by: Size, what: str, *operands: tuple[str, int | None], argument: str | None = None) -> None:
+def need_divisible(
+    size: Size, by: Size, what: str, *operands: tuple[str, int | None], argument: str | None = None
+) -> None:
     """`by` divides `size`, or `ShapeError`; undecided, it becomes a guard."""
     verdict = size % by == 0 if isinstance(size, int) and isinstance(by, int) else divisible(size, by)
     if verdict is None:
         _undecided.append(("%", size, by, what))
     elif not verdict:
-        raise ShapeError(f"{what} is {render(size)}, which {render(by)} does not divide", "size", operands, argument)
+        raise ShapeError(
+            f"{what} is {render(size)}, which {render(by)} does not divide", "size", operands, argument
+        )
 
 
 def need_rank(shape: tuple[Size, ...], least: int, most: int | None, what: str, operand: str = "x") -> None:
@@ -91,7 +95,9 @@ def need_positive(value: Size, argument: str) -> None:
     """The argument is at least 1, or `ShapeError`."""
     verdict = value >= 1 if isinstance(value, int) else at_least(value, 1)
     if verdict is False:
-        raise ShapeError(f"`{argument}` is {render(value)}, and must be at least 1", "value", argument=argument)
+        raise ShapeError(
+            f"`{argument}` is {render(value)}, and must be at least 1", "value", argument=argument
+        )
 
 
 def need_float(dtype: DType, what: str, operand: str = "x") -> None:
@@ -103,7 +109,9 @@ def need_float(dtype: DType, what: str, operand: str = "x") -> None:
 def need_inexact(dtype: DType, what: str, operand: str = "x") -> None:
     """The type is floating point or complex, or `ShapeError`."""
     if not (is_float(dtype) or is_complex(dtype)):
-        raise ShapeError(f"{what} needs a float or complex tensor, and got {dtype}", "dtype", ((operand, None),))
+        raise ShapeError(
+            f"{what} needs a float or complex tensor, and got {dtype}", "dtype", ((operand, None),)
+        )
 
 
 def need_integer(dtype: DType, what: str, operand: str = "x") -> None:
@@ -116,11 +124,16 @@ def need_same_dtype(dtypes: dict[str, DType], what: str) -> None:
     """All types are one, or `ShapeError` (torch does not promote here)."""
     if len(set(dtypes.values())) > 1:
         listed = ", ".join(f"{slot} is {dtype}" for slot, dtype in dtypes.items())
-        raise ShapeError(f"{what} needs operands of one type: {listed}", "dtype", tuple((slot, None) for slot in dtypes))
+        raise ShapeError(
+            f"{what} needs operands of one type: {listed}", "dtype", tuple((slot, None) for slot in dtypes)
+        )
 
 
 def axis_of(axis: int, rank: int, argument: str = "axis") -> int:
-    """A written axis counted from the front; negative ones count from the end. `ShapeError` outside [-rank, rank)."""
+    """A written axis counted from the front; negative ones count from the end.
+
+    `ShapeError` outside [-rank, rank).
+    """
     if not -rank <= axis < rank:
         raise ShapeError(f"`{argument}` is {axis}, but there are {rank} axes", "value", argument=argument)
     return axis % rank if rank else 0
@@ -136,7 +149,9 @@ def axes_of(axes: int | tuple[int, ...] | None, rank: int, argument: str = "axis
     return found
 
 
-def broadcast(*shapes: tuple[Size, ...], what: str = "operands", slots: tuple[str, ...] = ()) -> tuple[Size, ...]:
+def broadcast(
+    *shapes: tuple[Size, ...], what: str = "operands", slots: tuple[str, ...] = ()
+) -> tuple[Size, ...]:
     """The common shape under NumPy's rule: missing leading axes are added, a 1 stretches.
 
     A symbol is never taken for 1. `slots` names the operands for diagnostics, `what` their part (a phrase).

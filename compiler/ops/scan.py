@@ -14,11 +14,12 @@ if TYPE_CHECKING:
 
 
 class Scan(Op, name="scan_loop"):
-    """Run the body along an axis: [*a, N, *b], `states` tensors, captured weights -> [*a', N, *b'], `states` tensors.
+    """Run the body along an axis: [*a, N, *b], states, captured weights -> [*a', N, *b'], states.
 
-    The body takes (slice without the axis, *state, *captured) and gives (output, *state). The outputs are stacked
-    along the same axis; the state after the last position is the rest of the results. `reverse` starts at the end
-    (outputs keep their positions). Plans write `scan(step, axis=1)`.
+    The body takes (slice without the axis, *state, *captured) and gives (output, *state). The outputs are
+    stacked along the same axis; the state after the last position is the rest of the results. `reverse`
+    starts at
+    the end (outputs keep their positions). Plans write `scan(step, axis=1)`.
     """
 
     axis: int
