@@ -284,6 +284,16 @@ def test_taps_cut_models_and_what_is_unused_vanishes(tmp_path: Path) -> None:
     assert [value.node.op.title for value in found.outputs] == ["relu", "conv"]
 
 
+def test_a_tap_suggests_labels_and_their_prefixes(tmp_path: Path) -> None:
+    before = (
+        'block trunk(x: [B, 8, H, W]) {\n    return x -> "layer4.0": conv(8, 1) -> "layer4.1": conv(8, 1)\n}'
+    )
+    with pytest.raises(PlanError) as caught:
+        graph(tmp_path, net('return tap(trunk(x), "layr4")', before=before))
+    assert caught.value.diagnostics[0].code == "E501"
+    assert "did you mean `layer4`" in caught.value.diagnostics[0].help[0]
+
+
 # ---------------------------------------------------------------- files
 
 
