@@ -1,7 +1,16 @@
 """The PyTorch backend: a program as a module, or as source text that needs torch alone."""
 
+from .deploy import DeployedModule, to_deployed
 from .emit import emit_source
 from .errors import InputError, LoweringError
 from .module import PlanModule, to_torch
 
-__all__ = ["InputError", "LoweringError", "PlanModule", "emit_source", "to_torch"]
+__all__ = [
+    "DeployedModule",
+    "InputError",
+    "LoweringError",
+    "PlanModule",
+    "emit_source",
+    "to_deployed",
+    "to_torch",
+]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -94,7 +94,8 @@ class PlanModule(nn.Module):
 
     def __reduce__(self) -> tuple[Any, ...]:
         state = {key: value for key, value in self.__dict__.items() if key not in ("_program", "graphs")}
-        return _restore, (portable(self._program), self._dtype), state
+        base = type(self).__bases__[0]
+        return _restore, (portable(self._program), self._dtype, base), state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
@@ -115,7 +116,19 @@ def to_torch(
     cannot express the plan.
     """
     place = torch.device(device) if device is not None else torch.get_default_device()
-    module = _empty(program, dtype)
+    with seeded(seed, place):
+        return assemble(program, dtype, place, lambda weight: initial(weight, dtype, place))
+
+
+def assemble(
+    program: Program,
+    dtype: torch.dtype,
+    place: torch.device,
+    make: Callable[[Weight], Tensor],
+    base: type[PlanModule] = PlanModule,
+) -> PlanModule:
+    """A module of a class under `base` that computes the program, with the weights that `make` gives."""
+    module = _empty(program, dtype, base)
     leaves = leaf_modules(program)
     taken = {path.partition(".")[0] for path in (*program.weights, *leaves)}
     for name in sorted(taken):
@@ -123,8 +136,7 @@ def to_torch(
             raise LoweringError(
                 f"{program.name}: the label `{name}` is a name that torch modules use themselves"
             )
-    with _random(seed, place):
-        register(module, program.weights, leaves, lambda weight: initial(weight, dtype, place))
+    register(module, program.weights, leaves, make)
     module._leaf_paths = tuple(leaves)
     module._constant_names = _hold_constants(module, program, dtype, place)
     module.add_module(GUARDS, Guards.of(program))
@@ -149,7 +161,7 @@ def _rename_calls(graph: fx.Graph, old: str, new: str) -> None:
             node.target = new
 
 
-def _empty(program: Program, dtype: torch.dtype) -> PlanModule:
+def _empty(program: Program, dtype: torch.dtype, base: type[PlanModule]) -> PlanModule:
     """A module without content, of a class of its own whose `forward` has the plan's inputs."""
     names = ", ".join(
         input_identifiers(program.graph if "eval" in program.graphs else next(iter(program.graphs.values())))
@@ -157,11 +169,11 @@ def _empty(program: Program, dtype: torch.dtype) -> PlanModule:
     space: dict[str, Any] = {}
     exec(f"def forward(self, {names}):\n    return self._run({names})\n", space)
     body = {"forward": space["forward"], "__module__": __name__, "__doc__": f"The plan {program.name}."}
-    return type(identifier(program.name), (PlanModule,), body)(program, dtype)
+    return type(identifier(program.name), (base,), body)(program, dtype)
 
 
-def _restore(program: Program, dtype: torch.dtype) -> PlanModule:
-    return _empty(program, dtype)
+def _restore(program: Program, dtype: torch.dtype, base: type[PlanModule]) -> PlanModule:
+    return _empty(program, dtype, base)
 
 
 def _hold_constants(
@@ -193,7 +205,8 @@ def _same(left: Tensor, right: Tensor) -> bool:
 
 
 @contextmanager
-def _random(seed: int | None, device: torch.device) -> Iterator[None]:
+def seeded(seed: int | None, device: torch.device) -> Iterator[None]:
+    """Random numbers from a seed inside, and torch's generators as before after; nothing without a seed."""
     if seed is None:
         yield
         return
