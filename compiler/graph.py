@@ -172,9 +172,11 @@ class Guard:
     origin: Origin | None = None
 
     def __str__(self) -> str:
+        left, right = render(self.left), render(self.right)
         if self.relation == "%":
-            return f"{render(self.left)} % {render(self.right)} == 0"
-        return f"{render(self.left)} {self.relation} {render(self.right)}"
+            left, right = (f"({text})" if " " in text else text for text in (left, right))
+            return f"{left} % {right} == 0"
+        return f"{left} {self.relation} {right}"
 
 
 # Results of a program keep their written structure: a value, a tuple, a list or a record of such.

@@ -87,3 +87,14 @@ def test_refuses_sides_that_do_not_halve() -> None:
     with pytest.raises(PlanError) as caught:
         ours.cost(B=1, H=572, W=570)
     assert "16 * n + 12, and not 572 x 570" in caught.value.diagnostics[0].message
+
+
+def test_two_facts_about_its_sides_prove_all_sizes() -> None:
+    """Pooling, crops and concatenations of any valid tile need no other check when it runs."""
+    guards = planform.load(FILE, plan="unet_2_classes").graph.guards
+    assert {str(guard) for guard in guards} == {
+        "(H - 12) % 16 == 0",
+        "(W - 12) % 16 == 0",
+        "H >= 188",
+        "W >= 188",
+    }
