@@ -149,7 +149,9 @@ def _space(piece: Piece, before: Piece | None, frame: _Frame, head: str) -> bool
     if before is None:
         return False
     match piece.type:
-        case "COMMA" | "DOT" | "POWER" | "COLON" | "RPAR" | "RSQB":
+        case "COLON":
+            return before.type == "COMMA"
+        case "COMMA" | "DOT" | "POWER" | "RPAR" | "RSQB":
             return False
         case "RBRACE":
             return frame.kind != "record" and before.type != "LBRACE"

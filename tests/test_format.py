@@ -130,6 +130,7 @@ def test_a_comment_within_a_cell_stays() -> None:
         ("use std(a,b)", "use std (a, b)"),
         ("K = 1#why", "K = 1  # why"),
         ("K = a % b", "K = a % b"),
+        ("K=x[:,:,1 :,: 2,... ,::2]", "K = x[:, :, 1:, :2, ..., ::2]"),
     ],
 )
 def test_spacing(text: str, expected: str) -> None:
