@@ -25,6 +25,7 @@ from .dsl.values import POISON, BlockDef, BlockValue
 
 if TYPE_CHECKING:
     from .compiler.cost import CostReport
+    from .compiler.pipeline import Deployed
 
 EXAMPLES = Path(__file__).parent / "examples"
 SCHEMA = 1
@@ -228,16 +229,25 @@ class Model:
         from .compiler.cost import cost
 
         bindings = {**self.bindings, **sizes}
-        report = cost(
-            self.file.program(self.name, bindings, self.parameters), {}, float_as=float_as, mode=mode
-        )
+        # The mode asked for alone: sizes that training refuses may be fine for evaluation.
+        program = self.file.program(self.name, bindings, self.parameters, (mode,))
+        report = cost(program, {}, float_as=float_as, mode=mode)
         return replace(report, bindings={**self.file.block(self.name).bindings, **bindings})
 
     def to_torch(self, **options: Any) -> Any:
-        """The plan as a `torch.nn.Module`; see `planform.backends.torch.to_torch` for the options."""
+        """The plan as a `torch.nn.Module`; see `planform.backends.torch.to_torch` for the options.
+
+        `to_torch(mode="deploy", state_dict=...)` is the optimised network for inference.
+        """
         from .backends.torch import to_torch
 
         return to_torch(self.program, **options)
+
+    def deploy(self) -> Deployed:
+        """The optimised graph of eval mode, the prologue that makes its weights, and what was refused."""
+        from .compiler.pipeline import deploy
+
+        return deploy(self.program)
 
     def to_source(self) -> str:
         """The plan as one standalone Python file that needs torch alone."""

@@ -343,3 +343,10 @@ def test_a_plan_that_fails_raises_with_its_diagnostics(tmp_path: Path) -> None:
     with pytest.raises(PlanError) as caught:
         _ = graph(tmp_path, net("return y"))
     assert [d.code for d in caught.value.diagnostics] == ["E101"]
+
+
+def test_a_question_about_evaluation_does_not_ask_training(tmp_path: Path) -> None:
+    found = model(tmp_path, net("return x -> conv(8, 3, stride=2) -> norm: batch_norm()", "[B, 8, H, W]"))
+    assert found.cost(B=1, H=3, W=3).params == 592
+    with pytest.raises(PlanError):
+        _ = found.at(B=1, H=3, W=3).program
