@@ -1,32 +1,20 @@
-"""Calls: telling inputs from static arguments, applying operators, layers and blocks."""
+"""Calls: what a name calls, and which arguments are inputs and which are static."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import MISSING
 from typing import Any, NamedTuple, cast
 
-from ..compiler.dims import Dim, SizeTooLarge, free_symbols
-from ..compiler.graph import Region, Value
-from ..compiler.ops import Layer, Op, Operator, registry
+from ..compiler.graph import Value
+from ..compiler.ops import registry
 from ..compiler.ops.init import INITIALISERS
-from ..compiler.ops.rules import ShapeError
-from . import limits, statics, syntax
-from .arguments import Mismatch, coerce
-from .blame import shape_diagnostic
+from . import statics, syntax
+from .blocks import Blocks
 from .labels import problem
-from .patterns import Patterns, allows_none
+from .patterns import allows_none
 from .scope import Frame
 from .suggest import did_you_mean
-from .values import (
-    BlockDef,
-    BlockValue,
-    Bound,
-    SharedValue,
-    is_tensorish,
-    kind_of,
-)
-from .weights import Weights
+from .values import BlockDef, BlockValue, Bound, SharedValue, is_tensorish, kind_of
 
 # Static functions that serve lists of tensors as they are.
 _STRUCTURAL = frozenset({"len", "enumerate", "zip", "reversed", "range"})
@@ -39,12 +27,8 @@ class Given(NamedTuple):
     expr: syntax.Expr
 
 
-class Calls(Weights, Patterns, ABC):
+class Calls(Blocks, ABC):
     """The part of elaboration that evaluates calls."""
-
-    @abstractmethod
-    def run_block(self, block: BlockDef, frame: Frame, node: syntax.Node) -> Any:
-        """Run a block's body in a frame whose names are bound."""
 
     @abstractmethod
     def scan(
@@ -62,14 +46,6 @@ class Calls(Weights, Patterns, ABC):
     @abstractmethod
     def tap(self, given: list[Any], node: syntax.Call, frame: Frame) -> Any:
         """The value of a labelled inner call."""
-
-    def operator(self, name: str) -> type[Operator] | None:
-        """The operator class of the registry, or None."""
-        return registry().get(name)
-
-    def operator_names(self) -> list[str]:
-        """The names of the registry."""
-        return list(registry())
 
     # ------------------------------------------------------------ dispatch
 
@@ -354,314 +330,6 @@ class Calls(Weights, Patterns, ABC):
         return self.error(
             "E206", node, frame, name=f"`{callee.name}`", wanted=wanted, got="more tensors are given"
         )
-
-    # ------------------------------------------------------------ operators
-
-    def apply(self, name: str, inputs: list[Any], node: syntax.Node, frame: Frame, **arguments: Any) -> Any:
-        """Apply an operator of the registry to tensors."""
-        operator = registry()[name]
-        signature = operator.signature()
-        if signature and signature[0].arity == "many":
-            given: dict[str, Any] = {signature[0].name: inputs}
-        else:
-            given = {spec.name: value for spec, value in zip(signature, inputs, strict=False)}
-        bound = {key: Bound(value) for key, value in arguments.items()}
-        return self.apply_operator(operator, given, bound, node, frame, None, False, None)
-
-    def apply_operator(
-        self,
-        operator: type[Operator],
-        inputs: dict[str, Any],
-        bound: dict[str, Bound],
-        node: syntax.Node,
-        frame: Frame,
-        label: str | None,
-        frozen: bool,
-        shared: SharedValue | None,
-    ) -> Any:
-        """Apply an operator or layer to its inputs."""
-        instance = self._instance(operator, bound, node, frame)
-        slots: list[str] = []
-        values: list[Value] = []
-        for name, arity in operator.signature():
-            given = inputs.get(name)
-            if given is None:
-                continue
-            for value in cast("list[Any]", given) if arity == "many" else [given]:
-                if not isinstance(value, Value):
-                    raise self.error(
-                        "E201",
-                        node,
-                        frame,
-                        what=f"`{name}` of `{operator.name}`",
-                        wanted="a tensor",
-                        got=kind_of(value),
-                    )
-                slots.append(name)
-                values.append(value)
-        try:
-            if isinstance(instance, Layer):
-                return self._apply_layer(instance, slots, values, node, frame, label, frozen, shared)
-            op = cast("Op", instance).in_mode(self.mode)
-            if op is None:
-                result: Any = values[0]
-                path = None if label is None else frame.prefix + label
-            else:
-                path = None if label is None else frame.prefix + label
-                result = self._emit(op, values, tuple(slots), path, node, frame, instance)
-        except ShapeError as error:
-            raise self._shape_error(error, instance, slots, values, bound, node, frame, label) from None
-        except SizeTooLarge:
-            raise self.error(
-                "E204", node, frame, limit="2**63, or a formula of sizes past its limit"
-            ) from None
-        if path is not None:
-            self.labelled.append((path, result))
-        return result
-
-    def _shape_error(
-        self,
-        error: ShapeError,
-        instance: Operator,
-        slots: list[str],
-        values: list[Value],
-        bound: dict[str, Bound],
-        node: syntax.Node,
-        frame: Frame,
-        label: str | None,
-    ) -> Exception:
-        operands = instance.arrange(slots, values) if slots else {}
-        return shape_diagnostic(self, error, instance, operands, bound, node, frame, label)
-
-    def _emit(
-        self,
-        op: Op,
-        values: list[Value],
-        slots: tuple[str, ...],
-        path: str | None,
-        node: syntax.Node,
-        frame: Frame,
-        instance: Operator,
-    ) -> Any:
-        if len(self.builder.nodes) >= limits.MAX_NODES:
-            raise self.error("E205", node, frame, what="the number of graph nodes", limit=limits.MAX_NODES)
-        made = self.builder.add(op, values, slots, path, self.origin(node, frame, instance))
-        for value in made.results:
-            elements = 1
-            for size in value.type.shape:
-                if isinstance(size, int):
-                    elements *= size
-            if elements > limits.MAX_ELEMENTS:
-                raise self.error(
-                    "E205", node, frame, what="the number of elements of a tensor", limit=limits.MAX_ELEMENTS
-                )
-        results = made.results
-        return results[0] if len(results) == 1 else results
-
-    def _instance(
-        self, operator: type[Operator], bound: dict[str, Bound], node: syntax.Node, frame: Frame
-    ) -> Operator:
-        arguments: dict[str, Any] = {}
-        for argument in operator.arguments().values():
-            given = bound.get(argument.name)
-            if given is None:
-                if argument.default is MISSING:
-                    raise self.error(
-                        "E206",
-                        node,
-                        frame,
-                        name=f"`{operator.name}`",
-                        wanted=f"an argument `{argument.name}`",
-                        got="it is not given",
-                    )
-                continue
-            try:
-                arguments[argument.name] = coerce(argument.hint, given.value)
-            except Mismatch as error:
-                at = given.expr if given.expr is not None else node
-                if isinstance(error.value, Dim) and error.wanted == "an int":
-                    names = ", ".join(f"`{name}`" for name in sorted(free_symbols(error.value)))
-                    what = f"argument `{argument.name}` of `{operator.name}`"
-                    raise self.error("E203", at, frame, what=what, sizes=names) from None
-                raise self.error(
-                    "E201",
-                    at,
-                    frame,
-                    what=f"`{argument.name}` of `{operator.name}`",
-                    wanted=error.wanted,
-                    got=error.got,
-                ) from None
-        return operator(**arguments)
-
-    def _apply_layer(
-        self,
-        layer: Layer,
-        slots: list[str],
-        values: list[Value],
-        node: syntax.Node,
-        frame: Frame,
-        label: str | None,
-        frozen: bool,
-        shared: SharedValue | None,
-    ) -> Any:
-        shapes = layer.arrange(slots, [value.type.shape for value in values])
-        specs = layer.call(layer.weights, shapes)
-        core = layer.call(layer.core, shapes)
-        owner = shared or frame.shared
-        if shared is not None:
-            path = shared.path
-        else:
-            if label is None and specs:
-                if layer.name in frame.unlabelled:
-                    raise self.repeated(layer.name, frame.unlabelled[layer.name], node, frame)
-                frame.unlabelled[layer.name] = node.span
-            path = frame.prefix + (label or layer.name)
-        frozen = frozen or frame.frozen or (shared is not None and shared.frozen)
-        reads = [
-            self.make_weight(
-                f"{path}.{slot}",
-                spec.shape,
-                spec.dtype,
-                spec.init,
-                spec.kind,
-                frozen,
-                spec.persistent,
-                owner,
-                node,
-                frame,
-            )
-            for slot, spec in specs.items()
-        ]
-        op = core.in_mode(self.mode)
-        result = self._emit(op, [*values, *reads], (*slots, *specs), path, node, frame, layer)
-        if label is not None or shared is not None:
-            self.labelled.append((path, result))
-        return result
-
-    # ------------------------------------------------------------ blocks
-
-    def apply_block(
-        self,
-        block: BlockDef,
-        inputs: dict[str, Any],
-        bound: dict[str, Bound],
-        node: syntax.Node,
-        frame: Frame,
-        label: str | None,
-        frozen: bool,
-        shared: SharedValue | None,
-    ) -> Any:
-        """Apply a block of a file: bind its parameters in a frame of its own and run its body."""
-        if frame.depth >= limits.MAX_CALL_DEPTH:
-            raise self.error(
-                "E205", node, frame, what="the depth of block calls", limit=limits.MAX_CALL_DEPTH
-            )
-        inline = block.syntax.kind == "inline" and label is None and shared is None
-        if shared is not None:
-            prefix = shared.path + "."
-        elif inline:
-            prefix = frame.prefix
-        else:
-            prefix = f"{frame.prefix}{label or block.name}."
-        region = frame.region if inline else Region(block.name, prefix[:-1], frame.region, node.span.line)
-        inner = Frame(
-            block.file,
-            prefix,
-            frame,
-            node.span,
-            block.name,
-            region,
-            frozen or frame.frozen or (shared is not None and shared.frozen),
-            shared or frame.shared,
-        )
-        if inline:
-            inner.unlabelled = frame.unlabelled
-        elif label is None and shared is None:
-            inner.repeats = frame.unlabelled.get(block.name)
-        if region is not None and not inline:
-            region.arguments = {name: given.value for name, given in bound.items()}
-        made = len(self.weight_spans)
-        first = len(self.labelled)
-        self.bind_parameters(block, inputs, bound, inner, node)
-        result = self.run_block(block, inner, node)
-        if label is None and shared is None and not inline and len(self.weight_spans) > made:
-            frame.unlabelled[block.name] = node.span
-        if not inline:
-            self.remember(prefix, first, result, label is not None or shared is not None)
-        return result
-
-    @abstractmethod
-    def remember(self, prefix: str, first: int, result: Any, labelled: bool) -> None:
-        """Keep which labelled calls a call ran, for `tap`."""
-
-    def bind_parameters(
-        self,
-        block: BlockDef,
-        inputs: dict[str, Any],
-        bound: dict[str, Bound],
-        inner: Frame,
-        node: syntax.Node,
-    ) -> None:
-        """Bind inputs (against their patterns) and static parameters (given or default) of a block."""
-        for param in block.statics:
-            given = bound.get(param.name)
-            if given is not None:
-                inner.names[param.name] = given.value
-                if given.expr is not None:
-                    inner.where[param.name] = given.expr
-        plain = [param for param in block.inputs if param.type is not None]
-        statics_left = {param.name: param for param in block.statics if param.name not in inner.names}
-        for param in plain:
-            self._defaults_named_in(cast("syntax.Type", param.type), statics_left, inner, node)
-            value = inputs.get(param.name)
-            if param.name not in inputs and param.default is not None:
-                value = self.evaluate(param.default, inner)
-            inner.names[param.name] = value
-            inner.where[param.name] = param
-            self.check(
-                cast("syntax.Type", param.type), value, f"`{param.name}` of `{block.name}`", node, inner
-            )
-        for param in block.statics:
-            if param.name not in inner.names:
-                self._default(param, block.name, inner, node)
-        for param in block.statics:
-            if param.type is not None:
-                at = inner.where.get(param.name)
-                span = at if at is not None and param.name in bound else node
-                self.check(
-                    param.type, inner.names[param.name], f"`{param.name}` of `{block.name}`", span, inner
-                )
-
-    def _default(self, param: syntax.Param, name: str, inner: Frame, node: syntax.Node) -> None:
-        if param.default is None:
-            raise self.error(
-                "E206",
-                node,
-                inner.parent,
-                name=f"`{name}`",
-                wanted=f"an argument `{param.name}`",
-                got="it is not given",
-            )
-        inner.names[param.name] = self.evaluate(param.default, inner)
-        inner.where[param.name] = param.default
-
-    def _defaults_named_in(
-        self, type: syntax.Type, left: dict[str, syntax.Param], inner: Frame, node: syntax.Node
-    ) -> None:
-        # A size that is also a static parameter is that parameter's value, not a name to bind.
-        if not left:
-            return
-        for part in walk(type):
-            if isinstance(part, syntax.Name) and part.id in left:
-                self._default(left.pop(part.id), inner.block, inner, node)
-
-
-def walk(node: syntax.Node) -> list[syntax.Node]:
-    """A node and all nodes below it."""
-    found = [node]
-    for part in found:
-        found.extend(limits.children(part))
-    return found
 
 
 def _arity(param: syntax.Param) -> str:

@@ -84,6 +84,9 @@ def _mode(options: dict[str, Any]) -> Mode:
 
 METRICS: dict[str, tuple[_Metric, tuple[str, ...]]] = {
     "params": (lambda s, o: s.elements(_mode(o), lambda weight: weight.kind == "param"), ("mode",)),
+    # Of experts those that a position is routed to; and, the other way round, the work of all of them.
+    "active_params": (lambda s, o: s.report(_mode(o)).active_params, ("mode",)),
+    "total_macs": (lambda s, o: s.report(_mode(o)).total_macs, ("mode",)),
     "trainable": (lambda s, o: s.elements(_mode(o), lambda weight: weight.trainable), ("mode",)),
     "buffers": (lambda s, o: s.elements(_mode(o), lambda weight: weight.kind == "buffer"), ("mode",)),
     "macs": (lambda s, o: s.report(_mode(o)).macs(o.get("convention", "all")), ("mode", "convention")),

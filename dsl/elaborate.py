@@ -12,7 +12,7 @@ from ..compiler.graph import Builder, Graph, TensorType, Value, Weight
 from ..compiler.ops.base import Mode
 from ..compiler.program import Program
 from . import syntax
-from .calls import walk
+from .blocks import walk
 from .diagnostics import Diagnostic, PlanError
 from .run import Run
 from .scope import FileScope, Frame
@@ -75,7 +75,7 @@ class Elaboration(Statements):
         return self.builder.freeze(result)
 
     def _check_bindings(self, block: BlockDef, bindings: Mapping[str, Any]) -> None:
-        from .calls import walk
+        from .blocks import walk
 
         named = {
             axis.size.id
