@@ -102,24 +102,6 @@ class PlanModule(nn.Module):
         self._attach(self._lower())
 
 
-def to_torch(
-    program: Program,
-    *,
-    dtype: torch.dtype = torch.float32,
-    device: torch.device | str | None = None,
-    seed: int | None = None,
-) -> PlanModule:
-    """A module that computes the program, in training mode.
-
-    `dtype` binds the plan's floats. Weights are drawn by the plan's initialisers, from torch's global
-    generator or, with a `seed`, reproducibly and without touching it. Raises `LoweringError` where torch
-    cannot express the plan.
-    """
-    place = torch.device(device) if device is not None else torch.get_default_device()
-    with seeded(seed, place):
-        return assemble(program, dtype, place, lambda weight: initial(weight, dtype, place))
-
-
 def assemble(
     program: Program,
     dtype: torch.dtype,
@@ -127,7 +109,10 @@ def assemble(
     make: Callable[[Weight], Tensor],
     base: type[PlanModule] = PlanModule,
 ) -> PlanModule:
-    """A module of a class under `base` that computes the program, with the weights that `make` gives."""
+    """A module of a class under `base` that computes the program, with the weights that `make` gives.
+
+    Raises `LoweringError` where torch cannot express the plan.
+    """
     module = _empty(program, dtype, base)
     leaves = leaf_modules(program)
     taken = {path.partition(".")[0] for path in (*program.weights, *leaves)}
