@@ -12,6 +12,7 @@ from ..dtypes import DType
 from ..graph import Graph
 from ..ops.base import Mode
 from ..program import Program
+from .active import idle_params, macs_of_all_parts
 from .conventions import CONVENTIONS
 from .groups import By, Group, group_rows
 from .rows import Counter, Row
@@ -59,6 +60,16 @@ class CostReport:
     def buffers(self) -> int:
         """Elements of buffers."""
         return sum([row.buffers for row in self.rows])
+
+    @property
+    def active_params(self) -> int:
+        """Parameters that one position uses: of experts those that it is routed to."""
+        return self.params - idle_params(self.rows)
+
+    @property
+    def total_macs(self) -> Size:
+        """Multiply-adds if every expert answered; `macs` counts those that are chosen."""
+        return total([macs_of_all_parts(row) for row in self.rows])
 
     def macs(self, convention: str = "all") -> Size:
         """Multiply-adds, under a convention of `CONVENTIONS`."""
