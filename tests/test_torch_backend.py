@@ -16,6 +16,7 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from planform.backends.torch import InputError, LoweringError, PlanModule, to_torch
+from planform.backends.torch.leaves import Scope
 from planform.compiler.dims import symbol
 from planform.compiler.graph import Builder, TensorType, Tree, Value
 from planform.compiler.ops import Op, registry
@@ -389,7 +390,7 @@ def test_kinds_of_weights_and_shared_ones() -> None:
 
     module = to_torch(program("net", draw))
     assert list(module.state_dict()) == ["twice.weight", "twice.bias", "table.frozen"]
-    assert isinstance(module.twice, nn.Linear) and type(module.table) is nn.Module
+    assert isinstance(module.twice, nn.Linear) and type(module.table) is Scope
     assert not module.table.frozen.requires_grad and module.table.scale.shape == (4,)
     x = torch.randn(3, 4)
     torch.testing.assert_close(module(x), module.twice(module.twice(x)) @ module.table.frozen.T)
@@ -401,7 +402,7 @@ def test_weights_read_by_unequal_calls_are_functional() -> None:
         return net.call("mul", x, net.builder.weight_values["fc.weight"])
 
     module = to_torch(program("net", draw))
-    assert type(module.fc) is nn.Module and isinstance(module.fc.weight, nn.Parameter)
+    assert type(module.fc) is Scope and isinstance(module.fc.weight, nn.Parameter)
     x = torch.randn(4, 4)
     torch.testing.assert_close(
         module(x), nn.functional.linear(x, module.fc.weight, module.fc.bias) * module.fc.weight
@@ -540,3 +541,14 @@ def test_every_operator_can_be_traced(case: Application, free: bool) -> None:
     found_program, given, wanted = made
     found = to_torch(found_program).eval()(*given)
     torch.testing.assert_close(list(found) if isinstance(found, tuple) else [found], wanted, equal_nan=True)
+
+
+def test_numbered_children_are_reached_by_index() -> None:
+    import planform
+
+    module = planform.load("resnet18").to_torch()
+    assert module.layer1[0].conv1 is module.get_submodule("layer1.0.conv1")
+    assert module.layer4[-1] is module.get_submodule("layer4.1") and len(module.layer2) == 2
+    assert [type(child) for child in module.layer3] == [Scope, Scope]
+    with pytest.raises(IndexError, match="no module 7 among 0, 1"):
+        module.layer1[7]
