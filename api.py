@@ -8,10 +8,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+from .compiler.cost.sizes import symbols_of
 from .compiler.graph import Graph
 from .compiler.ops.base import Mode
+from .compiler.pipeline import deploy
 from .compiler.program import Program
-from .dsl.claims import Verdict, judge
+from .dsl.claims import Bound, Verdict, judge
 from .dsl.diagnostics import Diagnostic, PlanError, diagnostic
 from .dsl.elaborate import elaborate
 from .dsl.files import Files
@@ -21,7 +23,7 @@ from .dsl.scope import FileScope
 from .dsl.source import Source, Span
 from .dsl.suggest import did_you_mean
 from .dsl.syntax import Claim
-from .dsl.values import POISON, BlockDef, BlockValue
+from .dsl.values import POISON, BlockDef, BlockValue, to_value
 
 if TYPE_CHECKING:
     from .compiler.cost import CostReport
@@ -67,6 +69,7 @@ class PlanFile:
         self._files = Files(loader)
         self.syntax = loader.parsed(self.source)
         self._programs: dict[Any, Program] = {}
+        self._deployed: dict[Program, Graph] = {}
 
     @classmethod
     def from_text(cls, text: str, name: str = "text.plan") -> PlanFile:
@@ -118,6 +121,18 @@ class PlanFile:
             self._check_overrides(plan, overrides or {})
             known = self._programs[key] = elaborate(self.block(plan), self.scope, bindings, overrides, modes)
         return known
+
+    def _graph(self, plan: str, sizes: Mapping[str, Any], mode: Mode) -> Bound:
+        """A plan's graph for a claim: the symbolic one if it has these sizes as symbols, else elaborated anew."""
+        graph_mode: Mode = "eval" if mode == "deploy" else mode
+        program = self.program(plan)
+        if not set(sizes) <= set(symbols_of(program.graphs[graph_mode])):
+            program, sizes = self.program(plan, sizes, None, (graph_mode,)), {}
+        if mode != "deploy":
+            return Bound(program.graphs[mode], sizes)
+        if program not in self._deployed:
+            self._deployed[program] = deploy(program).graph
+        return Bound(self._deployed[program], sizes)
 
     def block(self, plan: str) -> BlockValue:
         """A plan as the block value that it is: the model, its arguments and its bindings."""
@@ -173,11 +188,7 @@ class PlanFile:
                 keep(diagnostic("E604", item.subject.span, name=name, help=help))
             elif name not in failed and name in plans:
                 verdict = judge(
-                    item,
-                    self.scope,
-                    lambda bound, mode, name=name: self.program(
-                        name, bound, None, (mode,) if bound else BOTH
-                    ),
+                    item, self.scope, lambda sizes, mode, name=name: self._graph(name, sizes, mode)
                 )
                 verdicts.append(verdict)
                 if verdict.error is not None:
@@ -197,7 +208,7 @@ class Model:
     ) -> None:
         self.file = file
         self.name = plan
-        self.parameters = dict(parameters)
+        self.parameters = {name: to_value(value) for name, value in parameters.items()}
         self.bindings = dict(bindings or {})
 
     @cached_property

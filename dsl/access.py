@@ -76,14 +76,15 @@ class Access(Run, ABC):
         if not isinstance(value, Value):
             raise self.error("E213", node, frame, op="[,]", left=kind_of(value), right="several subscripts")
         rests = sum(isinstance(item, syntax.RestAxes) for item in node.items)
-        rank = len(value.shape)
-        if rests > 1 or len(node.items) - rests > rank:
+        added = sum(isinstance(item, syntax.Constant) and item.value is None for item in node.items)
+        rank, used = len(value.shape), len(node.items) - rests - added
+        if rests > 1 or used > rank:
             message = f"{len(node.items)} subscripts for a tensor of {rank} axes"
             raise self.error("E202", node, frame, message=message)
         axis = 0
         for item in node.items:
             if isinstance(item, syntax.RestAxes):
-                axis += rank - (len(node.items) - 1)
+                axis += rank - used
             elif isinstance(item, syntax.Extent):
                 bounds = {"start": item.start, "stop": item.stop, "step": item.step}
                 given = {
@@ -94,6 +95,10 @@ class Access(Run, ABC):
                 axis += 1
             else:
                 index = self.evaluate(item, frame)
+                if index is None:
+                    value = self.apply("unsqueeze", [value], node, frame, axis=axis)
+                    axis += 1
+                    continue
                 if isinstance(index, bool) or not isinstance(index, (int, Dim)):
                     raise self.error(
                         "E201", item, frame, what="a subscript", wanted="an int", got=kind_of(index)

@@ -306,7 +306,7 @@ class Calls(Blocks, ABC):
         input_names = {spec[0] for spec in specs}
         extra: list[tuple[str, Any]] = []
         for name, given in named.items():
-            if name in input_names:
+            if name in input_names and not (keywords_into is not None and name in inputs):
                 if name in inputs:
                     raise self.error("E208", node, frame, name=f"`{callee.name}`", argument=name)
                 inputs[name] = given.value

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 from ..compiler.analysis import depth
 from ..compiler.cost import CostReport, cost
-from ..compiler.dims import Dim, Size, SizeTooLarge, prod, total
-from ..compiler.graph import Value, Weight
+from ..compiler.dims import Dim, Size, SizeTooLarge, prod, substitute, total
+from ..compiler.graph import Graph, Value, Weight
 from ..compiler.ops.base import Mode
-from ..compiler.program import Program
 from . import syntax
 from .diagnostics import Diagnostic, PlanError, diagnostic
 from .elaborate import Elaboration
@@ -60,21 +59,29 @@ def _plain(value: Any) -> Any:
     return value if isinstance(value, (int, float, str)) or value is None else str(value)
 
 
+class Bound(NamedTuple):
+    """A graph, and what its symbols are bound to; sizes known when it was elaborated are numbers in it."""
+
+    graph: Graph
+    sizes: Mapping[str, int]
+
+
 _Metric = Callable[["_Subject", dict[str, Any]], Any]
 
 
 @dataclass(frozen=True, slots=True)
 class _Subject:
-    """What a claim is about: a program, elaborated with the claim's bindings."""
+    """What a claim is about: the plan's graph in a mode, and what is left to bind of the claim's sizes."""
 
-    program: Callable[[Mode], Program]
+    graph: Callable[[Mode], Bound]
 
     def report(self, mode: Mode) -> CostReport:
-        return cost(self.program(mode), mode=mode)
+        graph, sizes = self.graph(mode)
+        return cost(graph, sizes)
 
     def elements(self, mode: Mode, counts: Callable[[Weight], bool]) -> Size:
         # The table suffices for weights: a report would count all operators, in symbols perhaps.
-        weights = self.program(mode).graphs[mode].weights.values()
+        weights = self.graph(mode).graph.weights.values()
         return total([prod(weight.type.shape) for weight in weights if counts(weight)])
 
 
@@ -96,13 +103,13 @@ METRICS: dict[str, tuple[_Metric, tuple[str, ...]]] = {
         ("mode", "convention"),
     ),
     "bytes": (lambda s, o: s.report(_mode(o)).bytes, ("mode",)),
-    "depth": (lambda s, o: depth(s.program(_mode(o)).graphs[_mode(o)]), ("mode",)),
+    "depth": (lambda s, o: depth(s.graph(_mode(o)).graph), ("mode",)),
     "shape": (lambda s, o: _shape(s, o), ("mode", "of")),
 }
 
 
 def _shape(subject: _Subject, options: dict[str, Any]) -> list[Any]:
-    graph = subject.program(_mode(options)).graphs[_mode(options)]
+    graph, sizes = subject.graph(_mode(options))
     label = options.get("of")
     value: Value | None = None
     if label is None:
@@ -116,18 +123,16 @@ def _shape(subject: _Subject, options: dict[str, Any]) -> list[Any]:
                 value = node.results[0]
     if value is None:
         raise KeyError(label)
-    return list(value.shape)
+    return [substitute(size, dict(sizes)) for size in value.shape]
 
 
-def judge(
-    claim: syntax.Claim, scope: FileScope, program: Callable[[dict[str, Any], Mode], Program]
-) -> Verdict:
-    """Derive a claim's figure and compare; `program(bindings, mode)` gives the plan's program."""
+def judge(claim: syntax.Claim, scope: FileScope, graph: Callable[[dict[str, Any], Mode], Bound]) -> Verdict:
+    """Derive a claim's figure and compare; `graph(bindings, mode)` gives the plan's graph."""
     text = " ".join(claim.span.text.split())
     run = Elaboration(claim.subject.name, "eval")
     frame = Frame(scope)
     try:
-        got, wanted = _figures(claim, run, frame, program)
+        got, wanted = _figures(claim, run, frame, graph)
     except PlanError as error:
         return Verdict(claim, claim.subject.name, text, None, None, error.diagnostics[0])
     holds = _holds(claim, got, wanted)
@@ -159,7 +164,7 @@ def _figures(
     claim: syntax.Claim,
     run: Elaboration,
     frame: Frame,
-    program: Callable[[dict[str, Any], Mode], Program],
+    graph: Callable[[dict[str, Any], Mode], Bound],
 ) -> tuple[Any, Any]:
     metric = claim.metric
     options: dict[str, Any] = {}
@@ -183,7 +188,7 @@ def _figures(
     bindings = run.bindings(claim.bindings, frame)
     wanted = run.evaluate(claim.value, frame)
     try:
-        got = measure(_Subject(lambda mode: program(bindings, mode)), options)
+        got = measure(_Subject(lambda mode: graph(bindings, mode)), options)
     except (KeyError, ValueError, SizeTooLarge) as error:
         message = f"the figure cannot be derived: {error}"
         raise run.error("E202", metric, message=message) from None

@@ -184,7 +184,7 @@ class RestAxes(Node):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Subscript(Expr):
-    """`value[:, 0]`: a position or an extent for each axis of a tensor, from the first."""
+    """`value[:, 0]`: a position or an extent for each axis of a tensor in order; `none` adds an axis."""
 
     value: Expr
     items: tuple[Expr | Extent | RestAxes, ...]

@@ -160,3 +160,12 @@ def show(value: Any) -> str:
     if isinstance(value, DTypeValue):
         return value.name
     return str(value)
+
+
+def to_value(value: Any) -> Any:
+    """A Python value as one of the language: a dict is a record, a tuple or list a list."""
+    if isinstance(value, dict):
+        return Record({str(key): to_value(item) for key, item in cast("dict[Any, Any]", value).items()})
+    if isinstance(value, (list, tuple)):
+        return [to_value(item) for item in cast("list[Any]", value)]
+    return value

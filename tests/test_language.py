@@ -244,7 +244,11 @@ def test_shape_reads_sizes_and_annotations_bind_names(tmp_path: Path) -> None:
 
 def test_subscripts_select_and_slice_the_axes_of_a_tensor(tmp_path: Path) -> None:
     found = graph(
-        tmp_path, net("return (x[:, 0], x[:, 1:, ::2], x[..., -1], x[2], x[0, 1:3, 4, :])", "[4, 8, 16, 16]")
+        tmp_path,
+        net(
+            "return (x[:, 0], x[:, 1:, ::2], x[..., -1], x[2], x[0, 1:3, 4, :], x[0, none, ..., 1, none])",
+            "[4, 8, 16, 16]",
+        ),
     )
     assert [str(value.type) for value in found.outputs] == [
         "[4, 16, 16]",
@@ -252,6 +256,7 @@ def test_subscripts_select_and_slice_the_axes_of_a_tensor(tmp_path: Path) -> Non
         "[4, 8, 16]",
         "[8, 16, 16]",
         "[2, 16]",
+        "[1, 8, 16, 1]",
     ]
     assert code(tmp_path, net("return x[0, 0, 0, 0, 0]")) == ["E202"]
     assert code(tmp_path, net("return x[:, 9]")) == ["E301"]
@@ -350,3 +355,16 @@ def test_a_question_about_evaluation_does_not_ask_training(tmp_path: Path) -> No
     assert found.cost(B=1, H=3, W=3).params == 592
     with pytest.raises(PlanError):
         _ = found.at(B=1, H=3, W=3).program
+
+
+def test_axes_of_patterns_may_have_the_names_of_operands(tmp_path: Path) -> None:
+    found = graph(tmp_path, net('return x -> rearrange("b c (y x) w -> b c y x w", x=4)'))
+    assert shape(found) == "[B, 8, 4, 4, 16]"
+
+
+def test_parameters_from_python_are_values_of_the_language(tmp_path: Path) -> None:
+    text = (
+        "model net(x: [B, 8], rows: list[record] = []) {\n"
+        '    for i, row in enumerate(rows) { x = x -> "l{i}": linear(row.width) }\n    return x\n}\nplan p = net()\n'
+    )
+    assert shape(model(tmp_path, text, rows=({"width": 5}, {"width": 7})).graph) == "[B, 7]"
