@@ -311,6 +311,8 @@ def test_gradients_are_those_of_finite_differences(name: str) -> None:
             is_float(type.dtype) or is_complex(type.dtype) for type in results
         ):
             continue
+        if getattr(op, "surrogate_gradient", False):
+            continue  # it is another function's on purpose
         operands = _operands(core, seed=1)
         if sum(x.numel() for x in operands) > 2000:
             continue
