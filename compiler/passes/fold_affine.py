@@ -6,8 +6,9 @@ The second needs that the map sees t everywhere, which zero padding does not sho
 
 from __future__ import annotations
 
+from ..dims import at_least, total
 from ..graph import Node, Value
-from ..match import Facts, Match, Pattern, Reject, op
+from ..match import Facts, Match, Reject, op
 from ..rewrite import Editor, Rule
 from . import affine, linear_maps
 from .affine import Affine
@@ -157,6 +158,24 @@ def _unmoved(this: Affine, map: Node) -> Reject | None:
     return None
 
 
+def _check_norm(match: Match) -> Reject | None:
+    return _check_before(match) or _costs_more(match)
+
+
+def _costs_more(match: Match) -> Reject | None:
+    """A refusal where the biases that the maps lack are more to add than what the norm is spared."""
+    found = _found_before(match)
+    assert found is not None
+    this, _, map = found
+    result = this.node.results[0]
+    spared = ((this.scale is not None) + (this.shift is not None)) * result.shape[-1]
+    maps = match.facts.readers(result) if match.facts.uses(result) > 1 else [map]
+    wanted = total(out_channels(each) for each in maps if operand(each, "bias") is None)
+    if this.shift is None or at_least(spared - 1, wanted) is True:
+        return None
+    return Reject(f"{map.op.title} has no bias: adding one costs more than the weights of the norm", map)
+
+
 def _all_take(this: Affine, facts: Facts) -> bool:
     """Whether all that read the result are linear maps into which it can be folded."""
     value = this.node.results[0]
@@ -190,15 +209,11 @@ def _fold_before(match: Match, edit: Editor) -> Value:
     return edit.with_operands(map, **new).results[0]
 
 
-def _into(names: tuple[str, ...]) -> Pattern:
-    return op(*names)
-
-
 RULES = (
     Rule(
         "fold a scale and shift into the linear map before it",
         "operators",
-        _into(affine.NAMES),
+        op(*affine.NAMES),
         _fold_after,
         lambda match: _found_after(match) is not None,
         _check_after,
@@ -206,7 +221,7 @@ RULES = (
     Rule(
         "fold a scale and shift into the linear map after it",
         "operators",
-        _into(linear_maps.NAMES),
+        op(*linear_maps.NAMES),
         _fold_before,
         _is_plain,
         _check_before,
@@ -214,9 +229,9 @@ RULES = (
     Rule(
         "fold the weights of a norm into the linear map after it",
         "operations",
-        _into(linear_maps.NAMES),
+        op(*linear_maps.NAMES),
         _fold_before,
         _is_norm,
-        _check_before,
+        _check_norm,
     ),
 )
