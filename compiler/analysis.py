@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import Any
 
-from .graph import Graph, Node
+from .graph import Graph, Node, Value
 
 
 def to_networkx(graph: Graph) -> Any:
@@ -44,3 +44,56 @@ def _is_weight_layer(node: Node) -> bool:
     operands = node.op.arrange(node.slots, [value.shape for value in node.inputs])
     spent = node.op.call(node.op.cost, operands, out[0] if len(out) == 1 else out)
     return spent.macs != 0
+
+
+def immediate_dominators(graph: Graph) -> dict[Node, Node | None]:
+    """For each operator the last operator, input or weight that every path from the sources passes before it.
+
+    None where there is no such node: paths from different sources meet there, or the node is a source.
+    """
+    return _immediate(graph, backwards=False)
+
+
+def immediate_post_dominators(graph: Graph) -> dict[Node, Node | None]:
+    """For each node the first one that every path from it to the results passes; None where there is none.
+
+    What lies between a node and its immediate post-dominator cannot leave and come back: all that reads it
+    is inside. Results of the graph end every path.
+    """
+    return _immediate(graph, backwards=True)
+
+
+def _immediate(graph: Graph, backwards: bool) -> dict[Node, Node | None]:
+    networkx: Any = import_module("networkx")
+    found = networkx.DiGraph()
+    end = object()
+    found.add_node(end)
+    ends = (
+        [value.node for value in graph.outputs]
+        if backwards
+        else [node for node in graph.nodes if not node.inputs]
+    )
+    found.add_edges_from((end, node) for node in dict.fromkeys(ends))
+    for node in graph.nodes:
+        for value in node.inputs:
+            found.add_edge(*((node, value.node) if backwards else (value.node, node)))
+    above = networkx.immediate_dominators(found, end)
+    return {node: (known if (known := above.get(node)) is not end else None) for node in graph.nodes}
+
+
+def live_ranges(graph: Graph) -> dict[Value, tuple[int, int]]:
+    """For each value the numbers of the first and the last node during which it must be kept.
+
+    It begins with the node that makes it and ends with its last reader; a result of the graph lives to the
+    end, and inputs and weights from the beginning.
+    """
+    last = len(graph.nodes) - 1
+    found = {
+        value: (0 if node.op.source else node.id, node.id) for node in graph.nodes for value in node.results
+    }
+    for node in graph.nodes:
+        for value in node.inputs:
+            found[value] = found[value][0], node.id
+    for value in graph.outputs:
+        found[value] = found[value][0], last
+    return found

@@ -10,8 +10,10 @@ from ..dims import Size, total
 from ..dtypes import is_complex
 from ..graph import Graph, Node, Region, TensorType, Value, Weight
 from ..ops.base import Op
+from ..ops.fused import Fused
 from ..ops.source import ReadWeight
 from .sizes import Binding
+from .traffic import Traffic
 
 BUFFER, FROZEN, TRAINABLE = "buffer", "frozen", "trainable"
 
@@ -96,7 +98,9 @@ class Counter:
             if not node.op.source:
                 yield self._row(node, table, times)
                 for body in node.bodies:
-                    yield from self.rows(body, times * self._repetitions(node))
+                    rows = self.rows(body, times * self._repetitions(node))
+                    # The members of a fused group pass values on without memory.
+                    yield from map(_unmoved, rows) if isinstance(node.op, Fused) else rows
         for value, weight in table.items():
             if weight.path not in self.seen:
                 yield self._count_weights(
@@ -154,6 +158,12 @@ class Counter:
         shapes = node.op.arrange(node.slots, [measure(value.type).type.shape for value in node.inputs])
         out = types[0].shape if len(types) == 1 else [type.shape for type in types]
         cost = self.binding.cost(_count(node, shapes, out))
+        if isinstance(node.op, Fused):
+            (body,) = node.bodies
+            members = [member for member in body.nodes if not member.op.source]
+            moved = Traffic(self.binding).together(members, body.outputs)
+            elements = total(result.elements for result in results)
+            return _Work(types, cost, elements, moved.read, moved.written)
         # A body's operators move the data of the node that runs them.
         if node.op.view or node.bodies:
             return _Work(types, cost, 0, 0, 0)
@@ -181,6 +191,10 @@ class Counter:
             return 1
         shapes = [self.binding.measure(value.type).type.shape for value in node.inputs]
         return self.binding.size(node.op.call(rule, node.op.arrange(node.slots, shapes)))
+
+
+def _unmoved(row: Row) -> Row:
+    return row._replace(activations=0, bytes_read=0, bytes_written=0)
 
 
 def kind_of(weight: Weight) -> str:

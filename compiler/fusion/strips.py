@@ -1,0 +1,277 @@
+"""What a strip of a block's result needs of every value before it, grown backwards kernel by kernel."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from math import ceil
+from typing import NamedTuple
+
+from ..cost.traffic import Traffic
+from ..graph import Node, Value
+from .contract import Kernel
+from .reach import Step, reach
+
+
+class Part(NamedTuple):
+    """What a block needs of a value: the step along the strips' axis, and along the batch; None is all."""
+
+    step: Step | None
+    batch: Step | None
+
+
+class Facts(NamedTuple):
+    """What the model asks of a kernel; values are those behind views.
+
+    `reads`: bytes read of each value from outside the kernel. `made`: each value that is read outside, its
+    bytes, and the kernels that read it (None: the graph gives it). `work`: each operator's results and its
+    multiply-adds.
+    """
+
+    reads: dict[Value, int]
+    made: list[tuple[Value, int, frozenset[Kernel] | None]]
+    work: list[tuple[tuple[Value, ...], int]]
+
+
+class Known:
+    """What is known of kernels and values under one binding; each thing is worked out once."""
+
+    def __init__(
+        self,
+        traffic: Traffic,
+        macs: Mapping[Node, int],
+        kernel_of: Mapping[Node, Kernel],
+        readers: Mapping[Value, Sequence[Node]],
+        outputs: frozenset[Value],
+    ) -> None:
+        self.traffic = traffic
+        self.kernel_of = kernel_of
+        self._macs = macs
+        self._readers = readers
+        self._outputs = outputs
+        self._facts: dict[Kernel, Facts] = {}
+        self._shapes: dict[Value, tuple[int, ...] | None] = {}
+        self._reached: dict[tuple[Value, int], dict[Value, Step | None]] = {}
+
+    def kept(self, nodes: Sequence[Node]) -> list[Value]:
+        """The results of nodes that something else reads, or that the graph gives."""
+        inside = set(nodes)
+        return [
+            value
+            for node in nodes
+            for value in node.results
+            if value in self._outputs or any(user not in inside for user in self._readers[value])
+        ]
+
+    def shape(self, value: Value) -> tuple[int, ...] | None:
+        """The value's sizes, or None where one is not bound to a positive number."""
+        if value not in self._shapes:
+            sizes = self.traffic.binding.measure(value.type).type.shape
+            known = tuple([size for size in sizes if isinstance(size, int) and size > 0])
+            self._shapes[value] = known if len(known) == len(sizes) else None
+        return self._shapes[value]
+
+    def sizes(self, value: Value) -> tuple[int, ...]:
+        """The value's sizes, which are known."""
+        shape = self.shape(value)
+        assert shape is not None
+        return shape
+
+    def bytes_of(self, value: Value) -> int:
+        """The value's bytes."""
+        found = self.traffic.bytes_of(value)
+        assert isinstance(found, int)
+        return found
+
+    def reach(self, value: Value, axis: int) -> dict[Value, Step | None]:
+        """The steps from an axis of a value to the operands of its operator."""
+        key = value, axis
+        known = self._reached.get(key)
+        if known is None:
+            known = self._reached[key] = reach(value.node, value, axis)
+        return known
+
+    def bound(self, kernel: Kernel) -> bool:
+        """Whether all sizes in a kernel are numbers above 0."""
+        return all(self.shape(value) is not None for node in kernel.nodes for value in node.results)
+
+    def facts(self, kernel: Kernel) -> Facts:
+        """The kernel's facts; its sizes are numbers."""
+        known = self._facts.get(kernel)
+        if known is None:
+            known = self._facts[kernel] = self._collect(kernel)
+        return known
+
+    def _collect(self, kernel: Kernel) -> Facts:
+        reads: dict[Value, int] = {}
+        for node in kernel.nodes:
+            for value, size in self.traffic.reads(node).items():
+                base = behind_views(value)
+                if self.kernel_of.get(base.node) is not kernel and isinstance(size, int):
+                    reads[base] = min(reads.get(base, 0) + size, self.bytes_of(base))
+        made: dict[Value, frozenset[Kernel] | None] = {}
+        for value in self.kept(kernel.nodes):
+            base = behind_views(value)
+            if self.kernel_of.get(base.node) is kernel and not base.node.op.view:
+                known = made.get(base, frozenset())
+                users = {self.kernel_of[user] for user in self._readers[value]} - {kernel}
+                made[base] = None if known is None or value in self._outputs else known | users
+        work = [(node.results, self._macs.get(node, 0)) for node in kernel.nodes]
+        return Facts(
+            reads,
+            [(value, self.bytes_of(value), users) for value, users in made.items()],
+            [(results, macs) for results, macs in work if macs],
+        )
+
+
+class Strips:
+    """A block as it grows backwards from its last kernel, cut along one axis of `result`.
+
+    The samples of a batch are computed one after the other where they do not meet, unless `bundled`.
+    """
+
+    def __init__(self, known: Known, result: Value, axis: int | None, bundled: bool = False) -> None:
+        self.known = known
+        self.result = result
+        self.axis = axis
+        self.kernels: list[Kernel] = []
+        self._parts: dict[Value, Part] = {}
+        self._inside: set[Kernel] = set()
+        self._bundled = bundled or axis == 0
+        # Number of the kernel, counted from the last, that makes a value first, and that reads it last.
+        self._spans: dict[Value, tuple[int, int]] = {}
+        self._reads: dict[Value, int] = {}
+
+    @property
+    def size(self) -> int:
+        """The positions along the axis."""
+        return 1 if self.axis is None else self.known.sizes(self.result)[self.axis]
+
+    @property
+    def batch(self) -> int:
+        """How many samples are computed one after the other."""
+        shape = self.known.sizes(self.result)
+        return 1 if self._bundled or len(shape) < 2 else shape[0]
+
+    def extend(self, kernel: Kernel) -> None:
+        """Put a kernel in front."""
+        for node in reversed(kernel.nodes):
+            self._reach_back(node)
+        self._inside.add(kernel)
+        number = len(self.kernels)
+        self.kernels.append(kernel)
+        for value, size in self.known.facts(kernel).reads.items():
+            _, last = self._spans.get(value, (number, number))
+            self._spans[value] = number, last
+            self._reads[value] = min(self._reads.get(value, 0) + size, self.known.bytes_of(value))
+        for value, _, users in self.known.facts(kernel).made:
+            if value in self._spans or users is None:
+                self._spans[value] = number, self._spans.get(value, (number, number))[1]
+
+    def _reach_back(self, node: Node) -> None:
+        start = Part(None if self.axis is None else Step(self.axis), Step(0) if self.result.shape else None)
+        for value in node.results:
+            part = self._parts.get(value)
+            if part is None:
+                alike = self.known.shape(value) == self.known.shape(self.result)
+                part = self._parts[value] = start if alike else Part(None, None)
+            steps = self.known.reach(value, part.step.axis) if part.step else {}
+            across = self.known.reach(value, part.batch.axis) if part.batch else {}
+            for operand in dict.fromkeys(node.inputs):
+                own, sample = steps.get(operand), across.get(operand)
+                made = Part(own.after(part.step) if own and part.step else None, sample)
+                before = self._parts.get(operand)
+                self._parts[operand] = made if before is None else _both(before, made)
+                if sample is None and operand.node in self.known.kernel_of and not node.op.view:
+                    self._bundled = True
+
+    def buffer(self, rows: int) -> int:
+        """The most bytes of strips alive at once, among values that pass between kernels."""
+        batch = self.batch
+        changes = [0] * (len(self.kernels) + 1)
+        for value, (first, last) in self._spans.items():
+            if first != last and value.node.op.name != "weight":
+                size = self._strip(value, rows, batch)
+                changes[last] += size
+                changes[first + 1] -= size
+        most = alive = 0
+        for change in changes:
+            alive += change
+            most = max(most, alive)
+        return most
+
+    def moved(self, rows: int, cache: int) -> tuple[int, int]:
+        """The bytes that the block moves, and how many of them are weights read again.
+
+        Weights that do not fit beside the buffer come with each strip.
+        """
+        strips = -(-self.size // rows)
+        total = weights = again = 0
+        for value, read in self._reads.items():
+            if self.known.kernel_of.get(value.node) in self._inside:
+                continue
+            if value.node.op.name == "weight":
+                weights += read
+            else:
+                total += ceil(read * self.times(value, rows))
+        if weights + self.buffer(rows) > cache:
+            again = weights * (strips * self.batch - 1)
+        for kernel in self.kernels:
+            for _, size, users in self.known.facts(kernel).made:
+                if users is None or not users <= self._inside:
+                    total += size
+        return total + weights + again, again
+
+    def again(self, rows: int) -> int:
+        """The multiply-adds that are done more than once."""
+        if rows >= self.size:
+            return 0
+        found = 0.0
+        for kernel in self.kernels:
+            for results, macs in self.known.facts(kernel).work:
+                found += macs * (max(self.times(value, rows) for value in results) - 1)
+        return ceil(found)
+
+    def times(self, value: Value, rows: int) -> float:
+        """How often each position of a value is taken, at the mean."""
+        strips = -(-self.size // rows)
+        part = self._parts.get(value)
+        if part is None or strips == 1:
+            return 1.0
+        if part.step is None:
+            # What comes from outside stays; what is made inside is made for each strip.
+            return float(strips) if value.node in self.known.kernel_of else 1.0
+        size = self.known.sizes(value)[part.step.axis]
+        return max(1.0, strips * _rows(part.step, rows, size) / size)
+
+    def _strip(self, value: Value, rows: int, batch: int) -> int:
+        part = self._parts.get(value)
+        whole = self.known.bytes_of(value)
+        if part is None:
+            return whole
+        share = whole / batch if part.batch else whole
+        if part.step is None:
+            return ceil(share)
+        size = self.known.sizes(value)[part.step.axis]
+        return ceil(share * _rows(part.step, rows, size) / size)
+
+
+def behind_views(value: Value) -> Value:
+    """What a value is a view of."""
+    while value.node.op.view and value.node.inputs:
+        value = value.node.inputs[0]
+    return value
+
+
+def _rows(step: Step, rows: int, size: int) -> int:
+    return max(1, min(size, ceil(step.scale * rows + step.extra)))
+
+
+def _both(known: Part, part: Part) -> Part:
+    """What two readers need together: along one axis the larger, along two everything."""
+    return Part(_larger(known.step, part.step), _larger(known.batch, part.batch))
+
+
+def _larger(a: Step | None, b: Step | None) -> Step | None:
+    if a is None or b is None or a.axis != b.axis:
+        return None
+    return Step(a.axis, max(a.scale, b.scale), max(a.extra, b.extra))
