@@ -25,23 +25,46 @@ class Split(NamedTuple):
 
 def split(graph: Graph) -> Split:
     """Part a graph into what runs once and what runs at each call."""
-    static = static_nodes(graph)
-    depends = _on_weights(graph, static)
-    early = frozenset(node for node in depends if not _only_stretches(node))
-    needed = _needed(graph, early)
-    names = _names(graph, needed, early)
+    parts = _Parts(graph)
+    needed = parts.needed()
+    names = _names(graph, needed, parts)
     return Split(_main(graph, needed, names), _prologue(graph, names))
 
 
-def _on_weights(graph: Graph, static: frozenset[Node]) -> set[Node]:
-    """The static nodes that read a weight: constants are left where they are."""
-    found: set[Node] = set()
-    for node in graph.nodes:
-        if node in static and (
-            isinstance(node.op, ReadWeight) or any(value.node in found for value in node.inputs)
-        ):
-            found.add(node)
-    return found
+class _Parts:
+    """Which values the prologue can give, and which it should."""
+
+    def __init__(self, graph: Graph) -> None:
+        self.graph = graph
+        self.static = static_nodes(graph)
+        # Constants, which read no weight, are left where they are.
+        self.weighty: set[Node] = set()
+        for node in graph.nodes:
+            if node in self.static and (
+                isinstance(node.op, ReadWeight) or any(value.node in self.weighty for value in node.inputs)
+            ):
+                self.weighty.add(node)
+
+    def given(self, node: Node, slot: str, value: Value) -> bool:
+        """Whether a node that runs at each call reads this operand from the prologue."""
+        if value.node in self.weighty:
+            return not _only_stretches(value.node)
+        # A constant where a layer has its weights, so that it can be that layer with these weights.
+        return value.node in self.static and slot in ("weight", "bias") and node.path is not None
+
+    def needed(self) -> list[Node]:
+        """The nodes that must run at each call, in order."""
+        alive: set[Node] = set()
+        stack = [node for node in self.graph.nodes if "state" in node.effects or isinstance(node.op, Input)]
+        stack += [value.node for value in self.graph.outputs if value.node not in self.weighty]
+        while stack:
+            node = stack.pop()
+            if node not in alive:
+                alive.add(node)
+                for slot, value in zip(node.slots, node.inputs, strict=True):
+                    if not self.given(node, slot, value):
+                        stack.append(value.node)
+        return [node for node in self.graph.nodes if node in alive]
 
 
 def _only_stretches(node: Node) -> bool:
@@ -52,53 +75,31 @@ def _only_stretches(node: Node) -> bool:
     return isinstance(before, int) and isinstance(after, int) and after > before
 
 
-def _needed(graph: Graph, early: frozenset[Node]) -> list[Node]:
-    """The nodes that must run at each call, in order, with constants and stretches that they read."""
-    alive: set[Node] = set()
-    stack = [node for node in graph.nodes if "state" in node.effects or isinstance(node.op, Input)]
-    stack += [value.node for value in graph.outputs]
-    while stack:
-        node = stack.pop()
-        if node not in alive and node not in early:
-            alive.add(node)
-            stack.extend(value.node for value in node.inputs)
-    return [node for node in graph.nodes if node in alive]
+def _names(graph: Graph, needed: list[Node], parts: _Parts) -> dict[Value, str]:
+    """A path for each value that the prologue gives, in the order of their readers.
 
-
-def _names(graph: Graph, needed: list[Node], early: frozenset[Node]) -> dict[Value, str]:
-    """A path for each value that the prologue gives, in the order of their readers."""
-    taken = set(graph.weights) | {node.path for node in needed if node.path}
-    found: dict[Value, str] = {}
-
-    def name(value: Value, wanted: str) -> None:
-        if value.node not in early or value in found:
-            return
-        if isinstance(value.node.op, ReadWeight):
-            found[value] = value.node.op.path
-            return
-        # The plan's own weight of that name is free, unless it is read as it is, too.
-        free = wanted if wanted not in found.values() and wanted not in read else ""
-        number = 2
-        while not free or (free in taken and free not in graph.weights):
-            free = f"{wanted}_{number}"
-            free = "" if free in taken or free in found.values() else free
-            number += 1
-        found[value] = free
-
-    read = {
-        value.node.op.path
-        for node in needed
-        for value in node.inputs
-        if value.node in early and isinstance(value.node.op, ReadWeight)
-    }
+    A weight that is read as it is keeps its path, so that no other may have it.
+    """
+    wanted: dict[Value, str] = {}
     for node in needed:
+        scope = node.region.path if node.region is not None else ""
         for slot, value in zip(node.slots, node.inputs, strict=True):
-            region = node.region
-            scope = region.path if region is not None and region.path else ""
-            base = node.path or f"{scope}.{node.op.title}".strip(".")
-            name(value, f"{base}.{slot}" if node.path else f"{base}_{slot}")
+            if parts.given(node, slot, value):
+                name = f"{scope}.{node.op.title}_{slot}".strip(".")
+                wanted.setdefault(value, f"{node.path}.{slot}" if node.path else name)
     for number, value in enumerate(graph.outputs):
-        name(value, f"result_{number}")
+        if value.node in parts.weighty:
+            wanted.setdefault(value, f"result_{number}")
+    read = {value: value.node.op.path for value in wanted if isinstance(value.node.op, ReadWeight)}
+    # Names of modules are not free, and neither are those of weights but for the one that it replaces.
+    taken = {node.path for node in needed if node.path} | set(read.values())
+    found: dict[Value, str] = {}
+    for value, name in wanted.items():
+        free, number = read.get(value, name), 2
+        while value not in read and (free in taken or (free in graph.weights and free != name)):
+            free, number = f"{name}_{number}", number + 1
+        taken.add(free)
+        found[value] = free
     return found
 
 

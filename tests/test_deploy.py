@@ -220,9 +220,8 @@ def test_a_kernel_for_each_sample_is_refused() -> None:
 
 def test_layer_scale() -> None:
     def rows(net: Net, x: Value) -> Value:
-        y = net.call("linear", x, label="fc", out=4)
-        y = net.call("mul", y, net.weight("gamma", 4))
-        return net.call("add", x, net.call("permute", y, axes=(0, 1, 2)))
+        y = net.call("linear", net.call("relu", x), label="fc", out=4)
+        return net.call("add", x, net.call("mul", y, net.weight("gamma", 4)))
 
     def planes(net: Net, x: Value) -> Value:
         y = net.call(
@@ -232,7 +231,7 @@ def test_layer_scale() -> None:
         )
         return net.call("mul", y, net.weight("gamma", 4, 1, 1))
 
-    assert titles(deployed(made(rows, 2, 7, 4))) == ["linear", "add"]
+    assert titles(deployed(made(rows, 2, 7, 4))) == ["relu", "linear", "add"]
     assert titles(deployed(made(planes, *IMAGE))) == ["permute", "linear", "permute"]
 
 
@@ -250,7 +249,7 @@ def test_a_layer_norm_gives_its_weights_to_what_follows() -> None:
 def test_a_layer_norm_that_others_read_keeps_its_weights() -> None:
     def build(net: Net, x: Value) -> Value:
         y = net.call("layer_norm", x, label="norm")
-        return net.call("add", y, net.call("linear", y, label="fc", out=4))
+        return net.call("mul", y, net.call("linear", y, label="fc", out=4))
 
     found = deployed(made(build, 2, 7, 4))
     assert "norm.weight" in found.graph.weights
@@ -374,7 +373,7 @@ def test_linear_branches_merge() -> None:
             lambda net, x: _sum(
                 net,
                 net.call("conv", x, label="a", out=4, kernel=3, stride=2, pad=1),
-                net.call("conv", x, label="b", out=4, kernel=6),
+                net.call("conv", x, label="b", out=4, kernel=5),
             ),
             "the branches have different strides",
         ),
@@ -464,15 +463,11 @@ def test_repvgg_deploys_to_timms_count(name: str, timm: ModuleType) -> None:
         reference = reparameterize_model(timm.create_model(name))
     wanted = sum(parameter.numel() for parameter in reference.parameters())
     found = planform.load(name).deploy()
-    assert prod(size for size in [sum(_elements(found))]) == wanted
+    assert sum(int(str(prod(weight.type.shape))) for weight in found.graph.weights.values()) == wanted
     assert "batch_norm" not in titles(found) and "add" not in titles(found)
 
 
-def _elements(found: Deployed) -> list[int]:
-    return [int(str(prod(weight.type.shape))) for weight in found.graph.weights.values()]
-
-
-@pytest.mark.parametrize(("plan", "sizes"), [("resnet18", (1, 3, 40, 40)), ("convnext_atto", (1, 3, 64, 64))])
+@pytest.mark.parametrize(("plan", "sizes"), [("resnet18", (1, 3, 40, 40)), ("convnext_tiny", (1, 3, 64, 64))])
 def test_a_network_in_torch(plan: str, sizes: tuple[int, ...]) -> None:
     source = planform.load(plan).program
     plain = to_torch(source, seed=0, dtype=torch.float64).eval()
