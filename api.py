@@ -123,7 +123,7 @@ class PlanFile:
         return known
 
     def _graph(self, plan: str, sizes: Mapping[str, Any], mode: Mode) -> Bound:
-        """A plan's graph for a claim: the symbolic one if it has these sizes as symbols, else elaborated anew."""
+        """A plan's graph for a claim: the symbolic one if the sizes are its symbols, else elaborated anew."""
         graph_mode: Mode = "eval" if mode == "deploy" else mode
         program = self.program(plan)
         if not set(sizes) <= set(symbols_of(program.graphs[graph_mode])):
@@ -225,6 +225,13 @@ class Model:
         """The same plan with entry sizes bound: `model.at(H=224, W=224)`."""
         return Model(self.file, self.name, self.parameters, {**self.bindings, **sizes})
 
+    def graph_in(self, mode: Mode) -> Graph:
+        """The graph of a mode; of `deploy` the one that eval mode becomes when its weights stand."""
+        # The mode asked for alone: sizes that training refuses may be fine for evaluation.
+        asked: Mode = "eval" if mode == "deploy" else mode
+        program = self.file.program(self.name, self.bindings, self.parameters, (asked,))
+        return deploy(program).graph if mode == "deploy" else program.graphs[asked]
+
     def check(self) -> CheckReport:
         """Elaborate the plan in both modes; claims are derived where no parameter is overridden."""
         if not self.parameters and not self.bindings:
@@ -239,11 +246,9 @@ class Model:
         """What the plan costs, at the given sizes or as formulas in the free ones."""
         from .compiler.cost import cost
 
-        bindings = {**self.bindings, **sizes}
-        # The mode asked for alone: sizes that training refuses may be fine for evaluation.
-        program = self.file.program(self.name, bindings, self.parameters, (mode,))
-        report = cost(program, {}, float_as=float_as, mode=mode)
-        return replace(report, bindings={**self.file.block(self.name).bindings, **bindings})
+        model = self.at(**sizes)
+        report = replace(cost(model.graph_in(mode), {}, float_as=float_as), mode=mode)
+        return replace(report, bindings={**self.file.block(self.name).bindings, **model.bindings})
 
     def to_torch(self, **options: Any) -> Any:
         """The plan as a `torch.nn.Module`; see `planform.backends.torch.to_torch` for the options.
@@ -256,15 +261,16 @@ class Model:
 
     def deploy(self) -> Deployed:
         """The optimised graph of eval mode, the prologue that makes its weights, and what was refused."""
-        from .compiler.pipeline import deploy
-
         return deploy(self.program)
 
-    def to_source(self) -> str:
-        """The plan as one standalone Python file that needs torch alone."""
+    def to_source(self, mode: Mode = "eval") -> str:
+        """The plan as one standalone Python file that needs torch alone; it holds train and eval mode.
+
+        With `deploy` it is the optimised network, whose weights `to_torch(mode="deploy")` prepares.
+        """
         from .backends.torch import emit_source
 
-        return emit_source(self.program)
+        return emit_source(self.deploy().program if mode == "deploy" else self.program)
 
     def __repr__(self) -> str:
         return f"<planform.Model {self.name} of {self.file.source.name}>"

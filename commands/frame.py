@@ -38,7 +38,7 @@ Set = Annotated[
         help="Set a static parameter, by an expression of the language: depths=[2,2,2,2]. May be repeated.",
     ),
 ]
-Mode = Annotated[Literal["train", "eval"], typer.Option("--mode", help="Which of the two graphs.")]
+Mode = Annotated[Literal["train", "eval", "deploy"], typer.Option("--mode", help="Which of the graphs.")]
 Output = Annotated[str | None, typer.Option("-o", "--output", metavar="FILE", help="Write here.")]
 P = ParamSpec("P")
 

@@ -36,7 +36,7 @@ def graph(
     from ..compiler.draw import draw
 
     model = open_model(plan, at, set)
-    found = model.program.graphs[mode]
+    found = model.graph_in(mode)
     if json:
         say_json({**_to_dict(found, 1 if depth is None else depth), "plan": model.name, "mode": mode})
         return FINE
