@@ -180,7 +180,7 @@ def plan_memory(
     check_bindings(graph, bindings)
     binding = Binding(bindings, float_as)
     _check_bound(graph, binding)
-    held = storage(graph, binding, inputs, results, alignment)
+    held = storage(graph, binding, graph.inputs if inputs else (), results, alignment)
     found = arrange(held.problem, reorder, in_place)
     given = held.problem.without_overlays().peak(range(len(held.problem.tasks)))
     steps = tuple([Step(held.nodes[task], live) for task, live in zip(found.order, found.live, strict=True)])

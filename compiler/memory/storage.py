@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from ..cost.sizes import Binding
 from ..graph import Graph, Node, Value
+from ..ops.scan import Scan
 from ..static import static_nodes
+from .arrange import arrange
 from .problem import ALIGNMENT, Problem, Task
 from .views import extent, may_overwrite, shares_storage
 
@@ -30,7 +33,7 @@ class Storage:
 def storage(
     graph: Graph,
     binding: Binding,
-    inputs: bool = False,
+    inputs: Collection[Value] = (),
     results: bool = True,
     alignment: int = ALIGNMENT,
 ) -> Storage:
@@ -70,7 +73,7 @@ def storage(
     entry: tuple[int, ...] = ()
     for node in graph.nodes:
         is_input = node.op.name == "input"
-        if node in static or (is_input and not inputs):
+        if node in static or (is_input and node.results[0] not in inputs):
             kind = "inputs" if is_input else "weights" if node.op.source else "constants"
             outside[kind] += sum([extent(value, binding) for value in node.results if root[value] is value])
             continue
@@ -88,8 +91,7 @@ def storage(
             for value in may_overwrite(node, binding)
             if writes and root[value] in number
         ]
-        rooms = [storage(body, binding, True, True, alignment) for body in node.bodies]
-        room = max([_arena(each.problem) for each in rooms], default=0)
+        room = max([_room(node, body, binding, alignment) for body in node.bodies], default=0)
         if room:
             writes.append(buffer(room, ()))
         reads = dict.fromkeys([number[root[value]] for value in node.inputs if root[value] in number])
@@ -107,7 +109,9 @@ def storage(
     return Storage(problem, tuple(nodes), tuple(values), outside)
 
 
-def _arena(problem: Problem) -> int:
-    from .arrange import arrange
-
-    return arrange(problem, reorder=False).size
+def _room(node: Node, body: Graph, binding: Binding, alignment: int) -> int:
+    """The bytes that one run of a body needs: a scan's step gets a slice and the states in tensors of its
+    own.
+    """
+    own = body.inputs[: 1 + node.op.states] if isinstance(node.op, Scan) else ()
+    return arrange(storage(body, binding, own, True, alignment).problem).size
