@@ -124,10 +124,8 @@ class Model:
             return min(fits, key=lambda block: block.worth(self.machine))
         assert least is not None
         what = "a whole sample" if least[1] is None else f"one position along axis {least[1]}"
-        return Obstacle(
-            "memory",
-            f"{what} needs a buffer of {amount(least[0])}, and the cache budget is {amount(self.machine.cache)}",
-        )
+        needs = f"{what} needs a buffer of {amount(least[0])}"
+        return Obstacle("memory", f"{needs}, and the cache budget is {amount(self.machine.cache)}")
 
     def _block(self, strips: Strips, rows: int, buffer: int) -> Block:
         moved, reread = strips.moved(rows, self.machine.cache)
