@@ -7,7 +7,20 @@ import sys
 
 import typer
 
-from .commands import build, check, cost, explain, fmt, graph, listing, run_model, version, weights
+from .commands import (
+    build,
+    check,
+    cost,
+    explain,
+    fmt,
+    fuse,
+    graph,
+    listing,
+    memory,
+    run_model,
+    version,
+    weights,
+)
 from .commands.frame import broken_pipe
 
 app = typer.Typer(
@@ -23,7 +36,10 @@ app = typer.Typer(
 )
 app.command("check")(check.check)
 app.command("cost")(cost.cost)
+app.command("memory")(memory.memory)
 app.command("graph")(graph.graph)
+app.command("fuse")(fuse.fuse)
+app.command("deploy")(deploy.deploy)
 app.command("compile")(build.compile)
 app.command("run")(run_model.run)
 app.command("list")(listing.list_plans)

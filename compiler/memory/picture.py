@@ -19,7 +19,7 @@ def to_svg(plan: MemoryPlan) -> str:
     """The plan as a standalone SVG document.
 
     A rectangle for each buffer, from its first to its last step and at its place in the arena; hovering tells
-    what it is. The line is the bytes in use at each step; the peak is marked, with its operator and the line of
+    what it is. The line is the bytes in use at each step; the peak is marked, with its operator and line of
     the plan.
     """
     frame = _Frame(max(len(plan.steps), 1), max(plan.size, 1))
