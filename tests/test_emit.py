@@ -253,7 +253,10 @@ def test_initial_weights_have_the_plans_distribution() -> None:
     assert 0.01 < weights["cls_token"].std() < 0.03
 
 
-EXAMPLES = sorted((Path(__file__).parent.parent / "examples").rglob("*.plan"))
+# Yi has billions of parameters; its parity test emits a small one.
+EXAMPLES = sorted(
+    path for path in (Path(__file__).parent.parent / "examples").rglob("*.plan") if path.stem != "yi"
+)
 
 
 @pytest.mark.slow
