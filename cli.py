@@ -11,6 +11,7 @@ from .commands import (
     build,
     check,
     cost,
+    deploy,
     explain,
     fmt,
     fuse,

@@ -6,7 +6,7 @@ The second needs that the map sees t everywhere, which zero padding does not sho
 
 from __future__ import annotations
 
-from ..dims import at_least, total
+from ..dims import at_least, prod, total
 from ..graph import Node, Value
 from ..match import Facts, Match, Reject, op
 from ..rewrite import Editor, Rule
@@ -168,10 +168,11 @@ def _costs_more(match: Match) -> Reject | None:
     assert found is not None
     this, _, map = found
     result = this.node.results[0]
-    spared = ((this.scale is not None) + (this.shift is not None)) * result.shape[-1]
+    spared = ((this.scale is not None) + (this.shift is not None)) * prod(result.shape[1:])
     maps = match.facts.readers(result) if match.facts.uses(result) > 1 else [map]
-    wanted = total(out_channels(each) for each in maps if operand(each, "bias") is None)
-    if this.shift is None or at_least(spared - 1, wanted) is True:
+    lacking = [each for each in maps if operand(each, "bias") is None]
+    wanted = total(prod(each.results[0].shape[1:]) for each in lacking)
+    if this.shift is None or not lacking or at_least(spared, wanted + 1) is True:
         return None
     return Reject(f"{map.op.title} has no bias: adding one costs more than the weights of the norm", map)
 
