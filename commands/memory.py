@@ -32,7 +32,10 @@ def memory(
     svg: Annotated[str | None, typer.Option("--svg", metavar="FILE", help="Draw the arena here.")] = None,
     json: Json = False,
 ) -> int:
-    """Plan the memory of a plan's results: order of operators, views, results in place, offsets in one arena.
+    """Plan the memory that a call needs.
+
+    Looks for an order of the operators, lets results take the place of operands, and gives each tensor an offset
+    in one arena.
 
     All sizes of the inputs must be bound. Prints what a call needs, when it needs most, and for what.
     """

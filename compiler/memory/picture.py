@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from html import escape
+from pathlib import Path
 
+from ..graph import Node
 from .plan import Buffer, MemoryPlan, name_of, place_of
 
 WIDTH, HEIGHT = 960.0, 420.0
 LEFT, RIGHT, TOP, BOTTOM = 78.0, 24.0, 64.0, 52.0
 SANS = "ui-sans-serif, system-ui, 'Segoe UI', Helvetica, Arial, 'DejaVu Sans', sans-serif"
 INK, PEAK = "#0f172a", "#dc2626"
-# One for each outermost label of the plan, in turn.
+# One for each part of the network, in turn; a part is a label that has at most this share of the buffers.
+_MOST = 0.6
 COLOURS = ("#c7d2fe", "#bae6fd", "#bbf7d0", "#fde68a", "#fecaca", "#ddd6fe", "#fbcfe8", "#d9f99d")
 
 
@@ -23,9 +27,10 @@ def to_svg(plan: MemoryPlan) -> str:
     the plan.
     """
     frame = _Frame(max(len(plan.steps), 1), max(plan.size, 1))
+    depth = _depth(plan)
     colours: dict[str, str] = {}
     for buffer in plan.buffers:
-        colours.setdefault(_scope(buffer), COLOURS[len(colours) % len(COLOURS)])
+        colours.setdefault(_scope(buffer, depth), COLOURS[len(colours) % len(COLOURS)])
     title = f"{plan.graph.name}: {plan.size:,} bytes in {len(plan.steps)} steps"
     lines = [
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH:.0f}" height="{HEIGHT:.0f}"'
@@ -34,7 +39,7 @@ def to_svg(plan: MemoryPlan) -> str:
         '<rect width="100%" height="100%" fill="#ffffff"/>',
         _text(LEFT, 24, title, weight="600", size=14),
         *_axes(frame, plan),
-        *[_rectangle(frame, buffer, colours[_scope(buffer)]) for buffer in plan.buffers],
+        *[_rectangle(frame, buffer, colours[_scope(buffer, depth)]) for buffer in plan.buffers],
         *_line(frame, plan),
         *_mark(frame, plan),
         "</svg>",
@@ -59,8 +64,24 @@ class _Frame:
         return HEIGHT - BOTTOM - (HEIGHT - TOP - BOTTOM) * size / self.size
 
 
-def _scope(buffer: Buffer) -> str:
-    return buffer.path.partition(".")[0]
+def _scope(buffer: Buffer, depth: int) -> str:
+    """The outermost labels of a buffer's path."""
+    return ".".join(buffer.path.split(".")[:depth])
+
+
+def _depth(plan: MemoryPlan) -> int:
+    """How many labels tell the parts of the network apart: so many that no part has most of the buffers."""
+    longest = max([buffer.path.count(".") + 1 for buffer in plan.buffers], default=1)
+    for depth in range(1, longest):
+        counts = Counter([_scope(buffer, depth) for buffer in plan.buffers])
+        if max(counts.values()) <= _MOST * len(plan.buffers):
+            return depth
+    return longest
+
+
+def _line_of(node: Node) -> str:
+    """The plan's line that a node comes from, without the folders of its file."""
+    return Path(place_of(node)).name if place_of(node) else ""
 
 
 def _rectangle(frame: _Frame, buffer: Buffer, colour: str) -> str:
@@ -68,7 +89,7 @@ def _rectangle(frame: _Frame, buffer: Buffer, colour: str) -> str:
     top, bottom = frame.y(buffer.offset + buffer.size), frame.y(buffer.offset)
     about = f"{buffer.path}: {buffer.type or 'room to work in'}, {buffer.size:,} bytes at {buffer.offset:,}"
     about += f", steps {buffer.first + 1} to {buffer.last + 1}"
-    if place := place_of(buffer.node):
+    if place := _line_of(buffer.node):
         about += f"\n{place}"
     return (
         f'<rect x="{left:.2f}" y="{top:.2f}" width="{right - left:.2f}" height="{bottom - top:.2f}"'
@@ -112,7 +133,7 @@ def _mark(frame: _Frame, plan: MemoryPlan) -> Iterator[str]:
         return
     node = plan.steps[plan.peak].node
     x, y = frame.x(plan.peak + 0.5), frame.y(plan.lower_bound)
-    text = f"peak {plan.lower_bound:,} bytes: {name_of(node)} ({node.op.title})  {place_of(node)}".rstrip()
+    text = f"peak {plan.lower_bound:,} bytes: {name_of(node)} ({node.op.title})  {_line_of(node)}".rstrip()
     yield (
         f'<path d="M{x:.2f} {TOP - 14} V{HEIGHT - BOTTOM}" stroke="{PEAK}" stroke-dasharray="3 3"/>'
         f'<circle cx="{x:.2f}" cy="{y:.2f}" r="3.5" fill="{PEAK}"/>'
