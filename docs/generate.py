@@ -1,7 +1,8 @@
-"""Writes docs/diagnostics.md and docs/operators.md from the tables in the code.
+"""Writes docs/diagnostics.md and docs/operators.md from tables in the code, docs/atlas.md from the plans.
 
 `python docs/generate.py` writes them; with `--check` it changes nothing and exits with 1 if they are not
-current.
+current. With `--references` it first counts the lines of the references that are installed, for
+docs/references.toml.
 """
 
 from __future__ import annotations
@@ -11,6 +12,9 @@ from collections.abc import Callable, Mapping
 from inspect import cleandoc
 from pathlib import Path
 from typing import Any
+
+from atlas import REFERENCES, recounted
+from atlas import page as atlas
 
 from planform.commands.explain import example, indented, summary
 from planform.compiler.ops import Layer, registry
@@ -118,11 +122,17 @@ def _value(value: Any) -> str:
     return str(value)
 
 
-PAGES: dict[str, Callable[[], str]] = {"diagnostics.md": diagnostics, "operators.md": operators}
+PAGES: dict[str, Callable[[], str]] = {
+    "diagnostics.md": diagnostics,
+    "operators.md": operators,
+    "atlas.md": atlas,
+}
 
 
 def main() -> int:
     """Write the pages, or say which are not current."""
+    if "--references" in sys.argv[1:]:
+        REFERENCES.write_text(recounted(REFERENCES.read_text(encoding="utf-8")), encoding="utf-8")
     stale = 0
     for name, page in PAGES.items():
         text = page()
