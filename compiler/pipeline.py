@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from .graph import Graph
-from .passes import arithmetic, branches, chains, fold_affine, joins, padding, share, views
+from .passes import arithmetic, branches, chains, fold_affine, inference, joins, padding, share, views
 from .passes.kept import kept_norms
 from .program import Program
 from .prologue import split
@@ -24,7 +24,9 @@ SIMPLIFY: tuple[Transform, ...] = (
 
 # What a graph gains from once its weights stand: linear operators become one, by arithmetic on weights.
 DEPLOY: tuple[Transform, ...] = (
-    Pass("linear", (*fold_affine.RULES, *branches.RULES, *chains.RULES, *padding.RULES)).run,
+    Pass(
+        "linear", (*fold_affine.RULES, *branches.RULES, *chains.RULES, *padding.RULES, *inference.RULES)
+    ).run,
     *SIMPLIFY,
 )
 

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from .dims import equal
 from .graph import Builder, Graph, Node, Origin, Value, map_leaves
 from .match import Match, Pattern, Reject
 from .ops import registry
@@ -268,12 +269,13 @@ def _first(root: Node, editor: Editor, rules: dict[str, list[Rule]], log: Log) -
         if refused is not None:
             log.refusals.append(Refusal(rule.name, refused.reason, refused.node))
             continue
+        before = len(editor.builder.nodes)
         built = editor.attempt(rule, match)
-        for old, value in zip(root.results, built, strict=True):
-            if not same_type(old.type, value.type):
-                raise GraphError(
-                    f"{rule.name} gives {value.type} for {old.type}", Graph("", (), (), (), None, {}), root
-                )
+        if not all(same_type(old.type, new.type) for old, new in zip(root.results, built, strict=True)):
+            log.refusals.append(Refusal(rule.name, _sizes_differ(rule, root, built), root))
+            for node in {value.node for value in built if value.node.id >= before}:
+                editor.release(node)
+            continue
         log.applied += 1
         if editor.is_static(root.results[0]):
             return built
@@ -282,6 +284,19 @@ def _first(root: Node, editor: Editor, rules: dict[str, list[Rule]], log: Log) -
         log.changes.append(Change(rule.name, rule.metric, path, origins))
         return built
     return None
+
+
+def _sizes_differ(rule: Rule, root: Node, built: Sequence[Value]) -> str:
+    """The reason to refuse where sizes are not proved to stay; `GraphError` where they, or types, differ."""
+    for old, new in zip(root.results, built, strict=True):
+        a, b = old.type, new.type
+        if (
+            a.dtype != b.dtype
+            or len(a.shape) != len(b.shape)
+            or any(equal(left, right) is False for left, right in zip(a.shape, b.shape, strict=True))
+        ):
+            raise GraphError(f"{rule.name} gives {b} for {a}", Graph("", (), (), (), None, {}), root)
+    return "the sizes of the result are not proved to stay as they are"
 
 
 def _by_root(rules: Sequence[Rule]) -> dict[str, list[Rule]]:

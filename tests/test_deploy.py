@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 import pickle
 from collections.abc import Callable
 from types import ModuleType
@@ -516,3 +517,28 @@ def test_layouts() -> None:
         weight = to_deployed(source, channels_last=wanted).get_submodule("conv0").weight
         assert isinstance(weight, torch.Tensor)
         assert weight.is_contiguous(memory_format=torch.channels_last) is wanted
+
+
+# --- the command ---
+
+
+def test_the_command_shows_lines_and_reasons(capsys: pytest.CaptureFixture[str]) -> None:
+    from planform.cli import run
+
+    assert run(["deploy", "repvgg_a0"]) == 0
+    said = capsys.readouterr().out
+    assert "operators  168 become 46" in said
+    assert "merge parallel branches x17" in said and "repvgg.plan:" in said
+    assert run(["deploy", "densenet121"]) == 0
+    assert "it stands between concat and relu" in capsys.readouterr().out
+
+
+def test_the_command_writes_json(capsys: pytest.CaptureFixture[str]) -> None:
+    from planform.cli import run
+
+    assert run(["deploy", "convnext_tiny", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["operators"] > found["deployed"]
+    assert all(change["lines"] and change["rule"] for change in found["merged"])
+    assert all(refusal["lines"] and refusal["reason"] for refusal in found["refused"])
+    assert found["weights"]["head.fc.weight"] == [1000, 768]

@@ -12,7 +12,17 @@ from planform.compiler.counts import Cost
 from planform.compiler.dims import symbol, total
 from planform.compiler.graph import Graph, Value
 from planform.compiler.match import Match, Pattern, Reject, anything, either, op
-from planform.compiler.passes import arithmetic, branches, chains, fold_affine, joins, padding, share, views
+from planform.compiler.passes import (
+    arithmetic,
+    branches,
+    chains,
+    fold_affine,
+    inference,
+    joins,
+    padding,
+    share,
+    views,
+)
 from planform.compiler.pipeline import DEPLOY, SIMPLIFY, optimise, repeat
 from planform.compiler.printer import print_graph
 from planform.compiler.prologue import split
@@ -24,7 +34,7 @@ from support.random_graphs import difference, evaluate, random_graph, random_inp
 
 SEEDS = range(60)
 ALGEBRA = (*views.RULES, *joins.RULES, *arithmetic.RULES)
-LINEAR = (*fold_affine.RULES, *branches.RULES, *chains.RULES, *padding.RULES)
+LINEAR = (*fold_affine.RULES, *branches.RULES, *chains.RULES, *padding.RULES, *inference.RULES)
 
 
 def titles(graph: Graph) -> list[str]:
@@ -283,6 +293,20 @@ def test_refusals_have_a_reason_and_a_node() -> None:
     assert Pass("never", (never,)).run(graph, log) is graph
     ((rule, reason, title),) = [(r.rule, r.reason, r.node.op.title) for r in log.refusals]
     assert (rule, reason, title) == ("never", "never", "relu")
+
+
+def test_a_rule_whose_sizes_are_not_proved_is_refused() -> None:
+    shorter = Rule(
+        "shorter",
+        "operators",
+        op("relu", x=anything("x")),
+        lambda match, edit: edit.add("slice", match["x"], axis=0, start=0, stop=symbol("K")),
+    )
+    net = Net("example")
+    graph = net.freeze(net.call("relu", net.input("x", symbol("B"))))
+    log = Log()
+    assert Pass("shorter", (shorter,)).run(graph, log) is graph
+    assert "not proved" in log.refusals[0].reason
 
 
 def _matches(pattern: Pattern, graph: Graph) -> bool:
