@@ -263,8 +263,8 @@ EXAMPLES = sorted(
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
 def test_the_atlas_is_emitted(path: Path) -> None:
     made = planform.load(str(path)).program
-    # Unpadded convolutions and the auxiliary head need room.
-    side = {"unet": 204, "inception_v3": 299}.get(path.stem, 64)
+    # Unpadded convolutions, the auxiliary head and regions need room.
+    side = {"unet": 204, "inception_v3": 299, "biformer": 112}.get(path.stem, 64)
     images = [
         torch.randn(
             [

@@ -65,6 +65,7 @@ def wrap(line: str, width: int = 100) -> list[str]:
     if len(line) <= width:
         return [line]
     indent = line[: len(line) - len(line.lstrip())]
+    line = _bracketed(line, width)
     found = _outer_group(line)
     if found is None:
         return [line]
@@ -73,7 +74,8 @@ def wrap(line: str, width: int = 100) -> list[str]:
     ends = [*commas, closing]
     pieces = [line[start:end].strip() for start, end in zip(starts, ends, strict=True)]
     pieces = [piece for piece in pieces if piece]
-    lines = [line[: opening + 1]]
+    # What stands before may be too long for itself; the bracket that is still open holds no group yet.
+    lines = wrap(line[: opening + 1], width)
     joined = f"{indent}    {', '.join(pieces)}"
     # A lone starred or generator argument takes no comma behind it.
     if len(joined) <= width and len(pieces) > 1:
@@ -87,6 +89,16 @@ def wrap(line: str, width: int = 100) -> list[str]:
         for piece in pieces:
             lines.extend(wrap(f"{indent}    {piece}{comma}", width))
     return [*lines, f"{indent}{line[closing:]}"]
+
+
+def _bracketed(line: str, width: int) -> str:
+    """The line with brackets around a bare tuple that is too long for itself, so that it can be broken."""
+    names = re.fullmatch(r"(\s*)(return |)(\w+(?:, \w+)+)(, .+| = .+|)", line)
+    if names is None or len(names[1] + names[2] + names[3]) <= width:
+        return line
+    if names[2]:
+        return f"{names[1]}return ({names[3]}{names[4]})"
+    return f"{names[1]}({names[3]}){names[4]}"
 
 
 def _outer_group(line: str) -> tuple[int, int, list[int]] | None:
