@@ -34,8 +34,8 @@ def memory(
 ) -> int:
     """Plan the memory that a call needs.
 
-    Looks for an order of the operators, lets results take the place of operands, and gives each tensor an offset
-    in one arena.
+    Looks for an order of the operators, lets results take the place of operands, and gives each tensor an
+    offset in one arena.
 
     All sizes of the inputs must be bound. Prints what a call needs, when it needs most, and for what.
     """

@@ -151,7 +151,7 @@ def test_a_search_that_is_too_long_gives_up() -> None:
     # Twelve independent chains: 3**12 sets of tasks.
     tasks = [task for n in range(12) for task in (Task((), (2 * n,)), Task((2 * n,), (2 * n + 1,)))]
     problem = Problem((128, 64) * 12, tuple(tasks), frozenset(range(1, 24, 2)))
-    assert exact(problem, states=5) == (None, False)
+    assert exact(problem, steps=100) == (None, False)
     assert arrange(problem).bound == 12 * 64 + 128
 
 

@@ -1,7 +1,7 @@
 """Memory planned ahead: the order of operators, views, results in place, and offsets in one arena."""
 
 from ..cost.sizes import BindingError
-from .arrange import Arrangement, MemoryPlanError, arrange, check
+from .arrangement import Arrangement, MemoryPlanError, arrange, check
 from .plan import Buffer, MemoryPlan, Step, plan_memory
 from .problem import ALIGNMENT, Problem, Task
 

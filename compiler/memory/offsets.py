@@ -25,8 +25,8 @@ class Block(NamedTuple):
 
 
 Offsets = tuple[int, ...]
-# How often a packing that is not proved best is repaired, for each rule.
-_REPAIRS = 24
+# How often each rule's order is tried and repaired where no packing is proved best.
+_ROUNDS = 16
 
 
 def conflicts(blocks: Sequence[Block]) -> list[list[int]]:
@@ -82,54 +82,40 @@ def pack(blocks: Sequence[Block]) -> Offsets:
     """
     near = conflicts(blocks)
     least = live_bytes(blocks)
-    best: Offsets | None = None
-    lowest = 0
-    for rule in _rules(blocks, near):
-        order = sorted(range(len(blocks)), key=rule)
-        for _ in range(_REPAIRS):
-            for tight in (False, True):
-                offsets = _place(blocks, order, near, tight)
-                found = height(blocks, offsets)
-                if best is None or found < lowest:
-                    best, lowest = offsets, found
-                if lowest == least:
-                    return best
-            if not _repair(order, blocks, _place(blocks, order, near, False)):
-                break
-    return best or ()
+    best: Offsets = ()
+    lowest = -1
+    orders = [sorted(range(len(blocks)), key=rule) for rule in _rules(blocks, near)]
+    for _ in range(_ROUNDS):
+        for order in orders:
+            offsets = _place(blocks, order, near)
+            found = height(blocks, offsets)
+            if lowest < 0 or found < lowest:
+                best, lowest = offsets, found
+            if lowest == least:
+                return best
+            _repair(order, blocks, offsets)
+    return best
 
 
-def _place(
-    blocks: Sequence[Block], order: Sequence[int], near: Sequence[Sequence[int]], tight: bool
-) -> Offsets:
-    """Blocks in an order, each in the lowest gap that takes it, or with `tight` in the smallest."""
+def _place(blocks: Sequence[Block], order: Sequence[int], near: Sequence[Sequence[int]]) -> Offsets:
+    """Blocks in an order, each in the lowest gap that takes it."""
     offsets = [-1] * len(blocks)
     for number in order:
         size = blocks[number].size
-        taken = sorted(
-            [
-                (offsets[other], offsets[other] + blocks[other].size)
-                for other in near[number]
-                if offsets[other] >= 0
-            ]
-        )
-        at, place, smallest = 0, -1, 0
-        for start, end in taken:
-            gap = start - at
-            if gap >= size and (place < 0 or gap < smallest):
-                place, smallest = at, gap
-                if not tight:
-                    break
-            at = max(at, end)
-        offsets[number] = at if place < 0 else place
+        taken = [(offsets[other], blocks[other].size) for other in near[number] if offsets[other] >= 0]
+        taken.sort()
+        at = 0
+        for start, length in taken:
+            if start - at >= size:
+                break
+            if start + length > at:
+                at = start + length
+        offsets[number] = at
     return tuple(offsets)
 
 
-def _repair(order: list[int], blocks: Sequence[Block], offsets: Offsets) -> bool:
-    """Place earlier what ends highest; false if it comes first already."""
+def _repair(order: list[int], blocks: Sequence[Block], offsets: Offsets) -> None:
+    """Place earlier what ends highest."""
     highest = max(range(len(blocks)), key=lambda n: (offsets[n] + blocks[n].size, blocks[n].size))
     at = order.index(highest)
-    if not at:
-        return False
     order.insert(at // 2, order.pop(at))
-    return True

@@ -10,8 +10,8 @@ from .problem import Problem
 
 Order = tuple[int, ...]
 
-# Sets of tasks that the exact search may visit: so many, and so many for each task.
-_STATES, _STATES_PER_TASK = 500, 20
+# Steps that the exact search may look at: so many, and so many for each task.
+_STEPS, _STEPS_PER_TASK = 2000, 40
 
 
 def given(problem: Problem) -> Order:
@@ -111,16 +111,16 @@ class Found(NamedTuple):
     complete: bool
 
 
-def exact(problem: Problem, below: int | None = None, states: int | None = None) -> Found:
+def exact(problem: Problem, below: int | None = None, steps: int | None = None) -> Found:
     """An order of the least peak, of those whose peak is lower than `below`.
 
     A search over the sets of tasks that have run, the lowest peak first; Ahn et al. (arXiv:2003.02369) go
     over the same sets by dynamic programming. A task that leaves no more memory in use than there was and
     does not raise the peak runs at once, since running it later is never better. The search gives up after
-    so many `states`.
+    so many `steps`.
     """
     count = len(problem.tasks)
-    most = _STATES + _STATES_PER_TASK * count if states is None else states
+    left = _STEPS + _STEPS_PER_TASK * count if steps is None else steps
     full = (1 << count) - 1
     needed = [sum([1 << each for each in before]) for before in problem.before]
     start = _State(problem.least(), count, 0, 0, 0, tuple([t for t in range(count) if not needed[t]]), None)
@@ -134,7 +134,8 @@ def exact(problem: Problem, below: int | None = None, states: int | None = None)
         if state.done == full:
             return Found(_unrolled(state.path), True)
         seen.add(state.done)
-        if len(seen) > most:
+        left -= len(state.ready)
+        if left < 0:
             return Found(None, False)
         moves = [(task, *problem.rise(state.done, task)) for task in state.ready]
         for task, during, after in moves:

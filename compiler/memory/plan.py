@@ -11,7 +11,7 @@ from ..cost.sizes import Binding, BindingError, check_bindings
 from ..dims import free_symbols
 from ..dtypes import DType
 from ..graph import Graph, Node, TensorType, Value
-from .arrange import Arrangement, arrange
+from .arrangement import Arrangement, arrange
 from .problem import ALIGNMENT
 from .storage import Storage, storage
 

@@ -9,7 +9,7 @@ from ..cost.sizes import Binding
 from ..graph import Graph, Node, Value
 from ..ops.scan import Scan
 from ..static import static_nodes
-from .arrange import arrange
+from .arrangement import arrange
 from .problem import ALIGNMENT, Problem, Task
 from .views import extent, may_overwrite, shares_storage
 
