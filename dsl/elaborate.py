@@ -213,8 +213,9 @@ def _in_modes(
                 if key not in seen:
                     seen.add(key)
                     problems.append(found)
-    if problems:
-        raise PlanError(problems)
+    if len(graphs) < len(modes):
+        # Nothing was said of the plan where it depends on a declaration that is wrong: that is the cause.
+        raise PlanError(problems or scope.errors)
     weights: dict[str, Weight] = {}
     for graph in graphs.values():
         for path, weight in graph.weights.items():

@@ -84,8 +84,12 @@ class Scans(Calls, ABC):
         shared = self._instance_of(steps[0], label, node, frame, frozen)
         length = tensors[0].shape[axis]
         if isinstance(length, int) and length <= unroll:
-            return self._unrolled(tensors, shared, axis, reverse, length, node, frame)
-        return self._loop(tensors, shared, axis, reverse, node, frame)
+            result = self._unrolled(tensors, shared, axis, reverse, length, node, frame)
+        else:
+            result = self._loop(tensors, shared, axis, reverse, node, frame)
+        if label is None and shared.weights:
+            frame.unlabelled.setdefault(shared.block.name, node.span)
+        return result
 
     def _scan_axis(self, axis: Any, sequence: Value, node: syntax.Call, frame: Frame) -> int:
         rank = len(sequence.shape)
@@ -107,7 +111,6 @@ class Scans(Calls, ABC):
         if label is None:
             if step.name in frame.unlabelled:
                 raise self.repeated(step.name, frame.unlabelled[step.name], node, frame)
-            frame.unlabelled[step.name] = node.span
         return SharedValue(
             step, path, label or step.name, frozen or frame.frozen, frame.region, node.span, frame.shared
         )

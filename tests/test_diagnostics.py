@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from planform import PlanError
-from planform.api import PlanFile
+from planform.api import Model, PlanFile
 from planform.dsl.codes import CODES
 from planform.dsl.diagnostics import Diagnostic
 from planform.dsl.render import render, to_json
@@ -89,3 +89,14 @@ def test_a_wrong_declaration_does_not_hide_what_else_is_wrong_nor_repeat_itself(
     )
     found = diagnostics(tmp_path, text)
     assert [d.code for d in found] == ["E106", "E207", "E101"]
+
+
+def test_plans_and_claims_of_a_wrong_constant_are_silent(tmp_path: Path) -> None:
+    text = (
+        "planform 1\nWIDTH = 8 // 0\nmodel net(x: [B, 8]) {\n    return x -> fc: linear(WIDTH)\n}\nplan p = net()\n"
+        "claim p: params == 3\nclaim p: macs at (B=1) == 3\n"
+    )
+    assert [d.code for d in diagnostics(tmp_path, text)] == ["E202"]
+    with pytest.raises(PlanError) as caught:
+        _ = Model(PlanFile(tmp_path / "net.plan"), "p", {}).graph
+    assert [d.code for d in caught.value.diagnostics] == ["E202"]

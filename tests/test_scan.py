@@ -211,6 +211,25 @@ def test_what_is_no_scan_is_told(step: str, body: str, code: str, says: str, loo
 
 
 def test_two_scans_of_one_step_need_labels() -> None:
-    body = "ys, h = (xs, h0) -> scan(keep(), axis=1)\n    return (ys, h) -> scan(keep(), axis=1)"
-    with pytest.raises(PlanError, match="keep"):
-        model(NET.format(step=KEEP, body=body)).graph  # noqa: B018
+    step = "block mix(x: [B, D], h: [B, D]) {\n    h = x + (h -> fc: linear(D))\n    return (h, h)\n}"
+    body = "ys, h = (xs, h0) -> scan(mix(), axis=1)\n    return (ys, h) -> scan(mix(), axis=1)"
+    (found,) = PlanFile.from_text(NET.format(step=step, body=body)).check().diagnostics
+    assert (found.code, "mix" in found.message) == ("E402", True)
+
+
+def test_steps_without_weights_need_no_labels(tmp_path: Path) -> None:
+    text = """planform 1
+block decay(x: [B], v: [B]) {
+    v = 0.5 * v + x
+    return (v, v)
+}
+model net(x: [B, 4]) {
+    zero = 0 * x[:, 0]
+    y, _a = (x, zero) -> scan(decay(), axis=1)
+    z, _b = (y, zero) -> scan(decay(), axis=1)
+    return z
+}
+plan p = net()
+"""
+    (tmp_path / "net.plan").write_text(text, encoding="utf-8")
+    assert PlanFile(tmp_path / "net.plan").check().diagnostics == ()
