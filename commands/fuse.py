@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, TypeVar
 import typer
 
 from ..terminal import paint, say, say_json
-from .frame import FINE, SCHEMA, Address, At, Failure, Json, Set, command, open_model
+from .frame import FINE, SCHEMA, Address, At, Failure, Json, Mode, Set, command, open_model
 
 if TYPE_CHECKING:
     from ..compiler.fusion import Group, Partition, Refused
@@ -23,10 +23,7 @@ def fuse(
     plan: Address,
     at: At = None,
     set: Set = None,
-    mode: Annotated[
-        Literal["deploy", "eval", "train"],
-        typer.Option("--mode", help="The graph: with norms folded and branches merged, or as written."),
-    ] = "deploy",
+    mode: Mode = "deploy",
     cache: Annotated[
         int, typer.Option("--cache", min=0, metavar="BYTES", help="What a block's working buffer may take.")
     ] = 1 << 20,
@@ -51,13 +48,10 @@ def fuse(
     from ..compiler.fusion import Machine, partition
 
     model = open_model(plan, at, set)
-    graph = model.program.graphs["train" if mode == "train" else "eval"]
-    if mode == "deploy":
-        from ..compiler.pipeline import deploy
-
-        graph = deploy(model.program).graph
     try:
-        found = partition(graph, machine=Machine(cache=cache), float_as=float_as, blocks=blocks)
+        found = partition(
+            model.graph_in(mode), machine=Machine(cache=cache), float_as=float_as, blocks=blocks
+        )
     except BindingError as error:
         raise Failure(str(error)) from None
     bound = {**model.file.block(model.name).bindings, **model.bindings}
@@ -233,9 +227,15 @@ def _say_boundaries(found: Partition, all: bool) -> None:
         first = those[0]
         times = f"  x{len(those)}" if len(those) > 1 else ""
         say(f"\n  {paint(f'{first.before} | {first.after}', 'bold')}{times}  {first.reason}")
-        for node in (first.producer, first.consumer):
-            line = line_of(node)
-            say(f"    {paint(line.where or node.op.title, 'dim')}  {line.text}".rstrip())
+        say(f"    {_named(first.producer)} -> {_named(first.consumer)}")
+        for line in dict.fromkeys((line_of(first.producer), line_of(first.consumer))):
+            say(f"    {paint(line.where, 'dim')}  {line.text}".rstrip())
+
+
+def _named(node: Node) -> str:
+    """The operator, and its label path or the scope of its call."""
+    path = node.path or (node.region.path if node.region else "")
+    return f"{node.op.title} ({path})" if path else node.op.title
 
 
 def _folded(things: Sequence[T], key: Callable[[T], Hashable], all: bool) -> Iterator[tuple[list[T], int]]:

@@ -62,10 +62,11 @@ class Traffic:
 
     def together(self, nodes: Sequence[Node], kept: Collection[Value]) -> Moved:
         """What one kernel of those nodes, in order, moves; `kept` are its results that are read outside."""
-        return Moved(
-            total(self.read_from_outside(nodes).values()),
-            total([self._written(value) for value in dict.fromkeys(_base(v, set(nodes)) for v in kept)]),
-        )
+        inside = set(nodes)
+        # What is kept of a view of something outside is there already.
+        made = [base for base in dict.fromkeys(_base(value, inside) for value in kept) if base.node in inside]
+        written = [self._written(value) for value in made]
+        return Moved(total(self.read_from_outside(nodes).values()), total(written))
 
     def read_from_outside(self, nodes: Sequence[Node]) -> dict[Value, Size]:
         """The bytes that a kernel reads of each value from outside."""
@@ -79,11 +80,8 @@ class Traffic:
         return {value: _least(self.bytes_of(value), total(sizes)) for value, sizes in found.items()}
 
     def _written(self, value: Value) -> Size:
-        """What storing a result costs; a view of something outside costs nothing."""
-        node = value.node
-        if node.op.view or node.op.source:
-            return 0
-        return self.writes(node) if len(node.results) == 1 else self.bytes_of(value)
+        """What storing a result costs."""
+        return self.writes(value.node) if len(value.node.results) == 1 else self.bytes_of(value)
 
     def _count(self, node: Node) -> None:
         read: dict[Value, Size] = {}

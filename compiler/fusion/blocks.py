@@ -86,7 +86,7 @@ class Model:
         results = self.known.kept(last.nodes)
         if not results:
             return Obstacle("axis", f"nothing reads {last.main.op.title}")
-        result = max(results, key=lambda value: len(value.shape))
+        result = max(results, key=self.known.bytes_of)
         shape = self.known.sizes(result)
         bundles = (False, True) if len(shape) > 1 and shape[0] > 1 else (False,)
         cuts = [Strips(self.known, result, axis, each) for axis in self._axes(result) for each in bundles]

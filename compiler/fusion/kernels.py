@@ -14,7 +14,7 @@ from typing import Literal, NamedTuple
 from ..dims import equal, prod
 from ..graph import Graph, Node, Value
 from .contract import Contraction, Kernel
-from .roles import Role, role_of
+from .roles import Role, accumulates, role_of
 
 # Why two neighbours are not one kernel.
 Cause = Literal[
@@ -121,9 +121,18 @@ class Kernels:
             return None
         if role == "view":
             return None
+        source = behind_views(value).node
+        if producer.role != "reduction" and accumulates(source):
+            return Obstacle("rows", f"{_title(source)} is complete only with the last tile")
+        if role == "reduction" and accumulates(node):
+            return None
         if role == "elementwise" or (role == "move" and _moves_one_to_one(node)):
             if not _same_size(value, node):
                 return Obstacle("larger", _broadcast(value, node))
+            if producer.role != "elementwise" and not _same_size(producer.main.results[0], node):
+                return Obstacle(
+                    "larger", f"{_title(node)} combines parts of what {_title(producer.main)} gives"
+                )
             return None
         if role == "reduction" and producer.role == "elementwise":
             return None
@@ -151,6 +160,13 @@ class Kernels:
         if any(value in self.outputs for member in producer.nodes for value in member.results):
             found.append("the result")
         return " and ".join(dict.fromkeys(found))
+
+
+def behind_views(value: Value) -> Value:
+    """What a value is a view of."""
+    while value.node.op.view and value.node.inputs:
+        value = value.node.inputs[0]
+    return value
 
 
 def _title(node: Node) -> str:

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 from ..dims import equal, prod
 from ..graph import Node, Shape, Value
+from ..ops.base import Op
 from ..ops.conv import ConvWith
 from ..ops.conv_transpose import ConvTransposeWith
 from ..ops.einops import PatternOp
@@ -61,11 +62,17 @@ def _along(node: Node, slot: str, value: Value, result: Value, axis: int) -> Ste
         case "linear_with":
             return same if slot == "x" and axis < rank - 1 else None
         case "batch_norm_with":
-            return same if slot == "x" else None
+            return same if slot == "x" and (axis == 1 or "running_mean" in node.slots) else None
         case "matmul" | "scaled_dot_product_attention":
             return _product(node, slot, value, result, axis)
-        case "pad" | "glu" | "resize" | "pixel_shuffle" | "pixel_unshuffle":
-            return _scaled(value, result, axis)
+        case "pad":
+            return Step(axis) if getattr(op, "mode", "circular") != "circular" else same
+        case "resize":
+            return _resized(op, shape, result.shape, axis)
+        case "pixel_shuffle" | "pixel_unshuffle":
+            return _proportion(shape, result.shape, axis, axis) if axis != rank - 3 else None
+        case "glu":
+            return same if axis not in axes_of(_axis(op), rank) else None
         case "concat" | "channel_shuffle" | "group_norm_with" | "instance_norm_with":
             return same if slot != "weight" and slot != "bias" and _keeps(node, axis) else None
         case "select" | "unbind":
@@ -129,16 +136,29 @@ def _aligned(shape: Shape, out: Shape, axis: int) -> Step | None:
     return Step(own) if own >= 0 and equal(shape[own], out[axis]) is True else None
 
 
-def _scaled(value: Value, result: Value, axis: int) -> Step | None:
-    """An axis of the same place whose size changes in proportion; neighbours count in."""
-    if axis >= len(value.shape) or axis == 1:
-        return None
-    before, after = value.shape[axis], result.shape[axis]
+def _proportion(shape: Shape, out: Shape, own: int, axis: int) -> Step | None:
+    """Positions that are split into several or merged from several: k to 1, or 1 to k."""
+    before, after = shape[own], out[axis]
     if equal(before, after) is True:
+        return Step(own)
+    if not (isinstance(before, int) and isinstance(after, int) and before and after):
+        return None
+    if before % after == 0:
+        return Step(own, before / after)
+    # p positions that begin anywhere touch at most (p - 2)/k + 2 of those that k came from.
+    return Step(own, before / after, 2 - 2 * before / after) if after % before == 0 else None
+
+
+def _resized(op: Op, shape: Shape, out: Shape, axis: int) -> Step | None:
+    """Interpolation takes 1, 2 or 4 neighbours; where it smooths, those of the coarser grid."""
+    before, after = shape[axis], out[axis]
+    if axis < 2 or equal(before, after) is True:
         return Step(axis)
-    if isinstance(before, int) and isinstance(after, int) and after > 0:
-        return Step(axis, min(before / after, 1.0) if before < after else before / after, 1.0)
-    return None
+    if not (isinstance(before, int) and isinstance(after, int) and after):
+        return None
+    ratio = max(before / after, (before - 1) / max(after - 1, 1))
+    taps = {"nearest": 1, "bicubic": 4}.get(str(getattr(op, "mode", "")), 2)
+    return Step(axis, ratio, taps * max(1.0, ratio) + 1 - ratio)
 
 
 def _window(node: Node, value: Value, result: Value, axis: int) -> Step | None:
@@ -150,22 +170,26 @@ def _window(node: Node, value: Value, result: Value, axis: int) -> Step | None:
         size: object = each[axis - 2] if len(each) == rank else each[0]  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
         return size if isinstance(size, int) else None
 
-    if isinstance(op, ConvTransposeWith):
-        return _scaled(value, result, axis)
     weight = node.operands().get("weight")
     kernel = entry(weight.shape[-rank:]) if weight is not None else entry(getattr(op, "kernel", None))
     stride = entry(getattr(op, "stride", None)) or kernel
     dilation = entry(getattr(op, "dilation", 1))
     if kernel is None or stride is None or dilation is None:
         return None
-    return Step(axis, float(stride), float(dilation * (kernel - 1) + 1 - stride))
+    reached = dilation * (kernel - 1)
+    if isinstance(op, ConvTransposeWith):
+        return Step(axis, 1 / stride, (reached - 1) / stride + 1)
+    return Step(axis, float(stride), float(reached + 1 - stride))
 
 
 def _product(node: Node, slot: str, value: Value, result: Value, axis: int) -> Step | None:
     """Rows of a product come from rows of the first operand, columns from those of the second."""
     shape, out = value.shape, result.shape
     back = axis - len(out)
-    if len(shape) < 2 or -back > len(shape):
+    if any(len(each.shape) < 2 for each in node.inputs[:2]):
+        # A single row or column: the result lacks its axis.
+        return Step(axis) if slot == "x" and len(shape) > 1 else None
+    if -back > len(shape):
         return None
     attention = node.op.name == "scaled_dot_product_attention"
     if back >= -2:
@@ -202,17 +226,10 @@ def _pattern(op: PatternOp, shape: Shape, out: Shape, axis: int) -> Step | None:
     except ShapeError:
         return None
     group = found.right[axis]
-    if not group:
-        return None
     for own, names in enumerate(found.left):
-        if names and names[0] == group[0]:
-            before, after = shape[own], out[axis]
-            if names == group:
-                return Step(own)
-            if isinstance(before, int) and isinstance(after, int) and after and before % after == 0:
-                return Step(own, before / after)
-            if isinstance(before, int) and isinstance(after, int) and before and after % before == 0:
-                return Step(own, before / after, 1.0)
+        shorter, longer = sorted((names, group), key=len)
+        if shorter and longer[: len(shorter)] == shorter:
+            return _proportion(shape, out, own, axis)
     return None
 
 
@@ -224,12 +241,5 @@ def _reshaped(shape: Shape, out: Shape, axis: int) -> Step | None:
     for own, given in enumerate(shape):
         if equal(prod(shape[:own]), before) is not True or (given == 1 and size != 1):
             continue
-        if equal(given, size) is True:
-            return Step(own)
-        if isinstance(given, int) and isinstance(size, int) and size and given:
-            if given % size == 0:
-                return Step(own, given / size)
-            if size % given == 0:
-                return Step(own, given / size, 1.0)
-        return None
+        return _proportion(shape, out, own, axis)
     return None

@@ -78,12 +78,25 @@ _CLASSES: tuple[tuple[type[Op], Role], ...] = (
 )
 
 
+# Reductions that a kernel can build up beside its tiles, in any order.
+_ACCUMULATE = frozenset(
+    ("sum", "mean", "amax", "amin", "any", "all", "prod", "global_avg_pool", "global_max_pool")
+)
+
+
+def accumulates(node: Node) -> bool:
+    """Whether a reduction combines elements in any order, as they are made."""
+    return node.op.name in _ACCUMULATE
+
+
 def role_of(node: Node) -> Role:
     """The role of a node's operator; what has effects or bodies is opaque, and so is what is not known."""
     if node.bodies or node.effects:
         return "opaque"
     if node.op.view:
         return "view"
+    if node.op.name == "batch_norm_with" and "running_mean" not in node.slots:
+        return "reduction"  # over the batch itself
     known = _NAMES.get(node.op.name)
     if known is not None:
         return known

@@ -9,7 +9,9 @@ from typing import NamedTuple
 from ..cost.traffic import Traffic
 from ..graph import Node, Value
 from .contract import Kernel
+from .kernels import behind_views
 from .reach import Step, reach
+from .roles import accumulates
 
 
 class Part(NamedTuple):
@@ -171,6 +173,8 @@ class Strips:
         start = Part(None if self.axis is None else Step(self.axis), Step(0) if self.result.shape else None)
         for value in node.results:
             part = self._parts.get(value)
+            if part is None and accumulates(node) and value is not self.result:
+                continue  # built up strip by strip
             if part is None:
                 alike = self.known.shape(value) == self.known.shape(self.result)
                 part = self._parts[value] = start if alike else Part(None, None)
@@ -253,13 +257,6 @@ class Strips:
             return ceil(share)
         size = self.known.sizes(value)[part.step.axis]
         return ceil(share * _rows(part.step, rows, size) / size)
-
-
-def behind_views(value: Value) -> Value:
-    """What a value is a view of."""
-    while value.node.op.view and value.node.inputs:
-        value = value.node.inputs[0]
-    return value
 
 
 def _rows(step: Step, rows: int, size: int) -> int:
