@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence, Set
-from dataclasses import fields
+from functools import lru_cache
 from typing import Any, cast
 
 from .dims import Dim
 from .graph import Graph, Node
+from .ops.base import Op
 from .ops.source import ReadWeight
 
 
@@ -27,10 +28,15 @@ def is_static_node(node: Node, known: Set[Node]) -> bool:
     return (
         not node.bodies
         and all(value.node in known for value in node.inputs)
-        and not node.effects
+        and not node.op.effects
+        and not _takes_symbol(node.op)
         and not any(has_symbol(value.shape) for value in node.results)
-        and not has_symbol([getattr(node.op, item.name) for item in fields(cast("Any", node.op))])
     )
+
+
+@lru_cache(4096)
+def _takes_symbol(op: Op) -> bool:
+    return any(has_symbol(getattr(op, name)) for name in op.arguments())
 
 
 def has_symbol(thing: Any) -> bool:
