@@ -108,9 +108,8 @@ class Scans(Calls, ABC):
         if isinstance(step, SharedValue):
             return step
         path = frame.prefix + (label or step.name)
-        if label is None:
-            if step.name in frame.unlabelled:
-                raise self.repeated(step.name, frame.unlabelled[step.name], node, frame)
+        if label is None and step.name in frame.unlabelled:
+            raise self.repeated(step.name, frame.unlabelled[step.name], node, frame)
         return SharedValue(
             step, path, label or step.name, frozen or frame.frozen, frame.region, node.span, frame.shared
         )

@@ -6,7 +6,6 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from planform import PlanError
 from planform.api import Model, PlanFile
 from support.parity import close
 
@@ -217,7 +216,7 @@ def test_two_scans_of_one_step_need_labels() -> None:
     assert (found.code, "mix" in found.message) == ("E402", True)
 
 
-def test_steps_without_weights_need_no_labels(tmp_path: Path) -> None:
+def test_steps_without_weights_need_no_labels() -> None:
     text = """planform 1
 block decay(x: [B], v: [B]) {
     v = 0.5 * v + x
@@ -231,5 +230,4 @@ model net(x: [B, 4]) {
 }
 plan p = net()
 """
-    (tmp_path / "net.plan").write_text(text, encoding="utf-8")
-    assert PlanFile(tmp_path / "net.plan").check().diagnostics == ()
+    assert PlanFile.from_text(text).check().diagnostics == ()
