@@ -411,3 +411,13 @@ def test_the_command_says_what_is_not_bound() -> None:
     text = run("resnet18", code=2)
     assert "free sizes B, H, W" in text
     assert "--at" in text
+
+
+def test_the_benchmark_does_without_tvm() -> None:
+    code = (
+        "import runpy, sys; sys.modules['tvm'] = None; sys.argv = ['memory.py'];"
+        "runpy.run_path('benchmarks/memory.py', run_name='__main__')"
+    )
+    root = Path(__file__).resolve().parent.parent
+    done = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True)
+    assert "TVM is not installed" in done.stderr
