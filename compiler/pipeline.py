@@ -16,18 +16,20 @@ from .verify import verify
 
 Transform = Callable[[Graph, Log], Graph]
 
+ALGEBRA = (*views.RULES, *joins.RULES, *arithmetic.RULES)
+LINEAR = (*fold_affine.RULES, *branches.RULES, *chains.RULES, *padding.RULES, *inference.RULES)
+
 # What any graph gains from: shorter, and the same numbers.
 SIMPLIFY: tuple[Transform, ...] = (
-    Pass("algebra", (*views.RULES, *joins.RULES, *arithmetic.RULES)).run,
+    Pass("algebra", ALGEBRA).run,
     share.share,
 )
 
 # What a graph gains from once its weights stand: linear operators become one, by arithmetic on weights.
 DEPLOY: tuple[Transform, ...] = (
-    Pass(
-        "linear", (*fold_affine.RULES, *branches.RULES, *chains.RULES, *padding.RULES, *inference.RULES)
-    ).run,
-    *SIMPLIFY,
+    Pass("linear", LINEAR, once=False).run,
+    Pass("algebra", ALGEBRA, once=False).run,
+    share.share,
 )
 
 # Passes are repeated until none applies; each round makes the graph smaller, so that this is not reached.

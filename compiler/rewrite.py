@@ -79,14 +79,15 @@ class Log:
 
 @dataclass(frozen=True)
 class Pass:
-    """Rules that are applied together in one sweep."""
+    """Rules that are applied together in one sweep; `once` also to what runs once, before everything else."""
 
     name: str
     rules: tuple[Rule, ...]
+    once: bool = True
 
     def run(self, graph: Graph, log: Log | None = None) -> Graph:
         """The rewritten graph; the graph itself where no rule applies."""
-        return _sweep(graph, _by_root(self.rules), Log() if log is None else log)
+        return _sweep(graph, _by_root(self.rules), Log() if log is None else log, self.once)
 
 
 class Editor:
@@ -223,14 +224,17 @@ def rebuild(graph: Graph, finish: Callable[[Node, Editor], Sequence[Value]]) -> 
     return builder.freeze(map_leaves(graph.output, new.__getitem__), keep)
 
 
-def _sweep(graph: Graph, rules: dict[str, list[Rule]], log: Log) -> Graph:
+def _sweep(graph: Graph, rules: dict[str, list[Rule]], log: Log, once: bool) -> Graph:
     before = log.applied
 
     def finish(node: Node, editor: Editor) -> Sequence[Value]:
         if node.bodies:
-            bodies = tuple([_sweep(body, rules, log) for body in node.bodies])
+            bodies = tuple([_sweep(body, rules, log, once) for body in node.bodies])
             if any(new is not old for new, old in zip(bodies, node.bodies, strict=True)):
                 node.bodies = bodies
+        # Cutting an empty axis gives no results at all.
+        if not node.results or (not once and editor.is_static(node.results[0])):
+            return node.results
         return _rewritten(node, editor, rules, log)
 
     found = rebuild(graph, finish)

@@ -12,18 +12,7 @@ from planform.compiler.counts import Cost
 from planform.compiler.dims import symbol, total
 from planform.compiler.graph import Graph, Value
 from planform.compiler.match import Match, Pattern, Reject, anything, either, op
-from planform.compiler.passes import (
-    arithmetic,
-    branches,
-    chains,
-    fold_affine,
-    inference,
-    joins,
-    padding,
-    share,
-    views,
-)
-from planform.compiler.pipeline import DEPLOY, SIMPLIFY, optimise, repeat
+from planform.compiler.pipeline import ALGEBRA, DEPLOY, LINEAR, SIMPLIFY, optimise, repeat
 from planform.compiler.printer import print_graph
 from planform.compiler.prologue import split
 from planform.compiler.rewrite import Log, Pass, Rule
@@ -33,8 +22,6 @@ from support.graphs import Net, resnet
 from support.random_graphs import difference, evaluate, random_graph, random_inputs, three_decades
 
 SEEDS = range(60)
-ALGEBRA = (*views.RULES, *joins.RULES, *arithmetic.RULES)
-LINEAR = (*fold_affine.RULES, *branches.RULES, *chains.RULES, *padding.RULES, *inference.RULES)
 
 
 def titles(graph: Graph) -> list[str]:
@@ -383,4 +370,3 @@ def test_time_is_linear_in_size() -> None:
     # A goal of 100 ms for each 200 operators; machines differ, so that four times that is a failure.
     assert small / few < 4 * 0.1 / 200
     assert large / many < 3 * small / few
-    assert share.share(resnet()) is not None

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from ..dtypes import is_float
@@ -89,6 +90,7 @@ def _batch_norm(node: Node, facts: Facts) -> Affine | None:
     mean, variance = given["running_mean"], given["running_var"]
     weight, bias = given.get("weight"), given.get("bias")
 
+    @cache  # the shift needs it too
     def scale(edit: Editor) -> Value:
         factor = edit.add("rsqrt", edit.add("add", variance, scalar=op.eps))
         return factor if weight is None else edit.add("mul", factor, _flat(edit, weight))

@@ -20,7 +20,7 @@ def share(graph: Graph, log: Log | None = None) -> Graph:
     known: dict[Any, Node] = {}
 
     def finish(node: Node, editor: Editor) -> Sequence[Value]:
-        if node.bodies or node.effects:
+        if node.bodies or node.effects or not node.results:
             return node.results
         first = known.setdefault((node.op, node.inputs, node.slots), node)
         if first is node:
