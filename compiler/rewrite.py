@@ -20,9 +20,9 @@ from .ops.source import Input, ReadWeight
 from .static import is_static_node
 from .verify import GraphError, same_type
 
-# What a rewrite lowers, of what runs at each call: the number of operators; the multiply-adds; all
-# arithmetic; the elements that operators other than views write.
-Metric = Literal["operators", "macs", "operations", "activations"]
+# What a rewrite lowers, of what runs at each call: the number of operators; the multiply-adds; these and all
+# other arithmetic. None raises the multiply-adds.
+Metric = Literal["operators", "macs", "operations"]
 
 
 @dataclass(frozen=True)
