@@ -27,6 +27,7 @@ from .dsl.values import POISON, BlockDef, BlockValue, to_value
 
 if TYPE_CHECKING:
     from .compiler.cost import CostReport
+    from .compiler.memory import MemoryPlan
     from .compiler.pipeline import Deployed
 
 EXAMPLES = Path(__file__).parent / "examples"
@@ -262,6 +263,12 @@ class Model:
     def deploy(self) -> Deployed:
         """The optimised graph of eval mode, the prologue that makes its weights, and what was refused."""
         return deploy(self.program)
+
+    def memory(self, mode: Mode = "eval", float_as: str = "f32", **sizes: int) -> MemoryPlan:
+        """The memory of one call planned ahead: order, results in place, offsets in one arena."""
+        from .compiler.memory import plan_memory
+
+        return plan_memory(self.at(**sizes).graph_in(mode), {}, float_as=float_as)
 
     def to_source(self, mode: Mode = "eval") -> str:
         """The plan as one standalone Python file that needs torch alone; it holds train and eval mode.
