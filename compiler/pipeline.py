@@ -7,7 +7,18 @@ from dataclasses import dataclass
 from typing import Any
 
 from .graph import Graph
-from .passes import arithmetic, branches, chains, fold_affine, inference, joins, padding, share, views
+from .passes import (
+    arithmetic,
+    attention,
+    branches,
+    chains,
+    fold_affine,
+    inference,
+    joins,
+    padding,
+    share,
+    views,
+)
 from .passes.kept import kept_norms
 from .program import Program
 from .prologue import split
@@ -27,6 +38,7 @@ SIMPLIFY: tuple[Transform, ...] = (
 
 # What a graph gains from once its weights stand: linear operators become one, by arithmetic on weights.
 DEPLOY: tuple[Transform, ...] = (
+    Pass("attention", attention.RULES).run,
     Pass("linear", LINEAR, once=False).run,
     Pass("algebra", ALGEBRA, once=False).run,
     share.share,

@@ -21,8 +21,8 @@ from .static import is_static_node
 from .verify import GraphError, same_type
 
 # What a rewrite lowers, of what runs at each call: the number of operators; the multiply-adds; these and all
-# other arithmetic. None raises the multiply-adds.
-Metric = Literal["operators", "macs", "operations"]
+# other arithmetic; the elements that operators other than views write. None raises the multiply-adds.
+Metric = Literal["operators", "macs", "operations", "activations"]
 
 
 @dataclass(frozen=True)
