@@ -10,7 +10,7 @@ from ..dtypes import DType
 from .base import Layer, Lowering, Op, Shape, WeightSpec, case
 from .index import need_index
 from .init import Init, fan_in_uniform
-from .rules import need_at_least, need_equal, need_positive, need_rank, need_same_dtype
+from .rules import ShapeError, need_at_least, need_equal, need_positive, need_rank, need_same_dtype
 
 
 class ExpertLinearWith(Op, name="expert_linear_with"):
@@ -32,6 +32,8 @@ class ExpertLinearWith(Op, name="expert_linear_with"):
         need_rank(x, 2, None, "expert_linear")
         need_rank(chosen, len(x) - 1, len(x) - 1, "the choice of expert_linear", "chosen")
         need_rank(weight, 3, 3, "the weight of expert_linear", "weight")
+        if not isinstance(weight[0], int):
+            raise ShapeError("the number of experts must be known", operands=(("weight", 0),))
         for axis, (left, right) in enumerate(zip(x[:-1], chosen, strict=True)):
             what = f"sizes of axis {axis} of inputs and choices"
             need_equal(left, right, what, ("x", axis), ("chosen", axis))
