@@ -128,7 +128,7 @@ class Model:
         return Obstacle("memory", f"{needs}, and the cache budget is {amount(self.machine.cache)}")
 
     def _block(self, strips: Strips, rows: int, buffer: int) -> Block:
-        moved, reread = strips.moved(rows, self.machine.cache)
+        moved, reread = strips.moved(rows, self.machine.cache - buffer)
         count = -(-strips.size // rows) * strips.batch
         return Block(strips.axis, rows, count, moved, reread, strips.again(rows), buffer)
 

@@ -24,7 +24,6 @@ Cause = Literal[
     "larger",
     "tiles",
     "rows",
-    "smaller",
     "size",
     "memory",
     "no gain",

@@ -52,6 +52,7 @@ class Known:
         self._outputs = outputs
         self._facts: dict[Kernel, Facts] = {}
         self._shapes: dict[Value, tuple[int, ...] | None] = {}
+        self._bytes: dict[Value, int] = {}
         self._reached: dict[tuple[Value, int], dict[Value, Step | None]] = {}
 
     def kept(self, nodes: Sequence[Node]) -> list[Value]:
@@ -80,9 +81,12 @@ class Known:
 
     def bytes_of(self, value: Value) -> int:
         """The value's bytes."""
-        found = self.traffic.bytes_of(value)
-        assert isinstance(found, int)
-        return found
+        known = self._bytes.get(value)
+        if known is None:
+            found = self.traffic.bytes_of(value)
+            assert isinstance(found, int)
+            known = self._bytes[value] = found
+        return known
 
     def reach(self, value: Value, axis: int) -> dict[Value, Step | None]:
         """The steps from an axis of a value to the operands of its operator."""
@@ -203,10 +207,10 @@ class Strips:
             most = max(most, alive)
         return most
 
-    def moved(self, rows: int, cache: int) -> tuple[int, int]:
+    def moved(self, rows: int, room: int) -> tuple[int, int]:
         """The bytes that the block moves, and how many of them are weights read again.
 
-        Weights that do not fit beside the buffer come with each strip.
+        Weights that do not fit into the `room` beside the buffer come with each strip.
         """
         strips = -(-self.size // rows)
         total = weights = again = 0
@@ -217,7 +221,7 @@ class Strips:
                 weights += read
             else:
                 total += ceil(read * self.times(value, rows))
-        if weights + self.buffer(rows) > cache:
+        if weights > room:
             again = weights * (strips * self.batch - 1)
         for kernel in self.kernels:
             for _, size, users in self.known.facts(kernel).made:
