@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 EXAMPLES = Path(__file__).parent / "examples"
 SCHEMA = 1
 BOTH: tuple[Mode, ...] = ("eval", "train")
+MODES: tuple[Mode, ...] = (*BOTH, "deploy")
 
 
 @dataclass(frozen=True)
@@ -228,6 +229,8 @@ class Model:
 
     def graph_in(self, mode: Mode) -> Graph:
         """The graph of a mode; of `deploy` the one that eval mode becomes when its weights stand."""
+        if mode not in MODES:
+            raise ValueError(f"there is no mode {mode!r}; the modes are {', '.join(MODES)}")
         # The mode asked for alone: sizes that training refuses may be fine for evaluation.
         asked: Mode = "eval" if mode == "deploy" else mode
         program = self.file.program(self.name, self.bindings, self.parameters, (asked,))
@@ -246,7 +249,10 @@ class Model:
     def cost(self, mode: Mode = "eval", float_as: str = "f32", **sizes: int) -> CostReport:
         """What the plan costs, at the given sizes or as formulas in the free ones."""
         from .compiler.cost import cost
+        from .compiler.dtypes import FLOATS
 
+        if float_as not in FLOATS:
+            raise ValueError(f"there is no float {float_as!r}; they are {', '.join(FLOATS)}")
         model = self.at(**sizes)
         report = replace(cost(model.graph_in(mode), {}, float_as=float_as), mode=mode)
         return replace(report, bindings={**self.file.block(self.name).bindings, **model.bindings})

@@ -52,6 +52,9 @@ app.add_typer(weights.app, name="weights")
 
 def run(arguments: list[str]) -> int:
     """Run a command line; the exit code."""
+    # Python leaves out a stream that the caller has closed.
+    sys.stdout = sys.stdout or io.StringIO()
+    sys.stderr = sys.stderr or io.StringIO()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")

@@ -66,6 +66,7 @@ def command(function: Callable[P, int]) -> Callable[P, None]:
 
 def outcome(work: Callable[[], int], json: bool = False) -> int:
     """Do some work; its exit code. Nothing leaves as a traceback."""
+    from ..compiler.printers import SizeTooLarge
     from ..dsl.diagnostics import PlanError
 
     try:
@@ -91,6 +92,8 @@ def outcome(work: Callable[[], int], json: bool = False) -> int:
         return INTERRUPTED
     except OSError as error:
         return _failed(Failure(reason(error)), json)
+    except SizeTooLarge as error:
+        return _failed(Failure(f"a figure is too large: {error}", exit=FOUND), json)
     except Exception as error:
         if os.environ.get("PLANFORM_DEBUG"):
             raise
@@ -162,6 +165,7 @@ def open_model(address: str, at: list[str] | None = None, sets: list[str] | None
     from ..dsl.diagnostics import PlanError
     from ..dsl.elaborate import Elaboration
     from ..dsl.scope import Frame
+    from ..dsl.values import Poisoned
 
     file, named = open_file(address)
     plan = file.plan(named)
@@ -170,17 +174,19 @@ def open_model(address: str, at: list[str] | None = None, sets: list[str] | None
     scope: FileScope = file.scope
     for option, texts, found in (("--at", at, sizes), ("--set", sets, values)):
         for text in texts or ():
+            run = Elaboration(option, "eval")
             try:
                 arguments = _arguments(option, text)
-                run = Elaboration(option, "eval")
                 if option == "--at":
                     found.update(run.bindings(arguments, Frame(scope)))
                 else:
                     found.update(
                         {str(each.name): run.evaluate(each.value, Frame(scope)) for each in arguments}
                     )
-            except PlanError as error:
-                raise Failure(f"{option} {text}: {error.diagnostics[0].message}") from None
+            except (PlanError, Poisoned) as error:
+                # What was reported comes first: the rest may follow from it.
+                wrong = [*run.diagnostics, *(error.diagnostics if isinstance(error, PlanError) else ())]
+                raise Failure(f"{option} {text}: {wrong[0].message}") from None
     return Model(file, plan, values, sizes)
 
 

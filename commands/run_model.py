@@ -35,7 +35,10 @@ def run(
         typer.Option("--labels", metavar="FILE", help="Names of the classes: one a line, or a JSON list."),
     ] = None,
     top: Annotated[int, typer.Option("--top", min=1, help="How many classes to print.")] = 5,
-    seed: Annotated[int, typer.Option("--seed", help="For random weights and inputs.")] = 0,
+    seed: Annotated[
+        int,
+        typer.Option("--seed", min=0, max=2**63 - 1, help="For random weights and inputs."),
+    ] = 0,
     at: At = None,
     set: Set = None,
     json: Json = False,
@@ -59,10 +62,16 @@ def run(
         arrays = random_inputs(graph, seed) if input is None else _image(Path(input), model, spec, graph)
         module = model.to_torch(seed=seed)
         if weights is not None:
-            load(module, model.program, Path(weights), rename)
+            load(module, model.program, Path(weights), rename, json)
         outcome = run_module(module, arrays, budget=0.0 if input else 0.5)
     except (LoweringError, InputError, ValueError) as error:
         raise Failure(str(error), exit=FOUND) from None
+    except (MemoryError, RuntimeError) as error:
+        # torch has no class of its own for memory of the CPU that it does not get.
+        if not isinstance(error, MemoryError) and "allocate memory" not in str(error):
+            raise
+        help = "smaller sizes need less: --at; `planform cost` says how much is written"
+        raise Failure(f"the memory does not suffice to run {model.name}", help, exit=FOUND) from None
     classes: list[dict[str, Any]] = []
     result = next(iter(outcome.outputs.values()), None)
     if input is not None and len(outcome.outputs) == 1 and result is not None and result.dim() == 2:

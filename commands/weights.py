@@ -75,13 +75,18 @@ def bound(program: Program, checkpoint: Path, rename: str | None) -> BindReport:
         raise Failure(str(error), exit=FOUND) from None
 
 
-def load(module: Any, program: Program, checkpoint: Path, rename: str | None) -> None:
-    """Fill a module from a checkpoint all of which must fit; raises `Failure`."""
+def load(module: Any, program: Program, checkpoint: Path, rename: str | None, json: bool = False) -> None:
+    """Fill a module from a checkpoint all of which must fit; raises `Failure`.
+
+    What does not fit goes to stderr, or into the help of the failure where the failure is JSON.
+    """
     report = bound(program, checkpoint, rename)
     if not report.ok:
-        _complain_of(report)
         help = "`planform weights bind` shows all of it; --rename gives other names"
-        raise Failure(f"{checkpoint} does not fit {report.plan}", help, exit=FOUND)
+        misfits = _misfits(report) if json else []
+        if not json:
+            _complain_of(report)
+        raise Failure(f"{checkpoint} does not fit {report.plan}", *misfits, help, exit=FOUND)
     module.load_state_dict(report.tensors)
 
 
@@ -97,11 +102,16 @@ def print_report(report: BindReport) -> None:
 
 
 def _complain_of(report: BindReport) -> None:
-    for path in report.missing:
-        remark("error", f"missing: {path}")
-    for name in report.extra:
-        remark("error", f"extra: {name}")
-    for misfit in (*report.misshapen, *report.mistyped):
-        remark("error", str(misfit))
+    for misfit in _misfits(report):
+        remark("error", misfit)
     if not report.ok:
         complain("")
+
+
+def _misfits(report: BindReport) -> list[str]:
+    """What does not fit, in words."""
+    return [
+        *(f"missing: {path}" for path in report.missing),
+        *(f"extra: {name}" for name in report.extra),
+        *(str(misfit) for misfit in (*report.misshapen, *report.mistyped)),
+    ]

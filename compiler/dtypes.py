@@ -50,6 +50,7 @@ _BYTES: Final[dict[DType, int]] = {
 }
 
 DTYPES: Final = tuple(_CATEGORY)
+FLOATS: Final = ("f16", "bf16", "f32", "f64")
 _COMPLEX_OF: Final = {"float": "complex", "f32": "c64", "f64": "c128", "f16": "c64", "bf16": "c64"}
 _REAL_OF: Final = {"complex": "float", "c64": "f32", "c128": "f64"}
 

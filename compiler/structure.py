@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import takewhile
 from typing import Any
 
 from .graph import Graph, Node, Region, TensorType, Value
@@ -123,21 +124,22 @@ def fold(parts: Sequence[Part], blocks_only: bool = False) -> list[Run]:
     runs: list[Run] = []
     at = 0
     while at < len(parts):
-        period, repeat = _longest(signatures, at)
-        if repeat > 1 and blocks_only and not all(part.is_block for part in parts[at : at + period]):
-            period, repeat = 1, 1
+        # Looking for runs that are not wanted would take quadratic time in long chains of operators.
+        near = parts[at : at + LONGEST_PERIOD]
+        most = sum(1 for _ in takewhile(lambda part: part.is_block, near)) if blocks_only else len(near)
+        period, repeat = _longest(signatures, at, most)
         end = at + period * repeat
         runs.append(Run(list(parts[at : at + period]), list(parts[end - period : end]), repeat))
         at = end
     return runs
 
 
-def _longest(signatures: Sequence[Any], at: int) -> tuple[int, int]:
-    """The period and the number of repetitions that cover most from a place on; the shortest period among
-    equals.
+def _longest(signatures: Sequence[Any], at: int, most: int) -> tuple[int, int]:
+    """The period, of at most `most`, and the number of repetitions that cover most from a place on; the
+    shortest period among equals.
     """
     best, covered = (1, 1), 1
-    for period in range(1, LONGEST_PERIOD + 1):
+    for period in range(1, most + 1):
         pattern = signatures[at : at + period]
         if len(pattern) < period:
             break

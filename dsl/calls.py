@@ -13,6 +13,7 @@ from .blocks import Blocks
 from .labels import problem
 from .patterns import allows_none
 from .scope import Frame
+from .source import Span
 from .suggest import did_you_mean
 from .values import BlockDef, BlockValue, Bound, SharedValue, is_tensorish, kind_of
 
@@ -320,7 +321,8 @@ class Calls(Blocks, ABC):
                 help = did_you_mean(name, [*input_names, *statics_of])
                 if not help and statics_of:
                     help = [f"its parameters are {', '.join(f'`{n}`' for n in statics_of)}"]
-                raise self.error("E207", given.expr, frame, name=f"`{callee.name}`", argument=name, help=help)
+                where = keyword_span(node, name) or given.expr
+                raise self.error("E207", where, frame, name=f"`{callee.name}`", argument=name, help=help)
         if keywords_into is not None and extra:
             bound[keywords_into] = Bound(tuple(extra), node, frame)
         return inputs, bound
@@ -330,6 +332,15 @@ class Calls(Blocks, ABC):
         return self.error(
             "E206", node, frame, name=f"`{callee.name}`", wanted=wanted, got="more tensors are given"
         )
+
+
+def keyword_span(call: syntax.Call, name: str) -> Span | None:
+    """Where a call writes the name of an argument, `name=value`."""
+    for argument in call.arguments:
+        if argument.name == name:
+            span = argument.span
+            return Span(span.source, span.start, span.start + len(name))
+    return None
 
 
 def _arity(param: syntax.Param) -> str:

@@ -122,7 +122,7 @@ def _shape(subject: _Subject, options: dict[str, Any]) -> list[Any]:
             if not node.op.source and any(f"{path}.".startswith(f"{label}.") for path in paths):
                 value = node.results[0]
     if value is None:
-        raise KeyError(label)
+        raise ValueError(f"no call has the label `{label}`")
     return [substitute(size, dict(sizes)) for size in value.shape]
 
 

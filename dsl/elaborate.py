@@ -41,8 +41,9 @@ class Elaboration(Statements):
                 )
             parts = cast("list[Any]", value) if isinstance(value, (list, tuple)) else [value]
             if not all(isinstance(part, int) and not isinstance(part, bool) and part >= 0 for part in parts):
+                got = str(parts[0]) if isinstance(value, int) else kind_of(value)
                 raise self.error(
-                    "E201", argument, what="a bound size", wanted="an int of at least 0", got=kind_of(value)
+                    "E201", argument, what="a bound size", wanted="an int of at least 0", got=got
                 )
             found[argument.name] = value
         return found

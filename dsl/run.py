@@ -12,6 +12,7 @@ from . import limits, syntax
 from .diagnostics import Diagnostic, Label, PlanError, diagnostic
 from .scope import Frame, Site
 from .source import Span
+from .values import Poisoned
 
 
 class Run:
@@ -67,6 +68,9 @@ class Run:
         """Count a turn of a loop or a node made; bounded, since plans are untrusted text."""
         self.turns += 1
         if self.turns > limits.MAX_TURNS:
+            # The loops around this one come to their next turn too, and that is the same mistake.
+            if self.turns > limits.MAX_TURNS + 1:
+                raise Poisoned
             raise self.error("E205", node, frame, what="the number of loop turns", limit=limits.MAX_TURNS)
 
 

@@ -8,7 +8,11 @@ from difflib import get_close_matches
 
 def did_you_mean(name: str, known: Iterable[str]) -> list[str]:
     """Help lines that name at most three close matches; none if nothing is close."""
-    found = get_close_matches(name, sorted({k for k in known if k != name}), n=3, cutoff=0.7)
+    others = sorted({k for k in known if k != name})
+    # Names of torch's classes are close in lower case alone: `ReLU`, `BatchNorm2d`.
+    found = get_close_matches(name, others, n=3, cutoff=0.7) or (
+        get_close_matches(name.lower(), others, n=3, cutoff=0.7) if name != name.lower() else []
+    )
     if not found:
         return []
     return [f"did you mean {' or '.join(f'`{match}`' for match in found)}?"]

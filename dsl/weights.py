@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from abc import ABC
+from math import prod
 from typing import Any
 
 from ..compiler.dims import Dim
 from ..compiler.graph import TensorType, Value, Weight
-from . import syntax
+from . import limits, syntax
 from .diagnostics import Label
 from .expressions import Expressions
 from .run import unbound
@@ -53,6 +54,9 @@ class Weights(Expressions, ABC):
         if free:
             help = ["bind it where the plan is named: `plan NAME = model() at (H=224, W=224)`"]
             raise self.error("E407", node, frame, path=path, sizes=unbound(*free), help=help)
+        if prod(shape) > limits.MAX_ELEMENTS:
+            what = f"the number of elements of the weight `{path}`"
+            raise self.error("E205", node, frame, what=what, limit=limits.MAX_ELEMENTS)
         before = self.weight_spans.get(path)
         if before is not None:
             raise self._clash(path, before, node, frame)

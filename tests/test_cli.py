@@ -189,6 +189,46 @@ def test_zero_bytes_are_a_diagnostic(run: Run, tmp_path: Path) -> None:
     assert "error[E0" in done.err
 
 
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (["--set", "width=2**2**2**99"], 2, "--set width=2**2**2**99: a number grows past 2**63"),
+        (["--set", "width=[1, 1 // 0]"], 2, "division by zero"),
+        (["--at", "B=-1"], 2, "must be an int of at least 0, and is -1"),
+    ],
+)
+def test_numbers_that_make_no_sense(run: Run, arguments: list[str], code: int, said: str) -> None:
+    done = run("cost", "good.plan", *arguments)
+    assert done.code == code and said in done.err
+
+
+def test_figures_past_the_limit_are_an_error(run: Run, tmp_path: Path) -> None:
+    """Each tensor is small enough, and 2**72 products are not."""
+    (tmp_path / "huge.plan").write_text(
+        "planform 1\nmodel net(x: [N, N]) {\n    return x @ x\n}\nplan p = net() at (N=2**24)\n",
+        encoding="utf-8",
+    )
+    done = run("cost", "huge.plan")
+    assert done.code == 1 and "a figure is too large: a size exceeds 2**63" in done.err
+
+
+def test_streams_that_the_caller_closed() -> None:
+    for redirect, code in ((">&-", 0), ("2>&-", 0), (">&- 2>&-", 0)):
+        line = f"{sys.executable} -m planform version {redirect}"
+        done = subprocess.run(["sh", "-c", line], capture_output=True, text=True, cwd=ROOT.parent)
+        assert (done.returncode, done.stderr) == (code, "")
+
+
+def test_a_file_that_cannot_be_made_is_named(run: Run) -> None:
+    done = run("graph", "good.plan", "-o", "missing/folder.svg")
+    assert "missing/folder.svg: no such file or directory" in done.err
+
+
+def test_too_little_memory_is_said(run: Run) -> None:
+    done = run("run", "good.plan", "--at", "B=10**4,H=2**15,W=2**15")
+    assert done.code == 1 and "the memory does not suffice" in done.err
+
+
 def test_a_file_that_refuses_to_be_read(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: Any, **__: Any) -> str:
         raise PermissionError(13, "Permission denied", "good.plan")
@@ -479,6 +519,8 @@ def test_a_checkpoint_that_does_not_fit(run: Run, tmp_path: Path) -> None:
     assert done.code == 1
     assert done.json["missing"] == ["head.weight", "head.bias"] and done.json["extra"] == ["fc.weight"]
     assert run("run", "good.plan", "--weights", "w.pt").code == 1
+    done = run("run", "good.plan", "--weights", "w.pt", "--json")
+    assert done.err == "" and "missing: head.bias" in done.json["help"]
     (tmp_path / "map").write_text("fc -> head", encoding="utf-8")
     assert run("weights", "bind", "good.plan", "w.pt", "--rename", "map", "--json").json["missing"] == [
         "head.bias"

@@ -8,6 +8,7 @@ import pytest
 
 from planform import PlanError
 from planform.api import Model, PlanFile
+from planform.dsl import limits
 from planform.dsl.codes import CODES
 from planform.dsl.diagnostics import Diagnostic
 from planform.dsl.render import render, to_json
@@ -89,6 +90,44 @@ def test_a_wrong_declaration_does_not_hide_what_else_is_wrong_nor_repeat_itself(
     )
     found = diagnostics(tmp_path, text)
     assert [d.code for d in found] == ["E106", "E207", "E101"]
+
+
+def test_names_of_torch_are_met_with_ours(tmp_path: Path) -> None:
+    for wrong, right in (("Conv2d", "conv"), ("BatchNorm2d", "batch_norm"), ("ReLU", "relu")):
+        text = f"planform 1\nmodel net(x: [B, 8, H, W]) {{\n    return x -> {wrong}()\n}}\nplan p = net()\n"
+        (found,) = diagnostics(tmp_path, text)
+        assert found.code == "E101" and f"`{right}`" in found.help[0]
+
+
+def test_an_unknown_argument_is_shown_by_its_name(tmp_path: Path) -> None:
+    text = "planform 1\nmodel net(x: [B, 8, H, W]) {\n    return x -> conv(8, kernel_size=3)\n}\nplan p = net()\n"
+    (found,) = diagnostics(tmp_path, text)
+    assert found.code == "E207" and found.primary.span.text == "kernel_size"
+
+
+def test_the_limit_of_turns_is_reported_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "MAX_TURNS", 1000)
+    loops = "for i in range(100) {\n for j in range(100) {\n y = i * j\n }\n }\n"
+    text = f"planform 1\nmodel net(x: [B, 8]) {{\n {loops}{loops} return x\n}}\nplan p = net()\n"
+    assert [found.code for found in diagnostics(tmp_path, text)] == ["E205"]
+
+
+def test_weights_are_bounded_as_tensors_are(tmp_path: Path) -> None:
+    text = (
+        "planform 1\nmodel net(x: [B, 3]) {\n"
+        "    return x -> up: linear(10**9) -> down: linear(10**9)\n}\nplan p = net()\n"
+    )
+    (found,) = diagnostics(tmp_path, text)
+    assert found.code == "E205" and "`down.weight`" in found.message
+
+
+def test_a_claim_about_a_label_that_is_not_there(tmp_path: Path) -> None:
+    text = (
+        "planform 1\nmodel net(x: [B, 3]) {\n    return x -> fc: linear(4)\n}\nplan p = net()\n"
+        'claim p: shape("fx") at (B=1) == [1, 4]\n'
+    )
+    (found,) = diagnostics(tmp_path, text)
+    assert found.message == "the figure cannot be derived: no call has the label `fx`"
 
 
 def test_plans_and_claims_of_a_wrong_constant_are_silent(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import re
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Callable
 from dataclasses import replace
+from time import perf_counter
 from typing import Any
 
 import networkx
@@ -245,6 +246,29 @@ def test_alternating_calls_fold_as_pairs() -> None:
     (folded,) = [box for box in picture_of(graph).boxes if box.kind == "block"]
     assert (folded.title, folded.path, folded.repeat) == ("even + odd", "steps.0 .. steps.5", 3)
     assert "├─ steps.0: even" in draw(graph)
+
+
+def test_equal_calls_fold_beside_operators() -> None:
+    net = Net("net")
+    x = net.input("x", 2, 4)
+    for number in range(6):
+        with net.block("step", f"steps.{number}"):
+            x = net.call("relu", x)
+        if number % 2:
+            x = net.call("sigmoid", x)
+    lines = draw(net.freeze(x), "text", 1).splitlines()
+    assert [line.split("  ")[0] for line in lines[1:3]] == ["├─ steps.0 .. steps.1: step x2", "├─ sigmoid"]
+
+
+def test_long_chains_are_drawn_in_linear_time() -> None:
+    """Folding that looked at the whole chain from each place would take minutes."""
+    net = Net("net")
+    x = net.input("x", 2, 4)
+    for _ in range(20_000):
+        x = net.call("relu", x)
+    start = perf_counter()
+    assert draw(net.freeze(x), "text", 1).count("relu") == 20_000
+    assert perf_counter() - start < 30
 
 
 def test_dot_quotes_what_names_hold() -> None:

@@ -271,6 +271,22 @@ def test_code_in_a_file_is_not_run(tmp_path: Path) -> None:
     assert not (tmp_path / "ran").exists()
 
 
+def test_the_message_names_the_code_and_does_not_advise_to_run_it(tmp_path: Path) -> None:
+    torch.save({"weight": Trap(tmp_path / "ran")}, tmp_path / "evil.pt")
+    with pytest.raises(CheckpointError, match=r"`pathlib\.Path\.touch`|`pathlib|`getattr`") as found:
+        read_checkpoint(tmp_path / "evil.pt")
+    assert "weights_only" not in str(found.value)
+
+
+def test_files_cut_short_are_named(tmp_path: Path) -> None:
+    torch.save(reference().state_dict(), tmp_path / "net.pt")
+    content = (tmp_path / "net.pt").read_bytes()
+    for part in (2, 3, 10):
+        (tmp_path / "cut.pt").write_bytes(content[: len(content) // part])
+        with pytest.raises(CheckpointError, match=r"cut\.pt"):
+            read_checkpoint(tmp_path / "cut.pt")
+
+
 @pytest.mark.parametrize("suffix", [".pt", ".safetensors", ""])
 @pytest.mark.parametrize("content", [b"", b"nonsense", b"\x80\x02", b"PK\x03\x04" + bytes(40), bytes(200)])
 def test_what_is_no_checkpoint_is_an_error(suffix: str, content: bytes, tmp_path: Path) -> None:

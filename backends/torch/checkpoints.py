@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pickle
+import re
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final, cast
@@ -42,11 +44,20 @@ def _read(file: Path) -> Any:
         except SafetensorError as error:
             raise CheckpointError(f"{file} is not a safetensors file: {error}") from None
     try:
-        return torch.load(file, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of old pickle protocols: what cannot be read fails
+            return torch.load(file, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
-        reason = str(error).partition("\n")[0]
-        raise CheckpointError(f"{file} holds more than weights, which is not read: {reason}") from None
-    except OSError:
+        # torch advises to run the code in the file; what is wanted from its text is the name of the code.
+        code = re.search(r"GLOBAL:? ([\w.]+)", str(error))
+        if code is None:
+            raise CheckpointError(f"{file} is not a file of weights") from None
+        raise CheckpointError(
+            f"{file} holds more than weights, which is not read: `{code[1]}` would be called"
+        ) from None
+    except OSError as error:
+        if error.filename is None:  # not of opening it: the bytes end early
+            raise CheckpointError(f"{file} is damaged: {error.strerror or error}") from None
         raise
     except Exception as error:
         # Damaged bytes make torch's reader trip over anything: KeyError, IndexError, RuntimeError and so on.
