@@ -12,7 +12,7 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from planform.api import PlanFile, examples, load
+from planform.api import Model, PlanFile, examples, load
 from planform.cli import app
 from planform.compiler.analysis import (
     immediate_dominators,
@@ -21,7 +21,8 @@ from planform.compiler.analysis import (
     to_networkx,
 )
 from planform.compiler.cost import BindingError, cost
-from planform.compiler.cost.sizes import symbols_of
+from planform.compiler.cost.sizes import Binding, symbols_of
+from planform.compiler.cost.traffic import Traffic
 from planform.compiler.dims import symbol
 from planform.compiler.fusion import Machine, Partition, fuse, partition
 from planform.compiler.fusion.reach import reach
@@ -43,7 +44,7 @@ def titles(parts: Partition) -> list[list[str]]:
     return [[node.op.title for node in group.nodes] for group in parts.groups]
 
 
-def check_legal(graph: Graph, parts: Partition) -> None:
+def check_legal(graph: Graph, parts: Partition, bindings: dict[str, int] | None = None) -> None:
     """Every operator in one group or the prologue, no cycle between groups, groups in order, bytes saved."""
     members = [node for group in parts.groups for node in group.nodes] + list(parts.prologue)
     assert sorted(node.id for node in members) == [node.id for node in graph.operators()]
@@ -59,6 +60,9 @@ def check_legal(graph: Graph, parts: Partition) -> None:
             assert before is None or before.number < group.number
         if isinstance(group.after, int) and isinstance(group.before, int):
             assert group.after <= group.before
+            moved = Traffic(Binding(bindings or {}, "f32")).together(group.nodes, group.outputs).bytes
+            assert isinstance(moved, int)
+            assert group.after >= moved
         assert group.buffer <= parts.machine.cache
     pairs = {(refused.before, refused.after) for refused in parts.refusals}
     assert len(pairs) == len(parts.refusals)
@@ -318,9 +322,16 @@ def bound(graph: Graph) -> dict[str, int]:
 def test_an_example_partitions(path: Any) -> None:
     file = PlanFile(path)
     graph = file.program(file.plans[0], modes=("eval",)).graph
-    parts = partition(graph, bound(graph))
-    check_legal(graph, parts)
+    sizes = bound(graph)
+    parts = partition(graph, sizes)
+    check_legal(graph, parts, sizes)
     verify(fuse(graph, parts))
+
+
+def at_224(name: str) -> Model:
+    """A plan with a batch of 1 at 224 x 224."""
+    free = symbols_of(load(name).graph)
+    return load(name, at={key: size for key, size in {"B": 1, "H": 224, "W": 224}.items() if key in free})
 
 
 @pytest.mark.parametrize(
@@ -331,10 +342,11 @@ def test_an_example_partitions(path: Any) -> None:
         ("efficientnet_b0", 0.35),
         ("convnext_tiny", 0.6),
         ("densenet121", 0.35),
+        ("swin_tiny_patch4_window7_224", 0.6),
     ],
 )
 def test_a_network_moves_less(name: str, share: float) -> None:
-    graph = deploy(load(name, at={"B": 1, "H": 224, "W": 224}).program).graph
+    graph = deploy(at_224(name).program).graph
     parts = partition(graph)
     check_legal(graph, parts)
     assert isinstance(parts.after, int) and isinstance(parts.before, int)

@@ -24,9 +24,9 @@ class Part(NamedTuple):
 class Facts(NamedTuple):
     """What the model asks of a kernel; values are those behind views.
 
-    `reads`: bytes read of each value from outside the kernel. `made`: each value that is read outside, its
-    bytes, and the kernels that read it (None: the graph gives it). `work`: each operator's results and its
-    multiply-adds.
+    `reads`: bytes read of each value from outside the kernel. `made`: each value that is read outside, or a
+    view of it that stands in the kernel, its bytes, and the kernels that read it (None: the graph gives it).
+    `work`: each operator's results and its multiply-adds.
     """
 
     reads: dict[Value, int]
@@ -117,7 +117,7 @@ class Known:
         made: dict[Value, frozenset[Kernel] | None] = {}
         for value in self.kept(kernel.nodes):
             base = behind_views(value)
-            if self.kernel_of.get(base.node) is kernel and not base.node.op.view:
+            if base.node in self.kernel_of and not base.node.op.view:
                 known = made.get(base, frozenset())
                 users = {self.kernel_of[user] for user in self._readers[value]} - {kernel}
                 made[base] = None if known is None or value in self._outputs else known | users
@@ -217,16 +217,20 @@ class Strips:
         for value, read in self._reads.items():
             if self.known.kernel_of.get(value.node) in self._inside:
                 continue
-            if value.node.op.name == "weight":
+            part = self._parts.get(value)
+            if value.node.op.name == "weight" and (part is None or part.step is None):
                 weights += read
             else:
                 total += ceil(read * self.times(value, rows))
         if weights > room:
             again = weights * (strips * self.batch - 1)
+        written: dict[Value, int] = {}
         for kernel in self.kernels:
-            for _, size, users in self.known.facts(kernel).made:
-                if users is None or not users <= self._inside:
-                    total += size
+            for value, size, users in self.known.facts(kernel).made:
+                made_inside = self.known.kernel_of[value.node] in self._inside
+                if made_inside and (users is None or not users <= self._inside):
+                    written[value] = size
+        total += sum(written.values())
         return total + weights + again, again
 
     def again(self, rows: int) -> int:
