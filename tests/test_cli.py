@@ -616,3 +616,14 @@ def test_colours(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NO_COLOR", "1")
     plain = run("check", "wrong.plan").err
     assert plain == re.sub(r"\033\[[\d;]*m", "", painted)
+
+
+def test_a_scan_of_free_length_names_the_size(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "steps.plan").write_text(
+        "planform 1\nuse std (gru_cell)\nmodel net(x: [B, T, 4]) {\n"
+        "    y, h = (x, zeros([B, 4])) -> rnn: scan(gru_cell(), axis=1)\n    return y\n}\nplan steps = net()\n",
+        encoding="utf-8",
+    )
+    done = run("compile", "steps.plan")
+    assert done.code == 1 and "the scan at rnn has T steps; bind the size" in done.err
+    assert run("compile", "steps.plan", "--at", "T=3").code == 0

@@ -39,7 +39,7 @@ class Sign(Unary, name="sign"):
 
 
 class Square(Unary, name="square"):
-    """X^2: [*s] -> [*s]."""
+    """x^2: [*s] -> [*s]."""
 
     counts = Cost(multiply=1)
     counts_complex = Cost(multiply=4, add=2)

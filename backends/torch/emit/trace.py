@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from torch import fx
 
-from ....compiler.dims import Size
+from ....compiler.dims import Size, render
 from ....compiler.graph import Graph, Node, Region, TensorType, Value
 from ..constants import find_constants
 from ..errors import LoweringError
@@ -72,7 +72,7 @@ class SourceLowering(GraphLowering):
         if not isinstance(length, int):
             place = f" at {self._node.path}" if self._node is not None and self._node.path else ""
             raise LoweringError(
-                f"the scan{place} has as many steps as a size says; bind it to write them out"
+                f"the scan{place} has {render(length)} steps; bind the size to write them out"
             )
         (body,) = self.bodies
         outputs: dict[int, Any] = {}
