@@ -15,6 +15,7 @@ from .dtypes import torch_dtype
 from .leaves import register
 from .lower import GraphLowering
 from .module import PlanModule, assemble, initial, seeded
+from .onednn import available, fuse_epilogues, pack
 from .portable import portable
 from .weights import BindError, bind
 
@@ -48,6 +49,11 @@ class DeployedModule(PlanModule):
         wide = run_prologue(self._source.graph, tensors)
         # A weight that is not saved is made by the plan alone, and stays as it is.
         return {path: tensor.to(own[path]) for path, tensor in wide.items() if path in own}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        for graph in self.graphs.values():
+            fuse_epilogues(graph)
 
     def __reduce__(self) -> tuple[Any, ...]:
         restore, arguments, state = super().__reduce__()
@@ -90,6 +96,9 @@ def to_deployed(
         for leaf in module.modules():
             if isinstance(leaf, _CONVOLUTIONS):
                 leaf.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+    if available() and pack(module):
+        for graph in module.graphs.values():
+            fuse_epilogues(graph)
     return module
 
 
