@@ -71,9 +71,8 @@ class SourceLowering(GraphLowering):
         length = self.shape(sequence)[axis]
         if not isinstance(length, int):
             place = f" at {self._node.path}" if self._node is not None and self._node.path else ""
-            raise LoweringError(
-                f"the scan{place} has {render(length)} steps; bind the size to write them out"
-            )
+            steps = render(length.node.meta["size"])
+            raise LoweringError(f"the scan{place} has {steps} steps; bind the size to write them out")
         (body,) = self.bodies
         outputs: dict[int, Any] = {}
         for at in range(length - 1, -1, -1) if reverse else range(length):
