@@ -225,7 +225,7 @@ def test_a_file_that_cannot_be_made_is_named(run: Run) -> None:
 
 
 def test_too_little_memory_is_said(run: Run) -> None:
-    done = run("run", "good.plan", "--at", "B=10**4,H=2**15,W=2**15")
+    done = run("run", "good.plan", "--at", "B=6*10**4,H=2**15,W=2**15")
     assert done.code == 1 and "the memory does not suffice" in done.err
 
 
