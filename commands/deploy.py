@@ -59,6 +59,7 @@ def to_dict(found: Deployed) -> dict[str, Any]:
     """A deployed program as JSON with stable keys; see docs/cli.md."""
     return {
         "planform_json": SCHEMA,
+        "kind": "deploy",
         "plan": found.source.name,
         "operators": _count(found.source.graph),
         "deployed": _count(found.graph),

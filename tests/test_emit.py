@@ -264,7 +264,7 @@ EXAMPLES = sorted(
 def test_the_atlas_is_emitted(path: Path) -> None:
     made = planform.load(str(path)).program
     # Unpadded convolutions, the auxiliary head and regions need room.
-    side = {"unet": 204, "inception_v3": 299, "biformer": 112}.get(path.stem, 64)
+    side = {"unet": 204, "inception_v3": 299, "biformer": 112, "halonet": 256}.get(path.stem, 64)
     images = [
         torch.randn(
             [

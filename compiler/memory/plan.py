@@ -109,7 +109,7 @@ class MemoryPlan:
         return {
             "planform_json": SCHEMA,
             "kind": "memory",
-            "graph": self.graph.name,
+            "plan": self.graph.name,
             "bindings": dict(self.bindings),
             "float": self.float_as,
             "alignment": self.alignment,
