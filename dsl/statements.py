@@ -7,7 +7,6 @@ from typing import Any, cast
 
 from ..compiler.dims import Assumptions, Dim, divisible
 from ..compiler.graph import Builder, Guard, TensorType, Value
-from ..compiler.ops import registry
 from ..compiler.ops.init import Init, constant
 from . import limits, statics, syntax
 from .diagnostics import Label, PlanError
@@ -278,7 +277,7 @@ class Statements(Scans, ABC):
         if isinstance(value, Value):
             return value
         at = node.init or node
-        if isinstance(value, (list, int, float)) and not is_tensorish(value) and "tensor" in registry():
+        if isinstance(value, (list, int, float)) and not is_tensorish(value):
             frozen_list = _nested(value)
             dtype = (
                 {} if not isinstance(node.type, syntax.ShapeType) else {"dtype": node.type.dtype or "float"}

@@ -16,7 +16,7 @@ def test_source_of_a_deployed_plan_takes_the_prepared_weights() -> None:
     module = model.to_torch(mode="deploy").eval()
     space: dict[str, object] = {}
     exec(model.to_source("deploy"), space)
-    written = space["RepvggA0"]().eval()  # type: ignore[operator]
+    written = space["RepvggA0"]().eval()
     written.load_state_dict(module.state_dict())
     image = torch.randn(1, 3, 64, 64)
     torch.testing.assert_close(written(image), module(image), rtol=1e-4, atol=1e-5)

@@ -115,7 +115,7 @@ def test_lists_of_tensors_records_and_comprehensions(tmp_path: Path) -> None:
     )
     found = graph(tmp_path, net(body))
     assert isinstance(found.output, dict)
-    assert {key: str(value.type) for key, value in found.output.items()} == {  # type: ignore[union-attr]
+    assert {key: str(value.type) for key, value in found.output.items()} == {
         "p4": "[B, 32, 16, 16]",
         "total": "[B, 4, 16, 16]",
     }

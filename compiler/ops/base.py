@@ -20,7 +20,6 @@ from typing import (
     Literal,
     NamedTuple,
     Protocol,
-    TypeVar,
     cast,
     dataclass_transform,
     get_type_hints,
@@ -36,7 +35,6 @@ if TYPE_CHECKING:
     from ..graph import Graph, TensorType
 
 Shape = tuple[Size, ...]
-Shapes = list[Shape]
 Sizes = Size | tuple[Size, ...]
 Mode = Literal["train", "eval", "deploy"]
 
@@ -91,7 +89,6 @@ class WeightSpec:
 
 
 REGISTRY: dict[str, type[Operator]] = {}
-_Class = TypeVar("_Class", bound="type[Operator]")
 
 
 @dataclass_transform(frozen_default=True, kw_only_default=True, field_specifiers=(field,))
