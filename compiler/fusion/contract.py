@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Sequence
 from heapq import heapify, heappop, heappush
 
 from ..graph import Node
-from .roles import Role
+from ..ops.base import Role
 
 
 class Kernel:

@@ -13,8 +13,9 @@ from typing import Literal, NamedTuple
 
 from ..dims import equal, prod
 from ..graph import Graph, Node, Value
+from ..ops.base import Role
 from .contract import Contraction, Kernel
-from .roles import Role, accumulates, role_of
+from .roles import role_of
 
 # Why two neighbours are not one kernel.
 Cause = Literal[
@@ -121,9 +122,9 @@ class Kernels:
         if role == "view":
             return None
         source = behind_views(value).node
-        if producer.role != "reduction" and accumulates(source):
+        if producer.role != "reduction" and source.op.accumulates:
             return Obstacle("rows", f"{_title(source)} is complete only with the last tile")
-        if role == "reduction" and accumulates(node):
+        if role == "reduction" and node.op.accumulates:
             return None
         if role == "elementwise" or (role == "move" and _moves_one_to_one(node)):
             if not _same_size(value, node):

@@ -11,7 +11,6 @@ from ..graph import Node, Value
 from .contract import Kernel
 from .kernels import behind_views
 from .reach import Step, reach
-from .roles import accumulates
 
 
 class Part(NamedTuple):
@@ -177,7 +176,7 @@ class Strips:
         start = Part(None if self.axis is None else Step(self.axis), Step(0) if self.result.shape else None)
         for value in node.results:
             part = self._parts.get(value)
-            if part is None and accumulates(node) and value is not self.result:
+            if part is None and node.op.accumulates and value is not self.result:
                 continue  # built up strip by strip
             if part is None:
                 alike = self.known.shape(value) == self.known.shape(self.result)

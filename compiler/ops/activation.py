@@ -283,6 +283,7 @@ class Rrelu(Op, name="rrelu"):
     lower: float = 1 / 8
     upper: float = 1 / 3
     training: bool = False
+    role = "elementwise"
     samples = (case({}, (2, 3)), case({"lower": 0.1, "upper": 0.3, "training": True}, (2, 3)))
 
     @property
@@ -311,6 +312,7 @@ class Glu(Op, name="glu"):
     """Half of an axis times the logistic function of the rest: [*s, 2*h] -> [*s, h] (arXiv:1612.08083)."""
 
     axis: int = -1
+    role = "window"
     samples = (case({}, (2, 6)), case({"axis": 1}, (2, 4, 3, 3)))
 
     def shape(self, x: Shape) -> Shape:
@@ -333,6 +335,7 @@ class Glu(Op, name="glu"):
 class PreluWith(Op, name="prelu_with"):
     """Leaky relu with given slopes, one or one for each channel: [B, C, *S], [1 or C] -> [B, C, *S]."""
 
+    role = "elementwise"
     samples = (case({}, (2, 3, 4), (3,)), case({}, (2, 3), (1,)), case({}, (4,), (1,)))
 
     def shape(self, x: Shape, weight: Shape) -> Shape:

@@ -32,6 +32,7 @@ class ScaledDotProductAttention(Op, name="scaled_dot_product_attention"):
     causal: bool = False
     scale: float | None = None
     gqa: bool = False
+    role = "contraction"
     samples = (
         case({}, (2, 3, 4, 5), (2, 3, 6, 5), (2, 3, 6, 7)),
         case({"causal": True, "scale": 0.5}, (2, 4, 5), (2, 4, 5), (2, 4, 5)),

@@ -10,7 +10,7 @@ defining a class registers it under its name.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import MISSING, dataclass, field, fields
 from functools import cache
 from typing import (
@@ -37,6 +37,15 @@ if TYPE_CHECKING:
 Shape = tuple[Size, ...]
 Sizes = Size | tuple[Size, ...]
 Mode = Literal["train", "eval", "deploy"]
+# How an operator's result follows from its operands, apart from what it computes; fusion goes by it.
+#   elementwise   one element of the result for each element of the operands, which broadcast
+#   view          other axes over the same memory: nothing is moved
+#   move          elements in another place: what reads the result can read the operand instead
+#   reduction     rows are read as a whole
+#   window        a window of the operand for each element, without weights
+#   contraction   sums of products: convolutions, linear maps, matrix products, attention
+#   opaque        anything else: sorting, transforms, recurrences, random numbers, state
+Role = Literal["elementwise", "view", "move", "reduction", "window", "contraction", "opaque"]
 
 
 class Operand(NamedTuple):
@@ -233,8 +242,10 @@ class Op(Operator):
     """
 
     _rule = "shape"
-    # A view moves no data; its cost in bytes is nothing.
-    view: ClassVar[bool] = False
+    # What says nothing else is opaque: fusion leaves it alone, which is always right.
+    role: ClassVar[Role] = "opaque"
+    # A reduction that combines elements in any order, so that a kernel may do it as they are made.
+    accumulates: ClassVar[bool] = False
     # A source takes no operands and computes nothing at run time (inputs, weights).
     source: ClassVar[bool] = False
 
@@ -253,6 +264,15 @@ class Op(Operator):
     shape: ClassVar[Callable[..., Shape | list[Shape]]]
     cost: ClassVar[Callable[..., Cost]]
     torch: ClassVar[Callable[..., Any]]
+
+    @property
+    def view(self) -> bool:
+        """Whether it only looks at the same data otherwise: it moves nothing, and costs no bytes."""
+        return self.role == "view"
+
+    def role_given(self, slots: Collection[str]) -> Role:
+        """The role where just the operands of these names are there."""
+        return self.role
 
     @property
     def effects(self) -> frozenset[str]:

@@ -17,6 +17,7 @@ class Cast(Op, name="cast"):
     """Convert the elements to a type: [*s] -> dtype[*s]; complex to real keeps the real part."""
 
     dtype: DType
+    role = "elementwise"
     samples = (
         case({"dtype": "i64"}, (2, 3)),
         case({"dtype": "float"}, ("i64", (3,))),
@@ -45,7 +46,7 @@ class Cast(Op, name="cast"):
 class Detach(Op, name="detach"):
     """The value without its gradient: [*s] -> [*s]. Also called stop_gradient."""
 
-    view = True
+    role = "view"
     samples = (case({}, (2, 3)), case({}, ("i64", ())))
 
     def shape(self, x: Shape) -> Shape:

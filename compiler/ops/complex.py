@@ -24,6 +24,7 @@ def need_wide(dtype: DType, what: str, operand: str = "x") -> None:
 class Pair(Op):
     """A complex tensor of two real ones: [*s], [*s] -> complex[*s] under broadcasting."""
 
+    role = "elementwise"
     samples = (case({}, (2, 3), (2, 3)), case({}, ("f64", (2, 1)), ("f64", (3,))))
 
     def shape(self, x: Shape, y: Shape) -> Shape:
@@ -57,7 +58,7 @@ class Polar(Pair, name="polar"):
 class Real(Unary, name="real"):
     """The real part: complex[*s] -> [*s]; of a real tensor itself."""
 
-    view = True
+    role = "view"
     gives = "real"
     samples = _SAMPLES
 
@@ -65,7 +66,7 @@ class Real(Unary, name="real"):
 class Imag(Unary, name="imag"):
     """The imaginary part: complex[*s] -> [*s]."""
 
-    view = True
+    role = "view"
     accepts = "c"
     gives = "real"
     samples = (_SAMPLES[0], _SAMPLES[2])
@@ -98,7 +99,7 @@ class Conj(Unary, name="conj"):
 class ViewAsReal(Op, name="view_as_real"):
     """Real and imaginary part on a new last axis: complex[*s] -> [*s, 2]."""
 
-    view = True
+    role = "view"
     samples = (case({}, ("complex", (2, 3))), case({}, ("complex", ())))
 
     def shape(self, x: Shape) -> Shape:
@@ -119,7 +120,7 @@ class ViewAsReal(Op, name="view_as_real"):
 class ViewAsComplex(Op, name="view_as_complex"):
     """Complex numbers of pairs on the last axis: [*s, 2] -> complex[*s]."""
 
-    view = True
+    role = "view"
     samples = (case({}, (2, 3, 2)), case({}, ("f64", (2,))))
 
     def shape(self, x: Shape) -> Shape:

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 class Constant(Exact):
     """A tensor made of arguments; its type is the argument `dtype` unless the class chooses it."""
 
+    role = "move"
+
     def element(self) -> DType:
         """The type of the elements."""
         return getattr(self, "dtype", FLOAT)
@@ -226,6 +228,7 @@ class Tril(Op, name="tril"):
     """The lower triangle of matrices, else zero: [*b, M, N] -> [*b, M, N]; `diagonal` moves its edge up."""
 
     diagonal: int = 0
+    role = "elementwise"
     samples = (case({}, (3, 3)), case({"diagonal": -1}, (2, 3, 4)), case({"diagonal": 1}, ("bool", (3, 3))))
 
     def shape(self, x: Shape) -> Shape:
@@ -248,6 +251,7 @@ class OneHot(Op, name="one_hot"):
     """1 at the index and 0 elsewhere: i64[*s] -> i64[*s, classes]."""
 
     classes: Size
+    role = "move"
     samples = (case({"classes": 3}, ("i64", (2, 4))), case({"classes": 2}, ("i64", ())))
 
     def shape(self, x: Shape) -> Shape:

@@ -147,6 +147,7 @@ class ConvWith(Op, name="conv_with"):
     pad: Padding | Pads = 0
     dilation: Sizes = 1
     groups: int = 1
+    role = "contraction"
     samples = (
         case({}, (2, 4, 9), (6, 4, 3)),
         case({"stride": 2, "pad": 1}, (2, 4, 9, 8), (6, 4, 3, 3), (6,)),

@@ -26,6 +26,7 @@ class ConvTransposeWith(Op, name="conv_transpose_with"):
     output_padding: Sizes = 0
     dilation: Sizes = 1
     groups: int = 1
+    role = "contraction"
     samples = (
         case({"stride": 2}, (2, 4, 5, 6), (4, 3, 2, 2), (3,)),
         case({"stride": 2, "pad": 1, "output_padding": 1, "groups": 2}, (2, 4, 5), (4, 3, 3)),

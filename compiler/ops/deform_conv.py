@@ -33,6 +33,7 @@ class DeformConvWith(Op, name="deform_conv_with"):
     stride: Sizes = 1
     pad: Sizes = 0
     dilation: Sizes = 1
+    role = "contraction"
     samples = (
         case({"pad": 1}, (2, 4, 5, 6), (2, 18, 5, 6), (3, 4, 3, 3)),
         case({"stride": 2}, (1, 4, 6, 7), (1, 16, 3, 3), (6, 2, 2, 2), (1, 8, 3, 3), (6,)),

@@ -33,6 +33,7 @@ class PatternOp(Op):
     sizes: tuple[tuple[str, Size], ...] = ()
     # Arguments that are no fields are sizes of axes: `rearrange("b (h p) -> b h p", p=7)`.
     keywords_into: ClassVar[str] = "sizes"
+    role = "move"
 
     def parsed(self) -> Pattern:
         """The pattern, with what this operator refuses refused."""
@@ -171,6 +172,7 @@ class Reduce(PatternOp, name="reduce"):
 
     pattern: str
     reduction: Reduction
+    role = "reduction"
     samples = (
         case({"pattern": "b c h w -> b c", "reduction": "mean"}, (2, 3, 4, 5)),
         case({"pattern": "b c (h 2) (w 3) -> b c h w", "reduction": "max"}, (2, 3, 4, 6)),

@@ -83,6 +83,7 @@ class Einsum(Op, name="einsum"):
     """
 
     pattern: str
+    role = "contraction"
     samples = (
         case({"pattern": "bhnd,bhmd->bhnm"}, (2, 3, 4, 5), (2, 3, 6, 5)),
         case({"pattern": "b h n m, b h m d -> b h n d"}, (2, 3, 4, 6), (2, 3, 6, 5)),

@@ -19,6 +19,7 @@ class EmbeddingWith(Op, name="embedding_with"):
     """
 
     padding_idx: int | None = None
+    role = "move"
     samples = (
         case({}, ("i64", (2, 3)), (5, 4)),
         case({"padding_idx": 4}, ("i32", (4,)), (5, 2)),

@@ -34,6 +34,7 @@ class Gather(Op, name="gather"):
     """
 
     axis: int
+    role = "move"
     samples = (
         case({"axis": 1}, (2, 3, 4), ("i64", (2, 5, 4))),
         case({"axis": -1}, (4, 3), ("i64", (2, 3))),
@@ -69,6 +70,7 @@ class TakeAlongAxis(Op, name="take_along_axis"):
     """
 
     axis: int
+    role = "move"
     samples = (
         case({"axis": 1}, (2, 3, 4), ("i64", (2, 5, 1))),
         case({"axis": -1}, (1, 3), ("i64", (2, 2))),
@@ -103,6 +105,7 @@ class IndexSelect(Op, name="index_select"):
     """Whole slices of an axis by position: [*a, N, *b], i64[K] -> [*a, K, *b]; torch.index_select."""
 
     axis: int
+    role = "move"
     samples = (case({"axis": 1}, (2, 3, 4), ("i64", (5,))), case({"axis": 0}, (3, 2), ("i32", (2,))))
 
     def shape(self, x: Shape, index: Shape) -> Shape:
@@ -135,6 +138,7 @@ class Take(Op, name="take"):
     """
 
     axis: int = 0
+    role = "move"
     samples = (
         case({}, (5, 2), ("i64", (3, 4))),
         case({"axis": 1}, (2, 3, 4), ("i64", (5,))),
@@ -239,6 +243,7 @@ class MaskedFill(Op, name="masked_fill"):
     """A constant where the mask holds: [*S], bool[*M] -> broadcast of both; torch.masked_fill."""
 
     value: float
+    role = "elementwise"
     samples = (
         case({"value": 0.0}, (2, 3), ("bool", (2, 3))),
         case({"value": -1e4}, (2, 3, 4), ("bool", (3, 1))),

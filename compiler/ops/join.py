@@ -13,6 +13,8 @@ from .rules import ShapeError, axes_of, axis_of, need_at_least, need_equal, need
 class Move(Op):
     """An operator that moves data and computes nothing."""
 
+    role = "move"
+
     def cost(self, out: Shape | list[Shape], *xs: Shape, **named: Shape) -> Cost:
         return NOTHING
 
@@ -20,7 +22,7 @@ class Move(Op):
 class View(Move):
     """An operator that only looks at the same data otherwise."""
 
-    view = True
+    role = "view"
 
 
 class Concat(Move, name="concat"):

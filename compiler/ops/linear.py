@@ -18,6 +18,7 @@ class LinearWith(Op, name="linear_with"):
     The contract of torch.nn.Linear: unlike torch.nn.functional.linear it broadcasts no bias.
     """
 
+    role = "contraction"
     samples = (case({}, (2, 3), (5, 3)), case({}, (4, 2, 3), (5, 3), (5,)))
 
     def shape(self, x: Shape, weight: Shape, bias: Shape | None = None) -> Shape:
@@ -74,6 +75,7 @@ class BilinearWith(Op, name="bilinear_with"):
     As torch.nn.functional.bilinear; the leading axes of both inputs are equal.
     """
 
+    role = "contraction"
     samples = (case({}, (2, 3), (2, 4), (5, 3, 4)), case({}, (2, 6, 3), (2, 6, 2), (5, 3, 2), (5,)))
 
     def shape(self, x: Shape, z: Shape, weight: Shape, bias: Shape | None = None) -> Shape:

@@ -17,6 +17,7 @@ class MatMul(Op, name="matmul"):
     Leading axes broadcast. A first operand [K] is a row, a second one [K] a column, and the result lacks it.
     """
 
+    role = "contraction"
     samples = (
         case({}, (2, 3), (3, 4)),
         case({}, (5, 1, 2, 3), (6, 3, 4)),

@@ -7,12 +7,13 @@ multiplies; then E multiplies for a weight and E adds for a bias.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 from ..counts import NOTHING, Cost
 from ..dims import Size, prod
 from ..dtypes import I64, DType
-from .base import Layer, Lowering, Mode, Op, Shape, WeightSpec, case
+from .base import Layer, Lowering, Mode, Op, Role, Shape, WeightSpec, case
 from .init import Init, ones, zeros
 from .rules import ShapeError, need_at_least, need_equal, need_float, need_rank
 
@@ -88,6 +89,7 @@ class BatchNormWith(Op, name="batch_norm_with"):
     momentum: float | None = 0.1
     training: bool = False
     frozen: bool = False
+    role = "elementwise"
     samples = (
         case({}, (2, 3, 4, 4), (3,), (3,), (3,), (3,)),
         case({"eps": 1e-3}, (2, 3), (3,), (3,)),
@@ -96,6 +98,10 @@ class BatchNormWith(Op, name="batch_norm_with"):
         case({"training": True, "momentum": None}, (2, 3, 5), (3,), (3,), None, None, ("i64", ())),
         case({"frozen": True}, (2, 3, 4), (3,), (3,), (3,), (3,)),
     )
+
+    def role_given(self, slots: Collection[str]) -> Role:
+        """Without stored statistics it reads those of the batch: whole rows."""
+        return self.role if "running_mean" in slots else "reduction"
 
     def shape(
         self,

@@ -55,6 +55,7 @@ class OverAxes(Op):
     """A normalisation over axes, with weights of their sizes in the tensor's order."""
 
     axis: Axes = -1
+    role = "reduction"
 
     def _check(self, x: Shape, **weights: Shape | None) -> Shape:
         wanted = sizes_over(x, self.axis)
@@ -204,6 +205,7 @@ class GroupNormWith(Op, name="group_norm_with"):
 
     groups: int
     eps: float = 1e-5
+    role = "reduction"
     samples = (
         case({"groups": 2}, (2, 4, 3, 3), (4,), (4,)),
         case({"groups": 1}, (2, 3, 5)),
@@ -268,6 +270,7 @@ class InstanceNormWith(Op, name="instance_norm_with"):
     momentum: float = 0.1
     track: bool = False
     training: bool = False
+    role = "reduction"
     samples = (
         case({}, (2, 3, 4, 4)),
         case({}, (2, 3, 4), (3,), (3,)),
@@ -388,6 +391,7 @@ class L2Normalize(Op, name="l2_normalize"):
     axis: Axes = 1
     eps: float = 1e-12
     p: float = 2.0
+    role = "reduction"
     samples = (
         case({}, (2, 3, 4)),
         case({"axis": -1, "p": 1.0}, (2, 3)),
@@ -431,6 +435,7 @@ class LocalResponseNorm(Op, name="local_response_norm"):
     alpha: float = 1e-4
     beta: float = 0.75
     k: float = 1.0
+    role = "window"
     samples = (case({"size": 5}, (2, 7, 4, 4)), case({"size": 2, "alpha": 1.0, "k": 2.0}, (2, 3, 5)))
 
     def shape(self, x: Shape) -> Shape:

@@ -23,6 +23,7 @@ class Pad(Op, name="pad"):
     amounts: tuple[Size, ...]
     mode: Literal["constant", "reflect", "replicate", "circular"] = "constant"
     value: float = 0.0
+    role = "move"
     samples = (
         case({"amounts": (1, 2)}, (2, 3)),
         case({"amounts": (1, -1, 0, 2), "value": 0.5}, (2, 3, 4, 4)),

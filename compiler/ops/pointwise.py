@@ -48,6 +48,7 @@ class Unary(Op):
     function: ClassVar[str] = ""
     # Where tests of values draw the operand from, for functions that not all real numbers have.
     domain: ClassVar[tuple[float, float] | None] = None
+    role = "elementwise"
 
     def shape(self, x: Shape) -> Shape:
         return x
@@ -101,6 +102,7 @@ class Binary(Exact):
     gives: ClassVar[str] = "same"
     lifts: ClassVar[bool] = False
     compute: ClassVar[Callable[[Lowering, Any, Any], Any]]
+    role = "elementwise"
 
     def shape(self, x: Shape, y: Shape | None = None) -> Shape:
         if (y is None) == (self.scalar is None):

@@ -36,6 +36,7 @@ class Windows(Op):
 
     kernel: Sizes
     stride: Sizes | None = None
+    role = "window"
 
     def strides(self, rank: int) -> Shape:
         """The stride on each spatial axis."""
@@ -149,6 +150,7 @@ class MaxPoolIndices(Windows, name="max_pool_indices"):
     pad: Sizes = 0
     dilation: Sizes = 1
     ceil_mode: bool = False
+    role = "opaque"
     samples = (
         case({"kernel": 2}, (2, 3, 8, 6)),
         case({"kernel": 3, "stride": 2, "pad": 1}, (2, 3, 9)),
@@ -187,6 +189,7 @@ class MaxUnpool(Windows, name="max_unpool"):
     pad: Sizes = 0
     output_size: tuple[Size, ...] | None = None
     # One value a channel first: what has a gradient must not write two values to one place.
+    role = "opaque"
     samples = (
         case({"kernel": 2}, (2, 3, 1, 1), ("i64", (2, 3, 1, 1))),
         case({"kernel": 3, "stride": 2}, (2, 3, 1), ("i64", (2, 3, 1))),

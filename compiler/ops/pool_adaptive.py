@@ -35,6 +35,7 @@ class AdaptivePool(Op):
     """What adaptive pooling shares: the wanted sizes and how windows follow from them."""
 
     size: Wanted
+    role = "reduction"
 
     def shape(self, x: Shape) -> Shape:
         rank = pooled_axes(x, self.name)
@@ -124,6 +125,7 @@ class GlobalPool(Op):
     """What global pooling shares: all spatial axes go, or stay with size 1."""
 
     keepdim: bool = False
+    role = "reduction"
 
     def shape(self, x: Shape) -> Shape:
         need_rank(x, 3, None, self.name)
@@ -137,6 +139,7 @@ class GlobalPool(Op):
 class GlobalAvgPool(GlobalPool, name="global_avg_pool"):
     """Mean over all spatial axes: [B, C, *S] -> [B, C], or [B, C, 1, ...] with `keepdim`."""
 
+    accumulates = True
     samples = (case({}, (2, 3, 4, 5)), case({"keepdim": True}, (2, 3, 4)))
 
     def dtype(self, x: DType) -> DType:
@@ -153,6 +156,7 @@ class GlobalAvgPool(GlobalPool, name="global_avg_pool"):
 class GlobalMaxPool(GlobalPool, name="global_max_pool"):
     """Maximum over all spatial axes: [B, C, *S] -> [B, C], or [B, C, 1, ...] with `keepdim`."""
 
+    accumulates = True
     samples = (case({}, (2, 3, 4, 5)), case({"keepdim": True}, (2, 3, 4)))
 
     def shape(self, x: Shape) -> Shape:

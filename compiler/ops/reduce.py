@@ -61,6 +61,7 @@ class Reduction(Op):
     accepts: ClassVar[str] = "bifc"
     gives: ClassVar[str] = "same"
     filled: ClassVar[bool] = False
+    role = "reduction"
     samples = (
         case({}, (2, 3, 4)),
         case({"axis": -1}, (2, 3)),
@@ -97,6 +98,7 @@ class Reduction(Op):
 class Sum(Reduction, name="sum"):
     """Sum over axes: [*s, n] -> [*s]."""
 
+    accumulates = True
     gives = "sum"
     samples = (*Reduction.samples, case({"axis": 1}, ("bool", (2, 3))), case({}, ("complex", (2, 3))))
 
@@ -111,6 +113,7 @@ class Sum(Reduction, name="sum"):
 class Mean(Reduction, name="mean"):
     """Mean over axes: [*s, n] -> [*s]; the sum, and one divide for each result."""
 
+    accumulates = True
     accepts = "fc"
     samples = (*Reduction.samples, case({}, ("complex", (2, 3))))
 
@@ -125,6 +128,7 @@ class Mean(Reduction, name="mean"):
 class Prod(Reduction, name="prod"):
     """Product over axes: [*s, n] -> [*s]."""
 
+    accumulates = True
     gives = "sum"
     samples = (*Reduction.samples, case({"axis": 1}, ("bool", (2, 3))), case({}, ("complex", (2, 3))))
 
@@ -148,6 +152,7 @@ class Prod(Reduction, name="prod"):
 class Amax(Reduction, name="amax"):
     """Maximum over axes: [*s, n] -> [*s]."""
 
+    accumulates = True
     accepts = "bif"
     filled = True
 
@@ -158,6 +163,7 @@ class Amax(Reduction, name="amax"):
 class Amin(Reduction, name="amin"):
     """Minimum over axes: [*s, n] -> [*s]."""
 
+    accumulates = True
     accepts = "bif"
     filled = True
 
@@ -168,6 +174,7 @@ class Amin(Reduction, name="amin"):
 class Truth(Reduction):
     """A reduction to booleans; torch gives u8 for u8."""
 
+    accumulates = True
     gives = "bool"
     samples = (*Reduction.samples, case({"axis": 1}, ("bool", (2, 3))), case({}, ("u8", (2, 3))))
 
@@ -296,6 +303,7 @@ class Argmax(Op, name="argmax"):
 
     axis: int | None = None
     keepdim: bool = False
+    role = "reduction"
     samples = (
         case({}, (2, 3)),
         case({"axis": -1}, (2, 3)),

@@ -35,6 +35,7 @@ class Resize(Op, name="resize"):
     mode: ResizeMode = "nearest"
     align_corners: bool = False
     antialias: bool = False
+    role = "window"
     samples = (
         case({"size": (5, 7)}, (2, 3, 4, 6)),
         case({"scale": 2}, (2, 3, 4)),

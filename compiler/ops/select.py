@@ -26,6 +26,7 @@ class Where(Exact, name="where"):
     otherwise: Number | None = None
     # Which argument a scalar written in the place of an operand is.
     stand_ins: ClassVar[dict[str, str]] = {"x": "then", "y": "otherwise"}
+    role = "elementwise"
     samples = (
         case({}, ("bool", (2, 3)), (2, 3), (2, 3)),
         case({}, ("bool", (2, 1)), (3,), ("f64", ())),
@@ -86,6 +87,7 @@ class Clamp(Exact, name="clamp"):
 
     min: Number | None = None
     max: Number | None = None
+    role = "elementwise"
     samples = (
         case({"min": 0.0, "max": 1.0}, (2, 3)),
         case({"min": 0}, ("i64", (3,))),
@@ -127,6 +129,7 @@ class Lerp(Op, name="lerp"):
     """
 
     by: float | None = None
+    role = "elementwise"
     samples = (
         case({"by": 0.25}, (2, 3), (3,)),
         case({}, (2, 3), (2, 3), (3,)),

@@ -13,6 +13,7 @@ class PixelShuffle(Op, name="pixel_shuffle"):
     """Channels into space: [*b, C*r*r, H, W] -> [*b, C, H*r, W*r] (arXiv:1609.05158, equation 4)."""
 
     factor: int
+    role = "move"
     samples = (case({"factor": 2}, (2, 12, 3, 4)), case({"factor": 3}, (9, 2, 1)))
 
     def shape(self, x: Shape) -> Shape:
@@ -37,6 +38,7 @@ class PixelUnshuffle(Op, name="pixel_unshuffle"):
     """Space into channels: [*b, C, H*r, W*r] -> [*b, C*r*r, H, W], the inverse of pixel_shuffle."""
 
     factor: int
+    role = "move"
     samples = (case({"factor": 2}, (2, 3, 4, 6)), case({"factor": 3}, (1, 3, 6)))
 
     def shape(self, x: Shape) -> Shape:
@@ -61,6 +63,7 @@ class ChannelShuffle(Op, name="channel_shuffle"):
     """Channels of the groups in turn: [B, C, *S] -> [B, C, *S] (arXiv:1707.01083, figure 1)."""
 
     groups: int
+    role = "move"
     samples = (case({"groups": 3}, (2, 12, 3, 4)), case({"groups": 2}, (2, 4, 5)))
 
     def shape(self, x: Shape) -> Shape:

@@ -20,6 +20,7 @@ class AlongAxis(Op):
     """A function of the rows along one axis: [*s] -> [*s]."""
 
     axis: int = -1
+    role = "reduction"
     samples = (case({}, (2, 3)), case({"axis": 1}, (2, 3, 4)), case({"axis": 0}, ()))
 
     def shape(self, x: Shape) -> Shape:
