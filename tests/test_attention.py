@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.overrides import TorchFunctionMode
 
+import planform
 from planform.compiler.cost import cost
 from planform.compiler.fusion import partition
 from planform.compiler.graph import Graph, Value
+from planform.compiler.ops.attention import ScaledDotProductAttention
 from planform.compiler.passes.attention import RULES
 from planform.compiler.pipeline import deploy, optimise
 from planform.compiler.program import Program
 from planform.compiler.rewrite import Log, Pass
 from planform.compiler.verify import verify
+from support.eager import run, tensors
 from support.graphs import Net
 from support.random_graphs import difference, evaluate, random_inputs, three_decades
 
@@ -127,3 +135,77 @@ def test_a_softmax_over_the_queries_is_no_attention() -> None:
     found, log = refused(net, lambda scores: scores, axis=-2)
     assert not log.changes and not log.refusals
     assert "softmax" in [node.op.name for node in found.operators()]
+
+
+AXES: dict[str, tuple[tuple[int, ...], ...]] = {
+    "two": ((5, 8), (6, 8), (6, 8), (6,)),
+    "three, a bias of heads": ((3, 5, 8), (3, 6, 8), (3, 6, 8), (3, 5, 6)),
+    "three, one key": ((3, 5, 8), (6, 8), (1, 6, 8), ()),
+    "four, a bias of heads": ((2, 3, 5, 8), (2, 3, 6, 8), (2, 3, 6, 8), (3, 5, 6)),
+    "four, one head of keys": ((2, 3, 5, 8), (2, 1, 6, 8), (1, 3, 6, 8), (1, 1, 1, 6)),
+    "windows": ((2, 4, 3, 5, 8), (2, 4, 3, 6, 8), (2, 4, 3, 6, 8), (4, 3, 5, 6)),
+    "windows, every one": ((2, 4, 3, 5, 8), (2, 4, 3, 6, 8), (2, 4, 3, 6, 8), (2, 4, 1, 5, 6)),
+    "windows, keys of all": ((2, 4, 3, 5, 8), (2, 1, 3, 6, 8), (3, 6, 8), (2, 1, 1, 1, 6)),
+    "six": ((2, 1, 4, 3, 5, 8), (1, 2, 4, 3, 6, 8), (2, 2, 1, 1, 6, 8), (2, 4, 1, 5, 6)),
+}
+
+
+@pytest.mark.parametrize("name", AXES)
+@pytest.mark.parametrize("gqa", [False, True])
+def test_any_leading_axes_take_the_fast_kernel_of_torch(name: str, gqa: bool) -> None:
+    shapes = AXES[name]
+    if gqa and len(shapes[0]) < 3:
+        pytest.skip("there are no heads")
+    q, k, v, mask = tensors([("f64", shape) for shape in shapes], "f64")
+    if gqa:
+        q = q.repeat_interleave(2, -3)
+        k, v = (
+            x.expand(*x.shape[:-3], 3, *x.shape[-2:]) if x.dim() > 2 else x.expand(3, 6, 8) for x in (k, v)
+        )
+        mask = mask[..., :1, :, :] if mask.dim() > 2 else mask
+    op = ScaledDotProductAttention(gqa=gqa)
+    slots = ("q", "k", "v", "mask")
+    with sdpa_kernel([SDPBackend.FLASH_ATTENTION]):  # an error where that cannot be
+        (found,) = run(op, slots, [q, k, v, mask], "f64")
+    shape = op.shape(*(tuple(x.shape) for x in (q, k, v, mask)))
+    if gqa:
+        k, v = k.repeat_interleave(2, -3), v.repeat_interleave(2, -3)
+    expected = torch.softmax(q @ k.mT / q.shape[-1] ** 0.5 + mask, -1) @ v
+    assert found.shape == expected.shape == shape
+    torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-12)
+
+
+def test_a_mask_of_windows_is_not_copied_for_one_image() -> None:
+    """Nor is a mask that every image and window shares, however many there are."""
+    seen: list[int] = []
+
+    class Watch(TorchFunctionMode):
+        def __torch_function__(
+            self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+        ) -> Any:
+            if func is torch.nn.functional.scaled_dot_product_attention:
+                seen.append(args[3].untyped_storage().data_ptr())
+            return func(*args, **(kwargs or {}))
+
+    for images, shape in ((1, (4, 3, 5, 5)), (2, (3, 5, 5)), (2, (1, 1, 1, 5, 5)), (2, (2, 4, 1, 5, 5))):
+        q, mask = torch.randn(images, 4, 3, 5, 8), torch.randn(*shape)
+        with Watch():
+            run(ScaledDotProductAttention(), ("q", "k", "v", "mask"), [q, q, q, mask])
+        assert seen.pop() == mask.untyped_storage().data_ptr()
+
+
+def test_free_leading_axes_too(tmp_path: Path) -> None:
+    path = tmp_path / "windows.plan"
+    path.write_text("""planform 1
+model windows(q: [B, K, 3, N, 8], k: [B, K, 3, M, 8], mask: [K, 1, N, M]) -> [B, K, 3, N, 8] {
+    return (q, k, k, mask) -> scaled_dot_product_attention()
+}
+plan windows = windows()
+""")
+    module = planform.load(path).to_torch(dtype=torch.float64).eval()
+    for images, windows in ((1, 4), (3, 2)):
+        q, k = torch.randn(images, windows, 3, 5, 8).double(), torch.randn(images, windows, 3, 6, 8).double()
+        mask = torch.randn(windows, 1, 5, 6).double()
+        expected = torch.softmax(q @ k.mT / 8**0.5 + mask, -1) @ k
+        with sdpa_kernel([SDPBackend.FLASH_ATTENTION]):
+            torch.testing.assert_close(module(q, k, mask), expected, rtol=1e-12, atol=1e-12)

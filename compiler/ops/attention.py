@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from ..counts import Cost
@@ -40,6 +41,10 @@ class ScaledDotProductAttention(Op, name="scaled_dot_product_attention"):
         case({}, (2, 3, 4, 5), (2, 3, 6, 5), (2, 3, 6, 5), ("bool", (1, 6))),
         case({"gqa": True}, (2, 6, 4, 5), (2, 3, 8, 5), (2, 3, 8, 5)),
         case({}, (4, 5), (6, 5), (6, 7)),
+        case({}, (2, 4, 5), (2, 6, 5), (2, 6, 7), (4, 6)),
+        case({}, (2, 3, 2, 4, 5), (2, 3, 2, 6, 5), (2, 3, 2, 6, 7)),
+        case({}, (2, 3, 2, 4, 5), (2, 3, 2, 6, 5), (2, 3, 2, 6, 7), (3, 2, 4, 6)),
+        case({}, (2, 3, 2, 4, 5), (2, 3, 2, 6, 5), (2, 3, 2, 6, 7), ("bool", (2, 1, 1, 4, 6))),
     )
 
     def _scores(self, q: Shape, k: Shape) -> Shape:
@@ -93,7 +98,62 @@ class ScaledDotProductAttention(Op, name="scaled_dot_product_attention"):
         settings: dict[str, Any] = {"is_causal": self.causal, "scale": self.scale}
         if self.gqa:
             settings["enable_gqa"] = True
-        return t.F.scaled_dot_product_attention(q, k, v, mask, **settings)
+        # torch has fast kernels for operands of just 4 axes, the leading ones alike, and masks of 2 or 4.
+        rank, own = max(t.rank(x) for x in (q, k, v)), 3 if self.gqa else 2
+        leading = _common([t.shape(x)[:-own] for x in (q, k, v)])
+        operands = [_of_four(_stretched(t, x, leading, own), rank) for x in (q, k, v)]
+        batch = leading[: max(rank - 3, 0)]
+        mask = None if mask is None else _mask_of_four(t, mask, batch)
+        out = t.F.scaled_dot_product_attention(*operands, mask, **settings)
+        if rank > 4:
+            return out.unflatten(0, batch)
+        return out if rank == 4 else out.flatten(0, 4 - rank)
+
+
+def _of_four(x: Any, rank: int) -> Any:
+    """[*b, h, n, e] -> [prod(b), h, n, e]; where axes are missing, their size is 1."""
+    if rank > 4:
+        return x.flatten(0, rank - 4)
+    for _ in range(4 - rank):
+        x = x.unsqueeze(0)
+    return x
+
+
+def _mask_of_four(t: Lowering, mask: Any, batch: tuple[Any, ...]) -> Any:
+    """A mask as it is applied to scores whose axes of sizes `batch` became one.
+
+    It is copied only where it varies along some of these and not along others.
+    """
+    rank = t.rank(mask)
+    if rank < 4:
+        for _ in range({0: 2, 1: 1, 2: 0, 3: 1}[rank]):
+            mask = mask.unsqueeze(0)
+        return mask
+    if all(_is_one(size) for size in t.shape(mask)[:-3]):
+        return _of_four(mask, rank)
+    return _of_four(_stretched(t, mask, batch, own=3), 3 + len(batch))
+
+
+def _common(shapes: Sequence[tuple[Any, ...]]) -> tuple[Any, ...]:
+    """The sizes under broadcasting. The shape rule has seen to it that those which are not 1 agree."""
+    rank = max(len(shape) for shape in shapes)
+    padded = [(1,) * (rank - len(shape)) + shape for shape in shapes]
+    return tuple(
+        next((size for size in sizes if not _is_one(size)), 1) for sizes in zip(*padded, strict=True)
+    )
+
+
+def _stretched(t: Lowering, x: Any, leading: tuple[Any, ...], own: int) -> Any:
+    """The operand with these leading axes before its last `own`, without copying."""
+    shape = t.shape(x)
+    alike = len(shape) == len(leading) + own and all(
+        _is_one(wide) or not _is_one(size) for size, wide in zip(shape, leading, strict=False)
+    )
+    return x if alike else x.expand(*leading, *shape[-own:])
+
+
+def _is_one(size: Any) -> bool:
+    return isinstance(size, int) and size == 1
 
 
 def _leading(left: Shape, right: Shape, what: str, slots: tuple[str, str]) -> Shape:
