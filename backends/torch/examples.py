@@ -10,8 +10,8 @@ from torch import fx
 
 from ...compiler.dims import Size, free_symbols
 from ...compiler.graph import TensorType
+from ...compiler.readings import value_of
 from .dtypes import torch_dtype
-from .sizes import value_of
 
 # For every symbol: what kernels fit into and small numbers divide.
 _SIZE = 840

@@ -13,9 +13,9 @@ from torch.jit._trace import is_tracing
 from ...compiler.dims import Dim, Size, at_least, free_symbols, render
 from ...compiler.dtypes import COMPLEX, FLOAT, DType
 from ...compiler.program import Program
+from ...compiler.readings import linear, readings, value_of
 from .dtypes import torch_dtype
 from .errors import InputError
-from .sizes import linear, readings, value_of
 
 
 class InputSpec(NamedTuple):

@@ -17,12 +17,12 @@ from ...compiler.dims import Size, fold
 from ...compiler.dtypes import DType
 from ...compiler.graph import Graph, Node, TensorType, Value, map_leaves
 from ...compiler.ops.rules import collect
+from ...compiler.readings import readings
 from .dtypes import plan_dtype, torch_dtype
 from .errors import LoweringError
 from .examples import Examples
 from .leaves import LeafCall, weights_of
 from .loops import ScanLoop, step_module
-from .sizes import readings
 from .tracing import Namespace, Tracer
 
 

@@ -9,10 +9,10 @@ from torch import fx
 
 from ....compiler.dims import Size, render
 from ....compiler.graph import Graph, Node, Region, TensorType, Value
+from ....compiler.readings import readings
 from ..constants import find_constants
 from ..errors import LoweringError
 from ..lower import GraphLowering
-from ..sizes import readings
 
 
 def size_at_run_time(number: int) -> int:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import reduce
 from typing import Any, NamedTuple
 
-from ...compiler.dims import Size, fold, free_symbols
+from .dims import Size, fold, free_symbols
 
 
 class Reading(NamedTuple):
