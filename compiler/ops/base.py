@@ -32,7 +32,7 @@ from .init import Init
 from .rules import ShapeError, Undecided, collect
 
 if TYPE_CHECKING:
-    from ..graph import Graph, TensorType
+    from ..graph import Graph, Node, TensorType
 
 Shape = tuple[Size, ...]
 Sizes = Size | tuple[Size, ...]
@@ -235,6 +235,87 @@ class Lowering(Protocol):
         ...
 
 
+class Elements(Protocol):
+    """What a `te` is given: tensors as functions of an index, and scalar functions by their names in torch.
+
+    Operands are read by subscript, `x[n, c]`, and have `shape` (ints, or expressions where symbolic) and
+    `dtype`. `te` returns a tensor for each result. See `backends/tvm/expressions.py`, which is what it gets.
+    """
+
+    node: Node
+
+    def shape(self, result: int = 0) -> tuple[Any, ...]:
+        """The sizes of a result."""
+        ...
+
+    def dtype(self, result: int = 0) -> str:
+        """The type of a result, as `cast` and `const` take it."""
+        ...
+
+    def type(self, dtype: DType) -> str:
+        """A type of the plan, as `cast` and `const` take it."""
+        ...
+
+    def size(self, size: Size) -> Any:
+        """A size as an int or an expression."""
+        ...
+
+    def compute(
+        self, shape: Sequence[Any], function: Callable[..., Any], dtype: str | None = None, keep: bool = False
+    ) -> Any:
+        """Each element by itself; with `keep` stored, since it is dear and read more than once."""
+        ...
+
+    def reduce(
+        self,
+        combine: str,
+        shape: Sequence[Any],
+        extents: Sequence[Any],
+        function: Callable[..., Any],
+        dtype: str | None = None,
+    ) -> Any:
+        """Elements combined over `extents`: by "sum", "prod", "max", "min", "any" or "all"."""
+        ...
+
+    def build(
+        self, results: Sequence[tuple[Sequence[Any], str]], emit: Callable[[Any, list[Any]], None]
+    ) -> list[Any]:
+        """Results that statements write."""
+        ...
+
+    def read(self, x: Any, index: Sequence[Any]) -> Any:
+        """An operand at the index of a result that it is broadcast to."""
+        ...
+
+    def const(self, value: Any, dtype: str | None = None) -> Any:
+        """A number of a type; of the result's, unless given."""
+        ...
+
+    def number(self, value: Any) -> Any:
+        """A scalar argument: a Python number, or a symbolic size as an expression."""
+        ...
+
+    def cast(self, value: Any, dtype: str) -> Any:
+        """A value in another type, as torch converts."""
+        ...
+
+    def select(self, condition: Any, yes: Any, no: Any) -> Any:
+        """One of two values, both of which are worked out."""
+        ...
+
+    def guard(self, condition: Any, read: Callable[[], Any], other: Any) -> Any:
+        """What `read` gives where the condition holds, else `other`; nothing is read where it does not."""
+        ...
+
+    def let(self, value: Any) -> Any:
+        """A value that is worked out once though it is used twice."""
+        ...
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        """A scalar function: `exp`, `maximum`, `relu`, ..."""
+        ...
+
+
 class Op(Operator):
     """A core operator: stands in graphs, reads values, computes values.
 
@@ -260,6 +341,8 @@ class Op(Operator):
     #   repetitions(self, ...) -> Size               optional; how often the bodies run
     #   torch(self, t, ...) -> result(s)             functional; `t` is a `Lowering`
     #   module(self, t, ...) -> nn.Module | None     optional; the torch.nn class of a labelled call
+    #   te(self, t, ...) -> tensor(s)                the defining computation; `t` is an `Elements`
+    #   numpy(self, np, ...) -> array(s)             what runs where loops cannot say it; `np` is numpy
     #   call_module(self, t, module, ...) -> result  optional; otherwise `module(...)` without weights
     shape: ClassVar[Callable[..., Shape | list[Shape]]]
     cost: ClassVar[Callable[..., Cost]]

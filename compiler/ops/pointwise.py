@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from ..counts import NOTHING, Cost
 from ..dims import Dim, prod
 from ..dtypes import BOOL, FLOAT, DType, is_complex, is_float, real_of
-from .base import Lowering, Op, Shape
+from .base import Elements, Lowering, Op, Shape
 from .promotion import Number, exactly, floating, need_category, result_type
 from .rules import ShapeError, broadcast
 
@@ -70,6 +70,17 @@ class Unary(Op):
 
     def torch(self, t: Lowering, x: Any) -> Any:
         return getattr(t.torch, self.function or self.name)(as_float(t, x) if self.gives == "float" else x)
+
+    def te(self, t: Elements, x: Any) -> Any:
+        wanted = t.dtype() if self.gives == "float" else x.dtype
+        return t.compute(t.shape(), lambda *i: self.scalar(t, t.let(t.cast(x[i], wanted))))
+
+    def numpy(self, np: Any, x: Any) -> Any:
+        return getattr(np, self.function or self.name)(x)
+
+    def scalar(self, t: Elements, x: Any) -> Any:
+        """The function of one element, as an expression."""
+        return getattr(t, self.function or self.name)(x)
 
 
 class Exact(Op):
@@ -156,3 +167,32 @@ class Binary(Exact):
         if self.reverse:
             left, right = right, left
         return type(self).compute(t, left, right)
+
+    def te(self, t: Elements, x: Any, y: Any = None) -> Any:
+        types = [value.type for value in t.node.inputs]
+        common = self.common([(type.dtype, len(type.shape)) for type in types])
+        wanted = t.type(floating(common) if self.gives == "float" else common)
+
+        def element(*i: Any) -> Any:
+            left = t.cast(t.read(x, i), wanted)
+            if y is not None:
+                right = t.cast(t.read(y, i), wanted)
+            else:
+                assert self.scalar is not None
+                right = t.cast(t.number(self.scalar), wanted)
+            return self.combine(t, right, left) if self.reverse else self.combine(t, left, right)
+
+        return t.compute(t.shape(), element)
+
+    def numpy(self, np: Any, x: Any, y: Any = None) -> Any:
+        other = self.scalar if y is None else y
+        function = getattr(np, _NUMPY.get(self.name, self.name))
+        return function(other, x) if self.reverse else function(x, other)
+
+    def combine(self, t: Elements, left: Any, right: Any) -> Any:
+        """The function of two elements of one type, as an expression."""
+        return getattr(t, self.name)(left, right)
+
+
+# Where numpy has another name than torch.
+_NUMPY = {"sub": "subtract", "mul": "multiply", "div": "divide", "pow": "power"}

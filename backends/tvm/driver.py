@@ -1,0 +1,61 @@
+"""The functions that call kernels in a row: one call from outside runs all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import tvm
+from tvm import tirx
+from tvm.ir import Call, GlobalVar, PointerType, PrimType
+
+from .program import Program, Step, segments
+
+
+def module_of(program: Program, functions: Mapping[str, Any]) -> Any:
+    """A module with the kernels, and a function for each run of kernels between other steps.
+
+    Such a function is called `call_<n>` or `constants_<n>` and takes the table of pointers (64-bit numbers,
+    one for each slot) and the sizes of the symbols in the order of `program.readings`.
+    """
+    names = {name: GlobalVar(name) for name in functions}
+    found: dict[Any, Any] = {names[name]: function for name, function in functions.items()}
+    symbols = [reading.symbol for reading in program.readings]
+    for phase, steps in (("constants", program.constants), ("call", program.steps)):
+        for number, segment in enumerate(segments(steps)):
+            if not segment[0].external:
+                name = f"{phase}_{number}"
+                found[GlobalVar(name)] = _driver(name, segment, program, names, functions, symbols)
+    return tvm.IRModule(found)
+
+
+def _driver(
+    name: str,
+    steps: Sequence[Step],
+    program: Program,
+    names: Mapping[str, Any],
+    functions: Mapping[str, Any],
+    symbols: Sequence[str],
+) -> Any:
+    table = tirx.decl_buffer([max(len(program.slots), 1)], "int64", name="table")
+    sizes = tirx.decl_buffer([max(len(symbols), 1)], "int64", name="sizes")
+    statements: list[Any] = []
+    pointers: dict[tuple[int, str], Any] = {}
+
+    def pointer(slot: int, dtype: str) -> Any:
+        key = slot, dtype
+        if key not in pointers:
+            kind = PointerType(PrimType(dtype), "global")
+            pointers[key] = tirx.Var(f"slot{slot}", kind)
+            statements.append(
+                tirx.Bind(pointers[key], tirx.call_intrin(kind, "tirx.reinterpret", table[slot]))
+            )
+        return pointers[key]
+
+    for step in steps:
+        slots = [*step.operands, *step.results]
+        arguments = [pointer(slot, program.slots[slot].dtype) for slot in slots]
+        arguments += [sizes[symbols.index(symbol)] for symbol in step.symbols]
+        statements.append(tirx.Evaluate(Call(names[step.function], arguments, ret_ty=PrimType("int32"))))
+    attributes = tvm.ir.make_node("ir.DictAttrs", global_symbol=name)
+    return tirx.PrimFunc([table, sizes], tirx.SeqStmt(statements), attrs=attributes)

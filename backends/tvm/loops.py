@@ -1,0 +1,134 @@
+"""Statements of TIR, written as Python: loops, stores, bindings, conditions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, Literal
+
+import tvm
+from tvm import tirx
+from tvm.ir import PointerType, PrimType
+
+Expr = Any
+Buffer = Any
+Kind = Literal["serial", "parallel", "vectorized", "unrolled"]
+_KINDS = {
+    "serial": tirx.ForKind.SERIAL,
+    "parallel": tirx.ForKind.PARALLEL,
+    "vectorized": tirx.ForKind.VECTORIZED,
+    "unrolled": tirx.ForKind.UNROLLED,
+}
+
+
+def index_type(extent: Expr) -> str:
+    """The type of a loop variable: 32 bits where the extent is a number, else the extent's own."""
+    return "int32" if isinstance(extent, int) else str(extent.ty.dtype)
+
+
+def type_of(value: Expr) -> str:
+    """The element type of an expression, as TVM writes it."""
+    return str(value.ty.dtype)
+
+
+class Loops:
+    """Collects statements; loops and conditions are contexts."""
+
+    def __init__(self) -> None:
+        self._scopes: list[list[Any]] = [[]]
+
+    def emit(self, statement: Any) -> None:
+        """Add a statement."""
+        self._scopes[-1].append(statement)
+
+    @contextmanager
+    def _scope(self, close: Callable[[Any], Any]) -> Iterator[None]:
+        self._scopes.append([])
+        yield
+        body = self._scopes.pop()
+        if body:
+            self.emit(close(body[0] if len(body) == 1 else tirx.SeqStmt(body)))
+
+    @contextmanager
+    def loop(self, extent: Expr, name: str = "i", kind: Kind = "serial") -> Iterator[Expr]:
+        """Run the context for each value of the variable that it gives, from 0; one turn needs no loop."""
+        if isinstance(extent, int) and extent == 1:
+            yield tirx.const(0, "int32")
+            return
+        dtype = index_type(extent)
+        variable = tirx.Var(name, dtype)
+        first = tirx.const(0, dtype)
+        last = tirx.const(extent, dtype) if isinstance(extent, int) else extent
+
+        def close(body: Any) -> Any:
+            return tirx.For(variable, first, last, _KINDS[kind], body)
+
+        with self._scope(close):
+            yield variable
+
+    @contextmanager
+    def loops(self, extents: Sequence[Expr], name: str = "i", kind: Kind = "serial") -> Iterator[list[Expr]]:
+        """Nested loops; gives their variables."""
+        if not extents:
+            yield []
+            return
+        with self.loop(extents[0], f"{name}0", kind) as first, self._rest(extents, name, kind) as rest:
+            yield [first, *rest]
+
+    @contextmanager
+    def _rest(self, extents: Sequence[Expr], name: str, kind: Kind) -> Iterator[list[Expr]]:
+        with self.loops(extents[1:], f"{name}_", kind) as rest:
+            yield rest
+
+    @contextmanager
+    def when(self, condition: Expr) -> Iterator[None]:
+        """Run the context where the condition holds."""
+        with self._scope(lambda body: tirx.IfThenElse(condition, body, None)):
+            yield
+
+    @contextmanager
+    def repeat(self, condition: Expr) -> Iterator[None]:
+        """Run the context while the condition holds."""
+        with self._scope(lambda body: tirx.While(condition, body)):
+            yield
+
+    def store(self, buffer: Buffer, value: Expr, *indices: Expr) -> None:
+        """Write an element."""
+        self.emit(tirx.BufferStore(buffer, value, [_index(index) for index in indices]))
+
+    def let(self, value: Expr, name: str = "v") -> Expr:
+        """Compute once: a variable with the value, visible to the end of the scope."""
+        if isinstance(value, (int, float, bool, tirx.Var, tirx.IntImm, tirx.FloatImm)):
+            return value
+        variable = tirx.Var(name, value.ty)
+        self.emit(tirx.Bind(variable, value))
+        return variable
+
+    def alloc(self, shape: Sequence[Expr], dtype: str, name: str = "local", scope: str = "global") -> Buffer:
+        """A buffer that lives to the end of the scope."""
+        made = tirx.decl_buffer([_index(size) for size in shape] or [1], dtype, name=name, scope=scope)
+        self.emit(tirx.AllocBuffer(made))
+        return made
+
+    def body(self) -> Any:
+        """All statements as one."""
+        (statements,) = self._scopes
+        return statements[0] if len(statements) == 1 else tirx.SeqStmt(statements)
+
+
+def _index(value: Expr) -> Expr:
+    return tirx.const(value, "int32") if isinstance(value, int) else value
+
+
+def pointer(name: str, dtype: str) -> Any:
+    """A parameter that points to elements of a type."""
+    return tirx.Var(name, PointerType(PrimType(dtype), "global"))
+
+
+def private_function(parameters: Sequence[Any], body: Any) -> Any:
+    """A function for calls from the same module: 0 is success."""
+    done = tirx.Return(tirx.const(0, "int32"))
+    attributes = tvm.ir.make_node("ir.DictAttrs", **{"tirx.noalias": True})
+    return tirx.PrimFunc(
+        list(parameters), tirx.SeqStmt([body, done]), ret_type=PrimType("int32"), attrs=attributes
+    )

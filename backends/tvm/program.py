@@ -1,0 +1,145 @@
+"""What a compiled plan does at a call: places in memory, and steps that read and write them.
+
+All of it is plain data, so that an artifact can hold it, and the runtime needs neither the graph nor TVM's
+compiler. Sizes are ints or formulas, as nested lists: `["mul", "B", 64]`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from functools import reduce
+from operator import add, floordiv, mod, mul
+from operator import pow as power
+from typing import Any, Literal
+
+Formula = Any
+Kind = Literal["input", "output", "weight", "constant", "arena"]
+_OPERATIONS = {"add": add, "mul": mul, "floordiv": floordiv, "mod": mod, "pow": power, "min": min, "max": max}
+
+
+def value_of(formula: Formula, symbols: Mapping[str, int]) -> int:
+    """The number that a formula gives."""
+    if isinstance(formula, int):
+        return formula
+    if isinstance(formula, str):
+        return symbols[formula]
+    kind, *rest = formula
+    return reduce(_OPERATIONS[kind], [value_of(each, symbols) for each in rest])
+
+
+@dataclass(frozen=True)
+class Slot:
+    """A place in memory. `key` is the path of a weight, or the number of an input or output.
+
+    `shape` is the value's, `stored` that of the elements in memory, which a packed layout may fill up.
+    """
+
+    kind: Kind
+    dtype: str
+    shape: tuple[Formula, ...]
+    stored: tuple[Formula, ...]
+    key: str | int | None = None
+
+
+@dataclass(frozen=True)
+class Step:
+    """A kernel, or an operator that numpy runs (then `arguments` are its arguments, by name).
+
+    `over` are operands (slots) whose place the first result may take. `about` says where it comes from.
+    """
+
+    function: str
+    operands: tuple[int, ...]
+    results: tuple[int, ...]
+    symbols: tuple[str, ...] = ()
+    over: tuple[int, ...] = ()
+    arguments: Mapping[str, Any] | None = None
+    about: str = ""
+
+    @property
+    def external(self) -> bool:
+        """Whether it is no kernel."""
+        return self.arguments is not None
+
+
+@dataclass(frozen=True)
+class Port:
+    """An input: its name, shape and type."""
+
+    name: str
+    shape: tuple[Formula, ...]
+    dtype: str
+
+
+@dataclass(frozen=True)
+class Reading:
+    """A symbol's value: `(size of that axis of that input - offset) / factor`."""
+
+    symbol: str
+    input: int
+    axis: int
+    factor: int
+    offset: int
+
+
+@dataclass(frozen=True)
+class Program:
+    """Slots; the steps that make constants once, and those of each call; the interface.
+
+    `outputs` are, leaf by leaf, (slot, shape): several may view one slot. `tree` is the structure of the
+    results, with numbers of leaves. `guards` are relations that must hold of the sizes. `order` and `offsets`
+    place the arena's slots where all sizes are numbers.
+    """
+
+    name: str
+    slots: tuple[Slot, ...]
+    constants: tuple[Step, ...]
+    steps: tuple[Step, ...]
+    inputs: tuple[Port, ...]
+    outputs: tuple[tuple[int, tuple[Formula, ...]], ...]
+    tree: Any
+    readings: tuple[Reading, ...]
+    guards: tuple[tuple[str, Formula, Formula, str], ...] = ()
+    offsets: Mapping[int, int] = field(default_factory=dict)
+    arena: int | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Program:
+        """From what `to_dict` gave, also after JSON made lists of tuples and texts of numbers."""
+        return cls(
+            data["name"],
+            tuple(
+                Slot(**{**each, "shape": tuple(each["shape"]), "stored": tuple(each["stored"])})
+                for each in data["slots"]
+            ),
+            tuple(_step(each) for each in data["constants"]),
+            tuple(_step(each) for each in data["steps"]),
+            tuple(Port(each["name"], tuple(each["shape"]), each["dtype"]) for each in data["inputs"]),
+            tuple((slot, tuple(shape)) for slot, shape in data["outputs"]),
+            data["tree"],
+            tuple(Reading(**each) for each in data["readings"]),
+            tuple((relation, left, right, message) for relation, left, right, message in data["guards"]),
+            {int(slot): offset for slot, offset in data["offsets"].items()},
+            data["arena"],
+        )
+
+
+def _step(data: Mapping[str, Any]) -> Step:
+    lists = ("operands", "results", "symbols", "over")
+    return Step(**{**data, **{name: tuple(data[name]) for name in lists}})
+
+
+def segments(steps: tuple[Step, ...]) -> list[tuple[Step, ...]]:
+    """Steps cut so that kernels in a row are together, and what numpy runs is by itself."""
+    found: list[list[Step]] = []
+    for step in steps:
+        if found and not step.external and not found[-1][0].external:
+            found[-1].append(step)
+        else:
+            found.append([step])
+    return [tuple(each) for each in found]

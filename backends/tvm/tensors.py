@@ -1,0 +1,133 @@
+"""Tensors as functions of an index: what an operator's `te` takes and gives.
+
+A tensor is read by subscript, `x[n, c]`, which gives an expression. A `Source` is in memory; a `Computed`
+one is worked out where it is read, unless it has been given a buffer; a `Reduced` one combines many
+elements, and a `Built` one is written by statements, so both get a buffer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Literal, NamedTuple
+
+from tvm import tirx
+
+from .layouts import PLAIN, Layout
+from .loops import Buffer, Expr, Loops
+
+Shape = tuple[Any, ...]
+Combine = Literal["sum", "prod", "max", "min", "any", "all"]
+
+
+class Access(NamedTuple):
+    """A tensor that was read, and where."""
+
+    tensor: Tensor
+    indices: tuple[Expr, ...]
+
+
+class Tensor:
+    """Sizes (ints, or expressions of the symbols), element type, and the buffer if it is in memory."""
+
+    def __init__(self, shape: Sequence[Any], dtype: str, name: str = "x") -> None:
+        self.shape: Shape = tuple(shape)
+        self.dtype = dtype
+        self.name = name
+        self.buffer: Buffer | None = None
+        self.layout: Layout = PLAIN
+        # Axes of the tensor that the buffer leaves out: it holds one slice of them.
+        self.outer = 0
+
+    @property
+    def rank(self) -> int:
+        """The number of axes."""
+        return len(self.shape)
+
+    def __getitem__(self, indices: Any) -> Expr:
+        given = indices if isinstance(indices, tuple) else (indices,)
+        found = tuple([tirx.const(i, "int32") if isinstance(i, int) else i for i in given])
+        if len(found) != self.rank:
+            raise IndexError(f"{self.name} has {self.rank} axes, and is read at {len(found)}")
+        if _watch is not None:
+            _watch.append(Access(self, found))
+        if self.buffer is not None:
+            return self.load(found)
+        return self.at(found)
+
+    def load(self, indices: tuple[Expr, ...]) -> Expr:
+        """Read from the buffer."""
+        assert self.buffer is not None
+        return tirx.BufferLoad(self.buffer, self.place(indices))
+
+    def place(self, indices: Sequence[Expr]) -> list[Expr]:
+        """Where an element is in the buffer."""
+        return self.layout.indices(tuple(indices[self.outer :])) or [tirx.const(0, "int32")]
+
+    def at(self, indices: tuple[Expr, ...]) -> Expr:
+        """Work an element out."""
+        raise AssertionError(f"{self.name} is not in memory")
+
+
+class Source(Tensor):
+    """An operand of the kernel."""
+
+
+class Computed(Tensor):
+    """Each element by itself. `function` takes the index."""
+
+    def __init__(self, shape: Sequence[Any], dtype: str, function: Callable[..., Expr], name: str) -> None:
+        super().__init__(shape, dtype, name)
+        self.function = function
+        # Kept in memory, since elements are read more than once.
+        self.keep = False
+
+    def at(self, indices: tuple[Expr, ...]) -> Expr:
+        return self.function(*indices)
+
+
+class Reduced(Tensor):
+    """Elements combined over `extents`. `function` takes the index and then the position reduced over."""
+
+    def __init__(
+        self,
+        shape: Sequence[Any],
+        dtype: str,
+        extents: Sequence[Any],
+        combine: Combine,
+        function: Callable[..., Expr],
+        name: str,
+    ) -> None:
+        super().__init__(shape, dtype, name)
+        self.extents = tuple(extents)
+        self.combine: Combine = combine
+        self.function = function
+
+
+class Program(NamedTuple):
+    """Statements that write `results`. `emit` gets the loops and the results' buffers.
+
+    What it reads are operands by subscript, so that they may be worked out on the way.
+    """
+
+    emit: Callable[[Loops, list[Buffer]], None]
+    results: list[Built]
+
+
+class Built(Tensor):
+    """A result of statements."""
+
+    program: Program
+
+
+_watch: list[Access] | None = None
+
+
+def watch(function: Callable[[], Any]) -> list[Access]:
+    """What is read while a function runs."""
+    global _watch
+    before, _watch = _watch, []
+    try:
+        function()
+        return _watch
+    finally:
+        _watch = before
