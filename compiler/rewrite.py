@@ -7,17 +7,18 @@ chains collapse within one sweep.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
+from weakref import WeakKeyDictionary
 
 from .dims import equal
 from .graph import Builder, Graph, Node, Origin, Value, map_leaves
-from .match import Match, Pattern, Reject
+from .match import Facts, Match, Pattern, Reject
 from .ops import registry
 from .ops.base import Op
 from .ops.source import Input, ReadWeight
-from .static import is_static_node
+from .static import is_static_node, static_nodes
 from .verify import GraphError, same_type
 
 # What a rewrite lowers, of what runs at each call: the number of operators; the multiply-adds; these and all
@@ -191,22 +192,58 @@ class Editor:
                     stack.append(value.node)
 
 
-def rebuild(graph: Graph, finish: Callable[[Node, Editor], Sequence[Value]]) -> Graph:
+class Standing:
+    """What is known of a graph as it stands: the `Facts` of a sweep that has changed nothing yet."""
+
+    def __init__(self, graph: Graph) -> None:
+        self._readers = graph.users()
+        self._static = static_nodes(graph)
+        self._uses: dict[Value, int] = {}
+        for node in graph.nodes:
+            for value in node.inputs:
+                self._uses[value] = self._uses.get(value, 0) + 1
+        for value in graph.outputs:
+            self._uses[value] = self._uses.get(value, 0) + 1
+
+    def uses(self, value: Value) -> int:
+        """How often a value is read, as an operand or as a result of the graph."""
+        return self._uses.get(value, 0)
+
+    def is_static(self, value: Value) -> bool:
+        """Whether a value depends on weights and constants alone, and its sizes are known."""
+        return value.node in self._static
+
+    def readers(self, value: Value) -> Sequence[Node]:
+        """The nodes that read a value."""
+        return self._readers[value]
+
+
+# Passes look at the same graph in turn until none changes it.
+_known: WeakKeyDictionary[Graph, Standing] = WeakKeyDictionary()
+
+
+def standing(graph: Graph) -> Standing:
+    """What is known of a graph, which is worked out once."""
+    found = _known.get(graph)
+    if found is None:
+        found = _known[graph] = Standing(graph)
+    return found
+
+
+def rebuild(graph: Graph, finish: Callable[[Node, Editor], Sequence[Value]], first: int = 0) -> Graph:
     """A new graph made node by node: `finish` is given each node rebuilt and returns what takes its place.
 
-    Bodies are kept; constraints are too, since a value that is not computed any more may still have to fit.
+    It is asked from the node number `first` on. Bodies are kept; constraints are too, since a value that is
+    not computed any more may still have to fit.
     """
     builder = Builder(graph.name)
     for guard in graph.guards:
         builder.guard(guard)
     editor = Editor(builder)
-    readers = graph.users()
-    counts: dict[Value, int] = {}
-    for value in (*[value for node in graph.nodes for value in node.inputs], *graph.outputs):
-        counts[value] = counts.get(value, 0) + 1
+    facts = standing(graph)
     new: dict[Value, Value] = {}
     keep: list[Value] = []
-    for node in graph.nodes:
+    for number, node in enumerate(graph.nodes):
         if isinstance(node.op, Input):
             made = builder.input(node.op.label, node.results[0].type).node
         elif isinstance(node.op, ReadWeight):
@@ -216,8 +253,8 @@ def rebuild(graph: Graph, finish: Callable[[Node, Editor], Sequence[Value]]) -> 
         made.origins = node.origins
         editor.enter(made, readers=False)
         for old, value in zip(node.results, made.results, strict=True):
-            editor.carry(value, counts.get(old, 0), readers[old])
-        built = made.results if node.op.source else finish(made, editor)
+            editor.carry(value, facts.uses(old), facts.readers(old))
+        built = made.results if node.op.source or number < first else finish(made, editor)
         new.update(zip(node.results, built, strict=True))
         if "state" in node.effects:
             keep.extend(built)
@@ -225,20 +262,53 @@ def rebuild(graph: Graph, finish: Callable[[Node, Editor], Sequence[Value]]) -> 
 
 
 def _sweep(graph: Graph, rules: dict[str, list[Rule]], log: Log, once: bool) -> Graph:
+    first = _first_change(graph, rules, log, once)
+    if first is None:
+        return graph
+    number, swept = first
     before = log.applied
+    known = [swept]
 
     def finish(node: Node, editor: Editor) -> Sequence[Value]:
-        if node.bodies:
-            bodies = tuple([_sweep(body, rules, log, once) for body in node.bodies])
-            if any(new is not old for new, old in zip(bodies, node.bodies, strict=True)):
-                node.bodies = bodies
+        bodies = known.pop() if known else _swept(node, rules, log, once)
+        if bodies is not None:
+            node.bodies = bodies
         # Cutting an empty axis gives no results at all.
         if not node.results or (not once and editor.is_static(node.results[0])):
             return node.results
         return _rewritten(node, editor, rules, log)
 
-    found = rebuild(graph, finish)
-    return found if log.applied > before else graph
+    found = rebuild(graph, finish, number)
+    return found if log.applied > before or swept is not None else graph
+
+
+def _first_change(
+    graph: Graph, rules: dict[str, list[Rule]], log: Log, once: bool
+) -> tuple[int, tuple[Graph, ...] | None] | None:
+    """The number of the first node that a rule applies to, and its bodies if they change; None without one.
+
+    Most sweeps change nothing, and what is before the first change need not be tried on a copy.
+    """
+    facts = standing(graph)
+    for number, node in enumerate(graph.nodes):
+        if node.bodies:
+            swept = _swept(node, rules, log, once)
+            if swept is not None:
+                return number, swept
+        found = rules.get(node.op.name)
+        if found is None or not node.results or (not once and facts.is_static(node.results[0])):
+            continue
+        refused = len(log.refusals)
+        if next(_matches(node, facts, found, log), None) is not None:
+            del log.refusals[refused:]  # the sweep says them again
+            return number, None
+    return None
+
+
+def _swept(node: Node, rules: dict[str, list[Rule]], log: Log, once: bool) -> tuple[Graph, ...] | None:
+    """A node's bodies rewritten, or None where no rule applies in any."""
+    new = tuple([_sweep(body, rules, log, once) for body in node.bodies])
+    return new if any(a is not b for a, b in zip(new, node.bodies, strict=True)) else None
 
 
 # A value is not rewritten more often than this in one sweep.
@@ -261,18 +331,24 @@ def _rewritten(node: Node, editor: Editor, rules: dict[str, list[Rule]], log: Lo
     return results
 
 
-def _first(root: Node, editor: Editor, rules: dict[str, list[Rule]], log: Log) -> tuple[Value, ...] | None:
-    """What the first rule that applies builds."""
-    if not any(editor.uses(value) for value in root.results):
-        return None
-    for rule in rules.get(root.op.name, ()):
-        match = Match(editor, root)
+def _matches(root: Node, facts: Facts, rules: Sequence[Rule], log: Log) -> Iterator[tuple[Rule, Match]]:
+    """The rules that apply to a node, with what they found."""
+    if not any(facts.uses(value) for value in root.results):
+        return
+    for rule in rules:
+        match = Match(facts, root)
         if not rule.pattern.match(root.results[0], match) or not rule.when(match):
             continue
         refused = rule.check(match)
-        if refused is not None:
+        if refused is None:
+            yield rule, match
+        else:
             log.refusals.append(Refusal(rule.name, refused.reason, refused.node))
-            continue
+
+
+def _first(root: Node, editor: Editor, rules: dict[str, list[Rule]], log: Log) -> tuple[Value, ...] | None:
+    """What the first rule that applies builds."""
+    for rule, match in _matches(root, editor, rules.get(root.op.name, ()), log):
         before = len(editor.builder.nodes)
         built = editor.attempt(rule, match)
         if not all(same_type(old.type, new.type) for old, new in zip(root.results, built, strict=True)):

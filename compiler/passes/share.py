@@ -15,12 +15,13 @@ def share(graph: Graph, log: Log | None = None) -> Graph:
     Operators with effects stay as often as they are: each draws its own numbers. Nodes that nothing reads and
     that have no effect on state are left out.
     """
+    if not (_repeats(graph) or _is_unread(graph)):
+        return graph
     log = Log() if log is None else log
-    before = log.applied
     known: dict[Any, Node] = {}
 
     def finish(node: Node, editor: Editor) -> Sequence[Value]:
-        if node.bodies or node.effects or not node.results:
+        if not _may_be_shared(node):
             return node.results
         first = known.setdefault((node.op, node.inputs, node.slots), node)
         if first is node:
@@ -34,5 +35,33 @@ def share(graph: Graph, log: Log | None = None) -> Graph:
         log.changes.append(Change("compute once", "operators", first.path or "", first.origins))
         return first.results
 
-    found = rebuild(graph, finish)
-    return found if log.applied > before or len(found.nodes) < len(graph.nodes) else graph
+    return rebuild(graph, finish)
+
+
+def _may_be_shared(node: Node) -> bool:
+    return not (node.op.source or node.bodies or node.effects) and bool(node.results)
+
+
+def _repeats(graph: Graph) -> bool:
+    """Whether two applications are equal, on operands that are one."""
+    known: set[Any] = set()
+    for node in graph.nodes:
+        if _may_be_shared(node):
+            key = node.op, node.inputs, node.slots
+            if key in known:
+                return True
+            known.add(key)
+    return False
+
+
+def _is_unread(graph: Graph) -> bool:
+    """Whether there are nodes that neither a result nor an effect on state needs."""
+    needed = {value.node for value in graph.inputs}
+    stack = [value.node for value in graph.outputs]
+    stack += [node for node in graph.nodes if "state" in node.effects]
+    while stack:
+        node = stack.pop()
+        if node not in needed:
+            needed.add(node)
+            stack.extend(value.node for value in node.inputs)
+    return len(needed) < len(graph.nodes)
