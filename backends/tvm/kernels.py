@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,31 +11,39 @@ from tvm import tirx
 
 from ...compiler.dims import free_symbols
 from ...compiler.dtypes import DType
+from ...compiler.fusion.roles import role_of
 from ...compiler.graph import Builder, Graph, Node, Value
 from ...compiler.printer import print_graph
+from .aliases import is_alias
 from .dtypes import tvm_dtype
 from .expressions import Expressions, size_expression
 from .layouts import PLAIN, Layout
 from .loops import Loops, pointer, private_function
 from .machine import Machine
 from .nest import emit_nest
-from .tensors import Computed, Source, Tensor
+from .packing import Packing
+from .templates import Template, find
+from .templates.base import Accumulated
+from .tensors import Computed, Source, Tensor, watch
 
 Layouts = Mapping[Value, Layout]
+
+
+Operand = tuple[Value, Packing | None]
 
 
 @dataclass(frozen=True)
 class Kernel:
     """A function that computes `results` from `operands`, values of the graph whose node it is.
 
-    It takes pointers to both, in order, and then the sizes that `symbols` names. `over` says which operand's
-    place the only result may take.
+    It takes pointers to both, in order, and then the sizes that `symbols` names. Weights may be wanted
+    packed. `over` says which operand's place the only result may take.
     """
 
     name: str
     function: Any
     node: Node
-    operands: tuple[Value, ...]
+    operands: tuple[Operand, ...]
     results: tuple[Value, ...]
     symbols: tuple[str, ...]
     over: tuple[int, ...] = ()
@@ -58,75 +66,190 @@ class KernelMaker:
         self.functions: dict[str, Any] = {}
         self._over: dict[str, tuple[int, ...]] = {}
 
-    def make(self, node: Node, layouts: Layouts) -> Kernel:
+    def template(self, node: Node, layouts: Layouts) -> Template | None:
+        """The template that runs a node's main operator, if there is one and its group is fit for it."""
+        body = body_of(node)
+        nodes = tuple(body.operators())
+        main = main_of(nodes)
+        if main is None or not follows(nodes, body.outputs, main):
+            return None
+        outside = dict(zip(body.inputs, node.inputs, strict=True))
+        given: dict[str, Value] = {}
+        for slot, value in zip(main.slots, main.inputs, strict=True):
+            if value not in outside:
+                return None
+            given[slot] = outside[value]
+        found = {slot: layouts.get(value, PLAIN) for slot, value in given.items()}
+        dtype = tvm_dtype(main.results[0].type.dtype, self.float_as)
+        template = find(main, found, self.machine, dtype)
+        if template is None or any(given[slot].node.op.name != "weight" for slot in template.packings):
+            return None
+        return template
+
+    def make(self, node: Node, layouts: Layouts, template: Template | None = None) -> Kernel:
         """The kernel of a node, whose members are its body if it is a fused group.
 
         Raises `Unsupported` where an operator has no defining computation.
         """
-        body = node.bodies[0] if node.op.name == "fused" else alone(node)
-        operands = tuple(dict.fromkeys(node.inputs))
+        body = body_of(node)
+        packings = _packings(node, body, template)
+        operands = tuple(dict.fromkeys((value, packings.get(at)) for at, value in enumerate(node.inputs)))
         symbols = tuple(sorted({name for each in body.nodes for name in _symbols(each)}))
-        how = [layouts.get(value, PLAIN) for value in (*operands, *node.results)]
-        key = f"{print_graph(body)} {self.float_as} {how} {[operands.index(value) for value in node.inputs]}"
-        name = "kernel_" + hashlib.sha256(key.encode()).hexdigest()[:16]
+        how = [str(layouts.get(value, PLAIN)) for value in (*node.inputs, *node.results)]
+        how += [str(packing) for _, packing in operands] + [self.float_as]
+        places = [operands.index((value, packings.get(at))) for at, value in enumerate(node.inputs)]
+        name = "kernel_" + hashlib.sha256(f"{print_graph(body)} {how} {places}".encode()).hexdigest()[:16]
         if name not in self.functions:
-            self.functions[name], self._over[name] = self._function(node, body, operands, symbols, layouts)
+            writer = _Writer(node, body, layouts, self.machine, self.float_as, symbols)
+            self.functions[name], self._over[name] = writer.write(operands, places, template)
         return Kernel(name, self.functions[name], node, operands, node.results, symbols, self._over[name])
 
-    def _function(
-        self, node: Node, body: Graph, operands: Sequence[Value], symbols: Sequence[str], layouts: Layouts
+
+class _Writer:
+    """Writes one kernel."""
+
+    def __init__(
+        self,
+        node: Node,
+        body: Graph,
+        layouts: Layouts,
+        machine: Machine,
+        float_as: DType,
+        symbols: Sequence[str],
+    ) -> None:
+        self.node = node
+        self.body = body
+        self.layouts = layouts
+        self.machine = machine
+        self.float_as = float_as
+        self.symbols = {name: tirx.Var(name, "int64") for name in symbols}
+        self.parameters: list[Any] = []
+        self.loops = Loops()
+
+    def write(
+        self, operands: Sequence[Operand], places: Sequence[int], template: Template | None
     ) -> tuple[Any, tuple[int, ...]]:
-        variables = {name: tirx.Var(name, "int64") for name in symbols}
-        sources: dict[Value, Source] = {}
-        parameters: list[Any] = []
-        loops = Loops()
-
-        def buffer(value: Value, name: str) -> Any:
+        """The function, and the operands whose place the result may take."""
+        sources: list[Source] = []
+        for number, (value, packing) in enumerate(operands):
             dtype = tvm_dtype(value.type.dtype, self.float_as)
-            shape = tuple(size_expression(size, variables) for size in value.shape)
-            sizes = layouts.get(value, PLAIN).shape(shape) or [1]
-            data = pointer(f"{name}_data", dtype)
-            made = tirx.decl_buffer(sizes, dtype, name=name, data=data)
-            loops.emit(tirx.DeclBuffer(made, data=data))
-            parameters.append(data)
-            return made, shape, dtype
+            shape = self._sizes(value) if packing is None else packing.shape
+            layout = self.layouts.get(value, PLAIN) if packing is None else PLAIN
+            source = Source(shape, dtype, f"x{number}")
+            source.buffer, source.layout = self._buffer(layout.shape(shape), dtype, f"x{number}"), layout
+            sources.append(source)
+        known = {value: sources[place] for value, place in zip(self.body.inputs, places, strict=True)}
+        main = None if template is None else main_of(self.body.operators())
+        made = self._trace(known, main)
+        results: list[Tensor] = []
+        for number, (value, inner) in enumerate(zip(self.node.results, self.body.outputs, strict=True)):
+            # What is only looked at in another shape is written in the shape that it is worked out in.
+            while is_alias(inner.node) and inner.node is not main:
+                inner = inner.node.inputs[0]
+            tensor = known[inner]
+            if isinstance(tensor, (Source, Accumulated)) or tensor in results:
+                tensor = _copy(tensor)
+                made.append(tensor)
+            tensor.layout = self.layouts.get(value, PLAIN)
+            tensor.buffer = self._buffer(tensor.layout.shape(tensor.shape), tensor.dtype, f"y{number}")
+            results.append(tensor)
+        over: tuple[int, ...] = ()
+        if template is not None and main is not None:
+            accumulated = known[main.results[0]]
+            assert isinstance(accumulated, Accumulated)
+            given = {slot: known[value] for slot, value in zip(main.slots, main.inputs, strict=True)}
+            template.emit(self.loops, given, accumulated, results, self.machine)
+        else:
+            over = _same_place(sources, made, results)
+            emit_nest(self.loops, made, results, self.machine)
+        return private_function([*self.parameters, *self.symbols.values()], self.loops.body()), over
 
-        for number, value in enumerate(operands):
-            made, shape, dtype = buffer(value, f"x{number}")
-            source = sources[value] = Source(shape, dtype, f"x{number}")
-            source.buffer, source.layout = made, layouts.get(value, PLAIN)
-        inputs = [sources[value] for value in node.inputs]
-        made, results = self._trace(body, inputs, variables)
-        for number, (value, tensor) in enumerate(zip(node.results, results, strict=True)):
-            tensor.buffer, _, _ = buffer(value, f"y{number}")
-            tensor.layout = layouts.get(value, PLAIN)
-        emit_nest(loops, made, results, self.machine)
-        function = private_function([*parameters, *variables.values()], loops.body())
-        return function, ()
+    def _sizes(self, value: Value) -> tuple[Any, ...]:
+        return tuple(size_expression(size, self.symbols) for size in value.shape)
 
-    def _trace(
-        self, body: Graph, inputs: Sequence[Tensor], symbols: dict[str, Any]
-    ) -> tuple[list[Tensor], list[Tensor]]:
-        """The tensors that the body's operators make, in order, and its results, each one of its own."""
-        known: dict[Value, Tensor] = dict(zip(body.inputs, inputs, strict=True))
+    def _buffer(self, sizes: Sequence[Any], dtype: str, name: str) -> Any:
+        data = pointer(f"{name}_data", dtype)
+        made = tirx.decl_buffer(list(sizes) or [1], dtype, name=name, data=data)
+        self.loops.emit(tirx.DeclBuffer(made, data=data))
+        self.parameters.append(data)
+        return made
+
+    def _trace(self, known: dict[Value, Tensor], main: Node | None) -> list[Tensor]:
+        """Enter the tensors of the body's operators in `known`; those made, in order."""
         made: list[Tensor] = []
-        for node in body.operators():
+        for node in self.body.operators():
+            if node is main:
+                result = node.results[0]
+                dtype = tvm_dtype(result.type.dtype, self.float_as)
+                known[result] = Accumulated(self._sizes(result), dtype, node.op.name)
+                continue
             if not hasattr(node.op, "te"):
                 raise Unsupported(node)
-            t = Expressions(node, symbols, self.float_as)
+            t = Expressions(node, self.symbols, self.float_as)
             arranged = node.op.arrange(node.slots, [known[value] for value in node.inputs])
             found = node.op.call(getattr(node.op, "te"), arranged, t)  # noqa: B009
             made += t.made
             results = [found] if isinstance(found, Tensor) else list(found)
             known.update(zip(node.results, results, strict=True))
-        results = []
-        for value in body.outputs:
-            tensor = known[value]
-            if isinstance(tensor, Source) or tensor in results:
-                tensor = _copy(tensor)
-                made.append(tensor)
-            results.append(tensor)
-        return made, results
+        return made
+
+
+def main_of(nodes: Iterable[Node]) -> Node | None:
+    """The operator that takes the time."""
+    return next((node for node in nodes if role_of(node) == "contraction"), None)
+
+
+def follows(nodes: Sequence[Node], outputs: Sequence[Value], main: Node) -> bool:
+    """Whether all that is made of the main operator's result has an element for each of its elements."""
+    after = {main.results[0]}
+    read = {value for node in nodes for value in node.inputs}
+    for node in nodes:
+        if node is main or not any(value in after for value in node.inputs):
+            continue
+        elementwise = role_of(node) == "elementwise" and node.results[0].shape == main.results[0].shape
+        last = is_alias(node) and node.results[0] in outputs and node.results[0] not in read
+        if not elementwise and not last:
+            return False
+        after.update(node.results)
+    return all(value in after for value in outputs)
+
+
+def _packings(node: Node, body: Graph, template: Template | None) -> dict[int, Packing]:
+    """For each operand of the node, by number, how it is packed, if it is."""
+    main = None if template is None else main_of(body.operators())
+    if template is None or main is None:
+        return {}
+    number = {value: at for at, value in enumerate(body.inputs)}
+    return {
+        number[value]: template.packings[slot]
+        for slot, value in zip(main.slots, main.inputs, strict=True)
+        if slot in template.packings
+    }
+
+
+def _same_place(
+    sources: Sequence[Source], made: Sequence[Tensor], results: Sequence[Tensor]
+) -> tuple[int, ...]:
+    """The operands that a kernel of one loop reads at the very place that it writes."""
+    if len(results) != 1 or not isinstance(results[0], Computed):
+        return ()
+    if any(not isinstance(tensor, Computed) or tensor.keep for tensor in made):
+        return ()
+    result = results[0]
+    index = tuple(tirx.Var(f"i{axis}", "int32") for axis in range(result.rank))
+    found: dict[int, bool] = {}
+    for tensor, at in watch(lambda: result.at(index)):
+        if isinstance(tensor, Source):
+            fits = tensor.dtype == result.dtype and tensor.layout == result.layout and len(at) == len(index)
+            fits = fits and all(_size_is(a, b) for a, b in zip(tensor.shape, result.shape, strict=True))
+            fits = fits and all(i.same_as(j) for i, j in zip(at, index, strict=True))
+            number = sources.index(tensor)
+            found[number] = found.get(number, True) and fits
+    return tuple(number for number, fits in found.items() if fits)
+
+
+def _size_is(left: Any, right: Any) -> bool:
+    return isinstance(left, int) and isinstance(right, int) and left == right
 
 
 def _copy(tensor: Tensor) -> Computed:
@@ -147,6 +270,11 @@ def _free(thing: Any) -> set[str]:
         return set(free_symbols(thing))
     except (TypeError, AttributeError):
         return set()
+
+
+def body_of(node: Node) -> Graph:
+    """What a node runs: its members, if it is a fused group."""
+    return node.bodies[0] if node.op.name == "fused" else alone(node)
 
 
 def alone(node: Node) -> Graph:

@@ -2,33 +2,47 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
-from ...compiler.dims import Dim, Size, equal, fold, prod
+from ...compiler.dims import Dim, Size, fold
 from ...compiler.dtypes import DType, is_complex
 from ...compiler.fusion import Group, Partition, fuse, partition
+from ...compiler.fusion.roles import role_of
 from ...compiler.graph import Graph, Node, Value, map_leaves
-from ...compiler.ops.layout import Permute, Transpose
 from ...compiler.readings import readings
 from ...compiler.static import static_nodes
+from .aliases import is_alias
 from .dtypes import tvm_dtype
-from .kernels import KernelMaker, Layouts, Unsupported
-from .layouts import PLAIN
+from .kernels import KernelMaker, Unsupported, body_of, follows, main_of
+from .layouts import PLAIN, Layout
 from .machine import Machine
 from .memory import placed
+from .packing import Packing
 from .program import Formula, Port, Program, Reading, Slot, Step
+from .templates import Template
 
 
+@dataclass(frozen=True)
 class Lowered:
-    """A program with the functions of its kernels."""
+    """A program with the functions of its kernels.
 
-    def __init__(self, program: Program, functions: Mapping[str, Any]) -> None:
-        self.program = program
-        self.functions = functions
+    `packings` say of each weight slot's key which weight it is, and how it is packed, if it is.
+    """
+
+    program: Program
+    functions: Mapping[str, Any]
+    packings: Mapping[str, tuple[str, Packing | None]]
+
+    def pack(self, weights: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """The weights as the program's slots want them, from the graph's weights by path."""
+        return {
+            key: np.ascontiguousarray(weights[path]) if packing is None else packing(weights[path])
+            for key, (path, packing) in self.packings.items()
+        }
 
 
 def lower(graph: Graph, machine: Machine, float_as: DType = "f32") -> Lowered:
@@ -42,10 +56,12 @@ def lower(graph: Graph, machine: Machine, float_as: DType = "f32") -> Lowered:
 
 
 def _possible(parts: Partition) -> tuple[Group, ...]:
-    """The groups, without those that have a member that numpy runs: these members stay alone."""
+    """The groups, without those that no kernel can run as one: their members stay alone."""
     found: list[Group] = []
     for group in parts.groups:
-        if all(node.op.view or has_te(node) for node in group.nodes):
+        main = main_of(group.nodes)
+        fit = main is None or follows(group.nodes, group.outputs, main)
+        if fit and all(node.op.view or has_te(node) for node in group.nodes):
             found.append(group)
         else:
             found += [replace(group, nodes=(node,)) for node in group.nodes]
@@ -69,7 +85,9 @@ class _Lowering:
         self.float_as = float_as
         self.maker = KernelMaker(machine, float_as)
         self.static = static_nodes(graph)
-        self.layouts: Layouts = {}
+        self.layouts: dict[Value, Layout] = {}
+        self.packings: dict[str, tuple[str, Packing | None]] = {}
+        self._weights: dict[str, int] = {}
         self.slots: list[Slot] = []
         self.slot_of: dict[Value, int] = {}
         self.constants: list[Step] = []
@@ -82,9 +100,7 @@ class _Lowering:
         for number, value in enumerate(graph.inputs):
             self._slot(value, "input", number)
         for node in graph.nodes:
-            if node.op.name == "weight":
-                self._slot(node.results[0], "weight", node.path)
-            elif not node.op.source:
+            if not node.op.source:
                 self._place(node)
         outputs: list[tuple[int, tuple[Formula, ...]]] = []
         for value in graph.outputs:
@@ -110,7 +126,7 @@ class _Lowering:
         )
         if not found:
             program = placed(program, {})
-        return Lowered(program, self.maker.functions)
+        return Lowered(program, self.maker.functions, self.packings)
 
     def _results(self) -> set[Value]:
         """The values whose memory the caller gets: what the outputs are views of."""
@@ -126,68 +142,85 @@ class _Lowering:
 
     def _slot(self, value: Value, kind: Any, key: Any = None) -> int:
         layout = self.layouts.get(value, PLAIN)
-        stored = layout.shape(value.shape)
+        stored = tuple(formula(size) for size in layout.shape(value.shape))
         shape = tuple(formula(size) for size in value.shape)
-        self.slots.append(Slot(kind, self._dtype(value), shape, tuple(formula(s) for s in stored), key))
+        self.slots.append(Slot(kind, self._dtype(value), shape, stored, key))
         self.slot_of[value] = len(self.slots) - 1
         return self.slot_of[value]
 
+    def _read(self, value: Value, packing: Packing | None = None) -> int:
+        """The slot of an operand; weights get theirs when they are read, one for each way to pack them."""
+        if value.node.op.name != "weight":
+            return self.slot_of[value]
+        path = str(value.node.path)
+        key = path if packing is None else f"{path}#{packing}"
+        if key not in self.packings:
+            shape = tuple(formula(size) for size in value.shape)
+            stored = shape if packing is None else packing.shape
+            self.slots.append(Slot("weight", self._dtype(value), shape, stored, key))
+            self.packings[key] = path, packing
+            self._weights[key] = len(self.slots) - 1
+        return self._weights[key]
+
     def _place(self, node: Node) -> None:
-        if is_alias(node):
-            self.slot_of[node.results[0]] = self.slot_of[node.inputs[0]]
+        if is_alias(node) and self._is_plain(node.inputs[0]):
+            self.slot_of[node.results[0]] = self._read(node.inputs[0])
             return
         constant = node in self.static
+        template = self.maker.template(node, self.layouts) if has_te(node) or node.bodies else None
+        self._lay_out(node, template)
         steps = self.constants if constant else self.steps
         for value in node.results:
             kind = "constant" if constant else "output" if value in self.kept else "arena"
-            self._slot(value, kind, len(self.slots) if kind == "output" else None)
+            self._slot(value, kind)
         results = tuple(self.slot_of[value] for value in node.results)
         about = _about(node)
         if node.op.name == "fused" or has_te(node):
-            kernel = self.maker.make(node, self.layouts)
-            operands = tuple(self.slot_of[value] for value in kernel.operands)
+            kernel = self.maker.make(node, self.layouts, template)
+            operands = tuple(self._read(value, packing) for value, packing in kernel.operands)
             over = tuple(operands[number] for number in kernel.over)
             steps.append(Step(kernel.name, operands, results, kernel.symbols, over, None, about))
             return
         if not hasattr(node.op, "numpy"):
             raise Unsupported(node)
-        operands = tuple(self.slot_of[value] for value in node.inputs)
+        operands = tuple(self._read(value) for value in node.inputs)
         arguments = {name: _plain(getattr(node.op, name)) for name in node.op.arguments()}
         arguments["slots"] = list(node.slots)
         steps.append(Step(node.op.name, operands, results, (), (), arguments, about))
 
+    def _is_plain(self, value: Value) -> bool:
+        return self.layouts.get(value, PLAIN).axis is None
+
+    def _lay_out(self, node: Node, template: Template | None) -> None:
+        """Choose how the results lie in memory: as a template writes them, or as they are read."""
+        members = list(body_of(node).operators()) if node.bodies else [node]
+        main = main_of(members)
+        for value in node.results:
+            if value in self.kept or node in self.static:
+                continue
+            if template is not None and main is not None:
+                if value.shape == main.results[0].shape:
+                    self.layouts[value] = template.layout
+                continue
+            packed = [
+                self.layouts[operand]
+                for operand in node.inputs
+                if not self._is_plain(operand)
+                and operand.shape[:2] == value.shape[:2]
+                and len(operand.shape) == len(value.shape)
+            ]
+            if packed and all(role_of(each) in ("elementwise", "window") for each in members):
+                self.layouts[value] = packed[0]
+
     def _output(self, value: Value) -> int:
         """The slot of a result; what the caller gave, and weights, are copied."""
-        slot = self.slot_of[value]
+        slot = self._read(value)
         if self.slots[slot].kind == "output":
             return slot
         source = self.slots[slot]
         self.slots.append(Slot("output", source.dtype, source.shape, source.stored, len(self.slots)))
         self.steps.append(Step("copy", (slot,), (len(self.slots) - 1,), (), (), {}, "result"))
         return len(self.slots) - 1
-
-
-def is_alias(node: Node) -> bool:
-    """Whether the result is the operand's elements in their order."""
-    if not node.op.view or len(node.results) != 1 or len(node.inputs) != 1:
-        return False
-    operand, result = node.inputs[0], node.results[0]
-    if operand.type.dtype != result.type.dtype or equal(prod(operand.shape), prod(result.shape)) is not True:
-        return False
-    if isinstance(node.op, (Permute, Transpose)):
-        return _keeps_order(node.op, operand.shape)
-    return True
-
-
-def _keeps_order(op: Permute | Transpose, shape: Sequence[Size]) -> bool:
-    rank = len(shape)
-    if isinstance(op, Permute):
-        order = [axis % rank for axis in op.axes]
-    else:
-        order = list(range(rank))
-        order[op.a], order[op.b] = order[op.b], order[op.a]
-    kept = [axis for axis in order if shape[axis] != 1]
-    return kept == sorted(kept)
 
 
 def _plain(thing: Any) -> Any:

@@ -1,0 +1,32 @@
+"""Kernels by hand for what takes the time, chosen by shape and machine.
+
+A template says of a main operator whether it `fits`, how the weights are to be packed, and writes the loops.
+What follows in the group is worked out element by element where the main operator's result is complete.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from ...compiler.graph import Node
+from ..layouts import Layout
+from ..machine import Machine
+from . import convolution
+from .base import Template
+
+Fit = Callable[[Node, Mapping[str, Layout], Machine, str], "Template | None"]
+
+TEMPLATES: tuple[Any, ...] = (convolution.fit,)
+
+
+def find(node: Node, layouts: Mapping[str, Layout], machine: Machine, dtype: str) -> Template | None:
+    """The first template that fits a main operator whose operands lie in memory so."""
+    for fit in TEMPLATES:
+        found = fit(node, layouts, machine, dtype)
+        if found is not None:
+            return found
+    return None
+
+
+__all__ = ["Template", "find"]
