@@ -113,9 +113,7 @@ class Model:
         fits: list[Block] = []
         least: tuple[int, int | None] | None = None
         for strips in growths:
-            rows = strips.size
-            while (buffer := strips.buffer(rows)) > self.machine.cache and rows > 1:
-                rows = (rows + 1) // 2
+            rows, buffer = strips.longest(self.machine.cache)
             if buffer <= self.machine.cache:
                 fits.append(self._block(strips, rows, buffer))
             elif least is None or buffer < least[0]:

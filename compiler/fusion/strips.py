@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import accumulate
 from math import ceil
 from typing import NamedTuple
 
@@ -20,15 +21,20 @@ class Part(NamedTuple):
     batch: Step | None
 
 
-class Facts(NamedTuple):
-    """What the model asks of a kernel; values are those behind views.
+_WHOLE = Part(None, None)
+_NOWHERE: Mapping[Value, Step | None] = {}
 
-    `reads`: bytes read of each value from outside the kernel. `made`: each value that is read outside, or a
-    view of it that stands in the kernel, its bytes, and the kernels that read it (None: the graph gives it).
-    `work`: each operator's results and its multiply-adds.
+
+class Facts(NamedTuple):
+    """What the model asks of a kernel; values are those behind the views in it.
+
+    `reads`: bytes read of each value from outside the kernel. `views`: what views in the kernel show. `made`:
+    each value that is read outside, or a view of it that stands in the kernel, its bytes, and the kernels
+    that read it (None: the graph gives it). `work`: each operator's results and its multiply-adds.
     """
 
     reads: dict[Value, int]
+    views: list[tuple[Value, Value]]
     made: list[tuple[Value, int, frozenset[Kernel] | None]]
     work: list[tuple[tuple[Value, ...], int]]
 
@@ -53,6 +59,7 @@ class Known:
         self._shapes: dict[Value, tuple[int, ...] | None] = {}
         self._bytes: dict[Value, int] = {}
         self._reached: dict[tuple[Value, int], dict[Value, Step | None]] = {}
+        self._operands: dict[Node, list[tuple[Value, bool]]] = {}
 
     def kept(self, nodes: Sequence[Node]) -> list[Value]:
         """The results of nodes that something else reads, or that the graph gives."""
@@ -95,6 +102,16 @@ class Known:
             known = self._reached[key] = reach(value.node, value, axis)
         return known
 
+    def operands(self, node: Node) -> list[tuple[Value, bool]]:
+        """The node's operands, each once, and whether they are computed here, and not only looked at."""
+        found = self._operands.get(node)
+        if found is None:
+            view = node.op.view
+            found = self._operands[node] = [
+                (value, not view and value.node in self.kernel_of) for value in dict.fromkeys(node.inputs)
+            ]
+        return found
+
     def bound(self, kernel: Kernel) -> bool:
         """Whether all sizes in a kernel are numbers above 0."""
         return all(self.shape(value) is not None for node in kernel.nodes for value in node.results)
@@ -108,11 +125,14 @@ class Known:
 
     def _collect(self, kernel: Kernel) -> Facts:
         reads: dict[Value, int] = {}
+        views: list[tuple[Value, Value]] = []
         for node in kernel.nodes:
             for value, size in self.traffic.reads(node).items():
-                base = behind_views(value)
+                base = self._behind(value, kernel)
                 if self.kernel_of.get(base.node) is not kernel and isinstance(size, int):
                     reads[base] = min(reads.get(base, 0) + size, self.bytes_of(base))
+            if node.op.view:
+                views += [(value, self._behind(value, kernel)) for value in node.results]
         made: dict[Value, frozenset[Kernel] | None] = {}
         for value in self.kept(kernel.nodes):
             base = behind_views(value)
@@ -123,9 +143,16 @@ class Known:
         work = [(node.results, self._macs.get(node, 0)) for node in kernel.nodes]
         return Facts(
             reads,
+            views,
             [(value, self.bytes_of(value), users) for value, users in made.items()],
             [(results, macs) for results, macs in work if macs],
         )
+
+    def _behind(self, value: Value, kernel: Kernel) -> Value:
+        """What a value is a view of, as far as the views are in the kernel."""
+        while value.node.op.view and value.node.inputs and self.kernel_of.get(value.node) is kernel:
+            value = value.node.inputs[0]
+        return value
 
 
 class Strips:
@@ -145,6 +172,7 @@ class Strips:
         # Number of the kernel, counted from the last, that makes a value first, and that reads it last.
         self._spans: dict[Value, tuple[int, int]] = {}
         self._reads: dict[Value, int] = {}
+        self._start = Part(None if axis is None else Step(axis), Step(0) if result.shape else None)
 
     @property
     def size(self) -> int:
@@ -164,47 +192,76 @@ class Strips:
         self._inside.add(kernel)
         number = len(self.kernels)
         self.kernels.append(kernel)
-        for value, size in self.known.facts(kernel).reads.items():
-            _, last = self._spans.get(value, (number, number))
-            self._spans[value] = number, last
-            self._reads[value] = min(self._reads.get(value, 0) + size, self.known.bytes_of(value))
-        for value, _, users in self.known.facts(kernel).made:
+        facts = self.known.facts(kernel)
+        for value, size in facts.reads.items():
+            base = behind_views(value)
+            _, last = self._spans.get(base, (number, number))
+            self._spans[base] = number, last
+            self._read(value, size)
+        for view, value in facts.views:
+            size = self._reads.pop(view, None)
+            if size is not None:
+                self._read(value, size)
+        for value, _, users in facts.made:
             if value in self._spans or users is None:
                 self._spans[value] = number, self._spans.get(value, (number, number))[1]
 
+    def _read(self, value: Value, size: int) -> None:
+        self._reads[value] = min(self._reads.get(value, 0) + size, self.known.bytes_of(value))
+
     def _reach_back(self, node: Node) -> None:
-        start = Part(None if self.axis is None else Step(self.axis), Step(0) if self.result.shape else None)
+        known, parts = self.known, self._parts
         for value in node.results:
-            part = self._parts.get(value)
-            if part is None and node.op.accumulates and value is not self.result:
-                continue  # built up strip by strip
+            part = parts.get(value)
             if part is None:
-                alike = self.known.shape(value) == self.known.shape(self.result)
-                part = self._parts[value] = start if alike else Part(None, None)
-            steps = self.known.reach(value, part.step.axis) if part.step else {}
-            across = self.known.reach(value, part.batch.axis) if part.batch else {}
-            for operand in dict.fromkeys(node.inputs):
+                if node.op.accumulates and value is not self.result:
+                    continue  # built up strip by strip
+                alike = known.shape(value) == known.shape(self.result)
+                part = parts[value] = self._start if alike else _WHOLE
+            step, batch = part
+            steps = known.reach(value, step.axis) if step else _NOWHERE
+            across = known.reach(value, batch.axis) if batch else _NOWHERE
+            for operand, computed in known.operands(node):
                 own, sample = steps.get(operand), across.get(operand)
-                made = Part(own.after(part.step) if own and part.step else None, sample)
-                before = self._parts.get(operand)
-                self._parts[operand] = made if before is None else _both(before, made)
-                if sample is None and operand.node in self.known.kernel_of and not node.op.view:
+                made = Part(own.after(step) if own and step else None, sample)
+                before = parts.get(operand)
+                parts[operand] = made if before is None else _both(before, made)
+                if sample is None and computed:
                     self._bundled = True
 
-    def buffer(self, rows: int) -> int:
+    def longest(self, budget: int) -> tuple[int, int]:
+        """The most rows, halved from all, whose buffer fits into the budget, and that buffer.
+
+        One row where none fits.
+        """
+        passed = [
+            (first + 1, last, *self._share(value))
+            for value, (first, last) in self._spans.items()
+            if first != last and value.node.op.name != "weight"
+        ]
+        rows = self.size
+        while True:
+            buffer = self._buffer(passed, rows)
+            if buffer <= budget or rows <= 1:
+                return rows, buffer
+            rows = (rows + 1) // 2
+
+    def _buffer(self, passed: Sequence[tuple[int, int, float, Step | None, int]], rows: int) -> int:
         """The most bytes of strips alive at once, among values that pass between kernels."""
-        batch = self.batch
         changes = [0] * (len(self.kernels) + 1)
-        for value, (first, last) in self._spans.items():
-            if first != last and value.node.op.name != "weight":
-                size = self._strip(value, rows, batch)
-                changes[last] += size
-                changes[first + 1] -= size
-        most = alive = 0
-        for change in changes:
-            alive += change
-            most = max(most, alive)
-        return most
+        for end, last, share, step, size in passed:
+            strip = ceil(share if step is None else share * _rows(step, rows, size) / size)
+            changes[last] += strip
+            changes[end] -= strip
+        return max(0, *accumulate(changes))
+
+    def _share(self, value: Value) -> tuple[float, Step | None, int]:
+        """The bytes of a value that belong to what is computed at once, and how strips cut them."""
+        part, whole = self._parts.get(value), self.known.bytes_of(value)
+        if part is None:
+            return whole, None, 1
+        share = whole / self.batch if part.batch else whole
+        return share, part.step, 1 if part.step is None else self.known.sizes(value)[part.step.axis]
 
     def moved(self, rows: int, room: int) -> tuple[int, int]:
         """The bytes that the block moves, and how many of them are weights read again.
@@ -217,7 +274,7 @@ class Strips:
             if self.known.kernel_of.get(value.node) in self._inside:
                 continue
             part = self._parts.get(value)
-            if value.node.op.name == "weight" and (part is None or part.step is None):
+            if behind_views(value).node.op.name == "weight" and (part is None or part.step is None):
                 weights += read
             else:
                 total += ceil(read * self.times(value, rows))
@@ -254,17 +311,6 @@ class Strips:
         size = self.known.sizes(value)[part.step.axis]
         return max(1.0, strips * _rows(part.step, rows, size) / size)
 
-    def _strip(self, value: Value, rows: int, batch: int) -> int:
-        part = self._parts.get(value)
-        whole = self.known.bytes_of(value)
-        if part is None:
-            return whole
-        share = whole / batch if part.batch else whole
-        if part.step is None:
-            return ceil(share)
-        size = self.known.sizes(value)[part.step.axis]
-        return ceil(share * _rows(part.step, rows, size) / size)
-
 
 def _rows(step: Step, rows: int, size: int) -> int:
     return max(1, min(size, ceil(step.scale * rows + step.extra)))
@@ -272,6 +318,8 @@ def _rows(step: Step, rows: int, size: int) -> int:
 
 def _both(known: Part, part: Part) -> Part:
     """What two readers need together: along one axis the larger, along two everything."""
+    if known == part:
+        return known
     return Part(_larger(known.step, part.step), _larger(known.batch, part.batch))
 
 
