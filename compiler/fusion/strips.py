@@ -171,7 +171,10 @@ class Strips:
         self._bundled = bundled or axis == 0
         # Number of the kernel, counted from the last, that makes a value first, and that reads it last.
         self._spans: dict[Value, tuple[int, int]] = {}
+        # Bytes read from outside.
         self._reads: dict[Value, int] = {}
+        self._weights: dict[Value, int] = {}
+        self._facts: list[Facts] = []
         self._start = Part(None if axis is None else Step(axis), Step(0) if result.shape else None)
 
     @property
@@ -193,21 +196,24 @@ class Strips:
         number = len(self.kernels)
         self.kernels.append(kernel)
         facts = self.known.facts(kernel)
+        self._facts.append(facts)
         for value, size in facts.reads.items():
             base = behind_views(value)
             _, last = self._spans.get(base, (number, number))
             self._spans[base] = number, last
             self._read(value, size)
         for view, value in facts.views:
-            size = self._reads.pop(view, None)
+            size = self._reads.pop(view, None) or self._weights.pop(view, None)
             if size is not None:
                 self._read(value, size)
         for value, _, users in facts.made:
+            self._reads.pop(value, None)  # made inside now
             if value in self._spans or users is None:
                 self._spans[value] = number, self._spans.get(value, (number, number))[1]
 
     def _read(self, value: Value, size: int) -> None:
-        self._reads[value] = min(self._reads.get(value, 0) + size, self.known.bytes_of(value))
+        reads = self._weights if behind_views(value).node.op.name == "weight" else self._reads
+        reads[value] = min(reads.get(value, 0) + size, self.known.bytes_of(value))
 
     def _reach_back(self, node: Node) -> None:
         known, parts = self.known, self._parts
@@ -268,34 +274,33 @@ class Strips:
 
         Weights that do not fit into the `room` beside the buffer come with each strip.
         """
-        strips = -(-self.size // rows)
         total = weights = again = 0
         for value, read in self._reads.items():
-            if self.known.kernel_of.get(value.node) in self._inside:
-                continue
+            total += ceil(read * self.times(value, rows))
+        for value, read in self._weights.items():
             part = self._parts.get(value)
-            if behind_views(value).node.op.name == "weight" and (part is None or part.step is None):
+            if part is None or part.step is None:
                 weights += read
             else:
                 total += ceil(read * self.times(value, rows))
         if weights > room:
-            again = weights * (strips * self.batch - 1)
-        written: dict[Value, int] = {}
-        for kernel in self.kernels:
-            for value, size, users in self.known.facts(kernel).made:
-                made_inside = self.known.kernel_of[value.node] in self._inside
-                if made_inside and (users is None or not users <= self._inside):
-                    written[value] = size
-        total += sum(written.values())
-        return total + weights + again, again
+            again = weights * (-(-self.size // rows) * self.batch - 1)
+        written = {
+            value: size
+            for facts in self._facts
+            for value, size, users in facts.made
+            if (users is None or not users <= self._inside)
+            and self.known.kernel_of[value.node] in self._inside
+        }
+        return total + sum(written.values()) + weights + again, again
 
     def again(self, rows: int) -> int:
         """The multiply-adds that are done more than once."""
         if rows >= self.size:
             return 0
         found = 0.0
-        for kernel in self.kernels:
-            for results, macs in self.known.facts(kernel).work:
+        for facts in self._facts:
+            for results, macs in facts.work:
                 found += macs * (max(self.times(value, rows) for value in results) - 1)
         return ceil(found)
 
