@@ -207,7 +207,8 @@ class Strips:
             if size is not None:
                 self._read(value, size)
         for value, _, users in facts.made:
-            self._reads.pop(value, None)  # made inside now
+            if self.known.kernel_of[value.node] is kernel:
+                self._reads.pop(value, None)
             if value in self._spans or users is None:
                 self._spans[value] = number, self._spans.get(value, (number, number))[1]
 
