@@ -105,9 +105,9 @@ class Loops:
         return variable
 
     def alloc(self, shape: Sequence[Expr], dtype: str, name: str = "local", scope: str = "global") -> Buffer:
-        """A buffer that lives to the end of the scope."""
+        """A buffer that lives to the end of the scope; a `local` one is on the stack, or in registers."""
         made = tirx.decl_buffer([_index(size) for size in shape] or [1], dtype, name=name, scope=scope)
-        self.emit(tirx.AllocBuffer(made))
+        self.emit(tirx.AllocBuffer(made, {"disable_lower_builtin": True} if scope == "local" else {}))
         return made
 
     def body(self) -> Any:
@@ -128,6 +128,9 @@ def pointer(name: str, dtype: str) -> Any:
 def private_function(parameters: Sequence[Any], body: Any) -> Any:
     """A function for calls from the same module: 0 is success."""
     done = tirx.Return(tirx.const(0, "int32"))
+    # Whose memory large buffers are taken from.
+    body = tirx.AttrStmt(tirx.const(0, "int32"), "device_type", tirx.const(1, "int32"), body)
+    body = tirx.AttrStmt(tirx.const(0, "int32"), "device_id", tirx.const(0, "int32"), body)
     attributes = tvm.ir.make_node("ir.DictAttrs", **{"tirx.noalias": True})
     return tirx.PrimFunc(
         list(parameters), tirx.SeqStmt([body, done]), ret_type=PrimType("int32"), attrs=attributes

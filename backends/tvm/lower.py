@@ -167,7 +167,7 @@ class _Lowering:
             self.slot_of[node.results[0]] = self._read(node.inputs[0])
             return
         constant = node in self.static
-        template = self.maker.template(node, self.layouts) if has_te(node) or node.bodies else None
+        template = self.maker.template(node, self.layouts)
         self._lay_out(node, template)
         steps = self.constants if constant else self.steps
         for value in node.results:
@@ -175,7 +175,7 @@ class _Lowering:
             self._slot(value, kind)
         results = tuple(self.slot_of[value] for value in node.results)
         about = _about(node)
-        if node.op.name == "fused" or has_te(node):
+        if template is not None or node.op.name == "fused" or has_te(node):
             kernel = self.maker.make(node, self.layouts, template)
             operands = tuple(self._read(value, packing) for value, packing in kernel.operands)
             over = tuple(operands[number] for number in kernel.over)

@@ -9,15 +9,15 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from ...compiler.graph import Node
+from ....compiler.graph import Node
 from ..layouts import Layout
 from ..machine import Machine
-from . import convolution
+from . import convolution, linear
 from .base import Template
 
 Fit = Callable[[Node, Mapping[str, Layout], Machine, str], "Template | None"]
 
-TEMPLATES: tuple[Any, ...] = (convolution.fit,)
+TEMPLATES: tuple[Any, ...] = (convolution.fit, linear.fit)
 
 
 def find(node: Node, layouts: Mapping[str, Layout], machine: Machine, dtype: str) -> Template | None:

@@ -1,0 +1,285 @@
+"""Sums of products in registers: vectors of output channels by pixels.
+
+A tile is `pixels` neighbouring results by `blocks` vectors of output channels, all kept in registers while
+taps and input channels go by: each step multiplies a vector of packed weights with one input element,
+broadcast. Columns where the window leaves the input are known when the tile is written, so that padding
+costs nothing; rows are skipped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from tvm import tirx
+
+from ..expressions import emitting
+from ..loops import Expr, Loops
+from ..tensors import Tensor
+from .base import Accumulated, zero
+
+
+class Taps(NamedTuple):
+    """Along one axis: the kernel's size, stride, dilation, zeros before, and the input's size."""
+
+    count: int
+    stride: int
+    dilation: int
+    before: int
+    size: int
+    padded: bool
+
+    def at(self, position: Any, tap: Any) -> Any:
+        """Where a tap of a window is in the input."""
+        return position * self.stride + tap * self.dilation - self.before
+
+    def inside(self, first: int, count: int) -> bool:
+        """Whether no window of some neighbours leaves the input."""
+        last = self.at(first + count - 1, self.count - 1)
+        return self.at(first, 0) >= 0 and last < self.size
+
+
+@dataclass(frozen=True)
+class Product:
+    """What is summed: for each result, `taps` by `channels` products.
+
+    A row has `run` results, and there are `rows` of them in each of `batch` samples. Output channels are in
+    `sections` (a convolution's groups) of `out` each. `read(sample, channel, line, column)` is an element of
+    the input; `index(sample, channel, row, column)` the place of a result. Weights are packed
+    [section and group of vectors, part, tap, tap, channel of the part, vectors].
+    """
+
+    batch: Any
+    rows: int
+    run: int
+    channels: int
+    out: int
+    sections: int
+    vertical: Taps
+    horizontal: Taps
+    pixels: int
+    blocks: int
+    lanes: int
+    part: int
+    dtype: str
+    read: Callable[[Expr, Expr, Expr, Expr], Expr]
+    index: Callable[[Expr, Expr, Expr, Expr], tuple[Expr, ...]]
+
+    @property
+    def wide(self) -> int:
+        """Output channels of a tile."""
+        return self.blocks * self.lanes
+
+    @property
+    def groups(self) -> int:
+        """Tiles of output channels in a section."""
+        return -(-self.out // self.wide)
+
+
+class Tile(NamedTuple):
+    """Results of a row, from a first column on (-1: anywhere inside)."""
+
+    start: int
+    pixels: int
+
+
+class Spot(NamedTuple):
+    """Where a tile is: sample, section, group of output channels in it, row and first column."""
+
+    sample: Expr
+    section: Expr
+    group: Expr
+    row: Expr
+    start: Expr
+
+
+class Writer:
+    """Writes the loops of a product, and what follows in the group."""
+
+    def __init__(
+        self,
+        product: Product,
+        loops: Loops,
+        weight: Tensor,
+        bias: Tensor | None,
+        main: Accumulated,
+        results: Sequence[Tensor],
+    ) -> None:
+        self.product = product
+        self.loops = loops
+        self.weight = weight
+        self.bias = bias
+        self.main = main
+        self.results = results
+
+    def write(self) -> None:
+        """Loops over samples, groups of output channels and rows on all threads, and tiles within."""
+        product, loops = self.product, self.loops
+        tiles = [
+            Tile(start, min(product.pixels, product.run - start))
+            for start in range(0, product.run, product.pixels)
+        ]
+        single = product.rows == 1
+        # Of a single row the tiles are spread over the threads.
+        turns = len(tiles) if single else product.rows
+        whole = product.out // product.wide
+        for first, count in ((0, whole), (whole, product.groups - whole)):
+            if not count:
+                continue
+            left = min(product.wide, product.out - first * product.wide)
+            total = product.batch * product.sections * count * turns
+            kind = "parallel" if not isinstance(total, int) or total > 1 else "serial"
+            with loops.loop(total, "o", kind) as outer:
+                turn = loops.let(tirx.floormod(outer, turns), "turn")
+                rest = tirx.floordiv(outer, turns)
+                group = loops.let(tirx.floormod(rest, count) + first, "group")
+                rest = tirx.floordiv(rest, count)
+                section = loops.let(tirx.floormod(rest, product.sections), "section")
+                sample = loops.let(tirx.floordiv(rest, product.sections), "sample")
+                nothing = tirx.const(0, "int32")
+                if single:
+                    self._single(Spot(sample, section, group, nothing, turn), tiles, left)
+                else:
+                    self._row(Spot(sample, section, group, turn, nothing), tiles, left)
+
+    def _single(self, spot: Spot, tiles: Sequence[Tile], left: int) -> None:
+        """The tile of a number; tiles that are alike are one branch."""
+        kinds: list[tuple[int, list[Tile]]] = []
+        for number, tile in enumerate(tiles):
+            like = self._like(tile)
+            if kinds and self._like(kinds[-1][1][-1]) == like and like.start < 0:
+                kinds[-1][1].append(tile)
+            else:
+                kinds.append((number, [tile]))
+        turn = spot.start
+        for first, alike in kinds:
+            within = tirx.And(turn >= first, turn < first + len(alike))
+            guard: AbstractContextManager[None] = (
+                nullcontext() if len(kinds) == 1 else self.loops.when(within)
+            )
+            with guard:
+                start = alike[0].start + (turn - first) * alike[0].pixels
+                self._tile(spot._replace(start=start), self._like(alike[0]), left)
+
+    def _row(self, spot: Spot, tiles: Sequence[Tile], left: int) -> None:
+        """A row's tiles: those at its ends, where the window may leave the input, and a loop between."""
+        inner = [tile for tile in tiles if self._like(tile) == Tile(-1, tiles[0].pixels)]
+        for tile in tiles:
+            if tile not in inner:
+                self._tile(spot._replace(start=tirx.const(tile.start, "int32")), self._like(tile), left)
+        if inner:
+            with self.loops.loop(len(inner), "tile") as number:
+                start = inner[0].start + number * inner[0].pixels
+                self._tile(spot._replace(start=start), self._like(inner[0]), left)
+
+    def _like(self, tile: Tile) -> Tile:
+        """The tile as the code for it sees it: one that lies inside may be anywhere."""
+        return tile._replace(start=-1) if self.product.horizontal.inside(*tile) else tile
+
+    def _tile(self, spot: Spot, tile: Tile, left: int) -> None:
+        product, loops, lanes = self.product, self.loops, self.product.lanes
+        blocks = -(-left // lanes)
+        cells = loops.alloc([tile.pixels * blocks * lanes], product.dtype, "cells", "local")
+        packed = spot.section * product.groups + spot.group
+        with loops.loop(lanes, "lane", "vectorized") as lane:
+            for pixel in range(tile.pixels):
+                for block in range(blocks):
+                    bias = (
+                        zero(product.dtype) if self.bias is None else self.bias[packed, block * lanes + lane]
+                    )
+                    loops.store(cells, bias, (pixel * blocks + block) * lanes + lane)
+        parts, rest = divmod(product.channels, product.part)
+        if parts:
+            with loops.loop(parts, "part") as part:
+                self._taps(cells, spot, tile, blocks, part, product.part)
+        if rest:
+            self._taps(cells, spot, tile, blocks, tirx.const(parts, "int32"), rest)
+        self._finish(cells, spot, tile, left)
+
+    def _taps(self, cells: Any, spot: Spot, tile: Tile, blocks: int, part: Expr, channels: int) -> None:
+        loops, vertical, horizontal = self.loops, self.product.vertical, self.product.horizontal
+        with loops.loop(vertical.count, "y") as y:
+            line = vertical.at(spot.row, y)
+            guard: AbstractContextManager[None] = nullcontext()
+            if vertical.padded:
+                line = loops.let(line, "line")
+                guard = loops.when(tirx.And(line >= 0, line < vertical.size))
+            with guard:
+                if tile.start < 0:
+                    with loops.loop(horizontal.count, "x") as x:
+                        taps = (y, x)
+                        self._step(cells, spot, range(tile.pixels), blocks, taps, line, part, channels)
+                    return
+                for number in range(horizontal.count):
+                    spots = [horizontal.at(tile.start + pixel, number) for pixel in range(tile.pixels)]
+                    pixels = [pixel for pixel, at in enumerate(spots) if 0 <= at < horizontal.size]
+                    if pixels:
+                        taps = (y, tirx.const(number, "int32"))
+                        self._step(cells, spot, pixels, blocks, taps, line, part, channels)
+
+    def _step(
+        self,
+        cells: Any,
+        spot: Spot,
+        pixels: Sequence[int],
+        blocks: int,
+        taps: tuple[Expr, Expr],
+        line: Expr,
+        part: Expr,
+        channels: int,
+    ) -> None:
+        product, loops, lanes = self.product, self.loops, self.product.lanes
+        packed = spot.section * product.groups + spot.group
+        with loops.loop(channels, "channel") as channel, loops.loop(lanes, "lane", "vectorized") as lane:
+            # Pixel by pixel, so that one broadcast input element at a time is in a register.
+            for pixel in pixels:
+                column = product.horizontal.at(spot.start + pixel, taps[1])
+                at = spot.section * product.channels + part * product.part + channel
+                value = product.read(spot.sample, at, line, column)
+                for block in range(blocks):
+                    weight = self.weight[packed, part, *taps, channel, block * lanes + lane]
+                    cell = (pixel * blocks + block) * lanes + lane
+                    loops.store(cells, tirx.BufferLoad(cells, [cell]) + value * weight, cell)
+
+    def _finish(self, cells: Any, spot: Spot, tile: Tile, left: int) -> None:
+        """Work out the rest of the group for the tile's elements, and store."""
+        product, loops, lanes = self.product, self.loops, self.product.lanes
+        blocks = -(-left // lanes)
+        first = spot.section * product.out + spot.group * product.wide
+        for pixel in range(tile.pixels):
+            for block in range(blocks):
+                valid = min(lanes, left - block * lanes)
+                with loops.loop(valid, "lane", "vectorized") as lane:
+                    channel = first + block * lanes + lane
+                    index = product.index(spot.sample, channel, spot.row, spot.start + pixel)
+                    cell = (pixel * blocks + block) * lanes + lane
+                    self.main.element = lambda _, cell=cell: tirx.BufferLoad(cells, [cell])
+                    with emitting(loops):
+                        values = [result.at(index) for result in self.results]
+                        for result, value in zip(self.results, values, strict=True):
+                            loops.store(result.buffer, value, *result.place(index))
+        self.main.element = None
+
+
+def tile_of(run: int, vectors: int, registers: int, most: int = 64) -> tuple[int, int]:
+    """Pixels, at most `most`, and vectors of channels that are in registers at once.
+
+    A register is left for each vector of weights, one for the input, and one free. Few tiles and no small
+    rest come first, then many results for each read: weights are read once for all pixels, input elements
+    once for all vectors.
+    """
+    best: tuple[float, int, int] | None = None
+    for blocks in range(1, min(vectors, 4) + 1):
+        room = min((registers - 2 - blocks) // blocks, most)
+        tiles = -(-run // room)
+        pixels = -(-run // tiles)
+        # Registers that sum, on average; with less than 8 the adder waits for itself.
+        used = run / tiles * blocks * vectors / (-(-vectors // blocks) * blocks)
+        reads = 1 / pixels + 1 / blocks
+        cost = max(8.0 / used, 1.0) + 0.05 * reads + 0.01 * (pixels * tiles - run)
+        if best is None or cost < best[0]:
+            best = cost, pixels, blocks
+    assert best is not None
+    return best[1], best[2]
