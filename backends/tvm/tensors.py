@@ -64,7 +64,9 @@ class Tensor:
         return self.layout.indices(tuple(indices[self.outer :])) or [tirx.const(0, "int32")]
 
     def at(self, indices: tuple[Expr, ...]) -> Expr:
-        """Work an element out."""
+        """Work an element out; while reads are watched, a name stands for what has no buffer yet."""
+        if _watch is not None:
+            return tirx.Var(self.name, self.dtype)
         raise AssertionError(f"{self.name} is not in memory")
 
 
