@@ -164,7 +164,7 @@ class Expressions(elementary.Functions):
         if type_of(value) == dtype:
             return value
         if dtype == "bool":
-            return value != tirx.const(0, type_of(value))
+            return tirx.NE(value, tirx.const(0, type_of(value)))
         return value.astype(dtype)
 
     def select(self, condition: Expr, yes: Expr, no: Expr) -> Expr:
