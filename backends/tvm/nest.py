@@ -8,6 +8,8 @@ is one pass over its rows, each of which stays in the cache.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import tvm
@@ -179,9 +181,18 @@ def _emit_computed(loops: Loops, stage: Tensor, prefix: list[Expr], machine: Mac
             for axis, part in zip(group, _split(position, [physical[a] for a in group]), strict=True):
                 index[axis] = part
         found = _logical(stage, prefix, index)
-        with emitting(loops):
+        with guard(found), emitting(loops):
             value = stage.at(found)
             loops.store(stage.buffer, value, *stage.place(found))
+
+    def guard(found: tuple[Expr, ...]) -> AbstractContextManager[None]:
+        """Keeps to the channels that there are, where others could lie outside of an operand."""
+        axis = stage.layout.axis
+        if axis is None or _divides(stage.layout.block, stage.shape[axis]):
+            return nullcontext()
+        if all(access.tensor.layout == stage.layout for access in accesses if _in_memory(access.tensor)):
+            return nullcontext()
+        return loops.when(found[axis] < stage.shape[axis])
 
     _run(loops, extents, write, parallel, machine)
 
@@ -251,7 +262,7 @@ def _side_by_side(place: Sequence[Expr], shape: Sequence[Any], first: Expr, last
         return True
     # Axes of one between them do not keep them apart.
     at = [p for p, size in enumerate(shape) if not (isinstance(size, int) and size == 1)]
-    for left, right in zip(at, at[1:], strict=False):
+    for left, right in pairwise(at):
         if place[left].same_as(first) and place[right].same_as(last):
             return uses == [left, right] and _same(shape[right], extent)
     return False
@@ -262,27 +273,33 @@ def _uses(value: Expr, variable: Expr) -> bool:
 
 
 def _emit_reduced(loops: Loops, stage: Reduced, prefix: list[Expr], machine: Machine, parallel: bool) -> None:
-    shape = stage.shape[len(prefix) :]
+    shape = stage.layout.shape(stage.shape[len(prefix) :])
     spatial, over = _variables(shape, "i"), _variables(stage.extents, "k")
-    accesses = [access for access in _reads(stage, (*prefix, *spatial), over) if _in_memory(access.tensor)]
+    accesses = [
+        access
+        for access in _reads(stage, _logical(stage, prefix, spatial), over)
+        if _in_memory(access.tensor)
+    ]
     groups = _merged(stage.extents, over, accesses)
     extents = [_product([stage.extents[axis] for axis in group]) for group in groups]
 
-    def element(at: Sequence[Expr], reduced: Sequence[Expr]) -> Expr:
+    def element(at: tuple[Expr, ...], reduced: Sequence[Expr]) -> Expr:
         index: list[Any] = [tirx.const(0, "int32")] * len(stage.extents)
         for group, position in zip(groups, reduced, strict=True):
             for axis, part in zip(group, _split(position, [stage.extents[a] for a in group]), strict=True):
                 index[axis] = part
-        return stage.function(*prefix, *at, *index)
+        return stage.function(*at, *index)
 
+    packed = stage.layout.axis is not None
     rows = not shape or not groups or _runs_along(accesses, over[groups[-1][-1]], spatial[-1])
     work = _Combination(loops, stage, machine)
-    if rows:
+    if rows and not packed:
 
         def write(at: Sequence[Expr]) -> None:
+            found = (*prefix, *at)
             with emitting(loops):
-                value = work.row(extents, lambda reduced: element(at, reduced))
-                loops.store(stage.buffer, value, *stage.place((*prefix, *at)))
+                value = work.row(extents, lambda reduced: element(found, reduced))
+                loops.store(stage.buffer, value, *stage.place(found))
 
         total = _product(shape)
         heavy = not isinstance(total, int) or not isinstance(_product(extents), int)
@@ -290,22 +307,38 @@ def _emit_reduced(loops: Loops, stage: Reduced, prefix: list[Expr], machine: Mac
         with loops.loop(total, "o", "parallel" if parallel and heavy and total != 1 else "serial") as outer:
             write([loops.let(each, "i") for each in _split(outer, shape)] if shape else [])
         return
-    total = _product(shape[:-1])
-    tile = min(shape[-1], 64) if isinstance(shape[-1], int) else 64
+    # Neighbours side by side: vectors of sums, over which the reduced positions go by.
+    blocks = {access.tensor.layout.block for access in accesses if access.tensor.layout.axis is not None}
+    wide = stage.layout.block if packed else max(blocks, default=64)
+    tile = min(shape[-1], wide) if isinstance(shape[-1], int) else wide
     parts = -(-shape[-1] // tile) if isinstance(shape[-1], int) else tirx.ceildiv(shape[-1], tile)
-    with loops.loop(total * parts, "o", "parallel" if parallel else "serial") as outer:
+    with loops.loop(_product(shape[:-1]) * parts, "o", "parallel" if parallel else "serial") as outer:
         at = [loops.let(each, "i") for each in _split(outer, (*shape[:-1], parts))]
-        start = loops.let(at[-1] * tile, "start")
-        count = tile if _divides(tile, shape[-1]) else loops.let(tirx.min(tile, shape[-1] - start), "count")
+        start = at[-1] * tile
+
+        def index(lane: Expr) -> tuple[Expr, ...]:
+            return _logical(stage, prefix, (*at[:-1], start + lane))
+
+        count = _count(loops, stage, tile, shape[-1], start, index)
         sums = loops.alloc([tile], stage.dtype, "sums")
-        with loops.loop(count, "j") as lane:
+        with loops.loop(tile, "j") as lane:
             loops.store(sums, work.identity, lane)
         with loops.loops(extents, "k") as reduced, loops.loop(count, "j") as lane, emitting(loops):
-            value = element([*at[:-1], start + lane], reduced)
+            value = element(index(lane), reduced)
             loops.store(sums, work.combine(tirx.BufferLoad(sums, [lane]), value), lane)
         with loops.loop(count, "j") as lane:
-            place = stage.place((*prefix, *at[:-1], start + lane))
-            loops.store(stage.buffer, tirx.BufferLoad(sums, [lane]), *place)
+            loops.store(stage.buffer, tirx.BufferLoad(sums, [lane]), *stage.place(index(lane)))
+
+
+def _count(loops: Loops, stage: Reduced, tile: int, extent: Any, start: Expr, index: Any) -> Any:
+    """How many lanes of a tile there are."""
+    axis = stage.layout.axis
+    if axis is not None:
+        if _divides(tile, stage.shape[axis]):
+            return tile
+        first = index(tirx.const(0, "int32"))[axis]
+        return loops.let(tirx.min(tile, stage.shape[axis] - first), "count")
+    return tile if _divides(tile, extent) else loops.let(tirx.min(tile, extent - start), "count")
 
 
 def _divides(part: int, size: Any) -> bool:

@@ -84,6 +84,7 @@ class Computed(Tensor):
         self.keep = False
 
     def at(self, indices: tuple[Expr, ...]) -> Expr:
+        """The function's value."""
         return self.function(*indices)
 
 

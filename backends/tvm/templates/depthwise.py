@@ -1,0 +1,127 @@
+"""Depthwise convolution: channels in the lanes, a row's pixels side by side in registers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+from tvm import tirx
+
+from ....compiler.graph import Node
+from ..layouts import Layout
+from ..loops import Loops
+from ..machine import Machine
+from ..packing import Packing
+from ..tensors import Tensor
+from .base import Accumulated, zero
+from .product import Product, Spot, Taps, Tile, Writer
+
+
+class Depthwise:
+    """One filter for each channel, in one or two axes whose sizes are known; channels are packed."""
+
+    def __init__(self, node: Node, machine: Machine, dtype: str) -> None:
+        x, weight, result = node.inputs[0].shape, node.inputs[1].shape, node.results[0].shape
+        stride, dilation, pads = node.op.window(x[2:], weight[2:])  # pyright: ignore[reportAttributeAccessIssue]
+        self.flat = len(x) == 3
+        self.dtype, self.lanes = dtype, machine.lanes(dtype)
+        self.out = int(weight[0])  # pyright: ignore[reportArgumentType]
+        taps = [
+            Taps(int(k), int(s), int(d), int(p[0]), int(size), any(p))
+            for k, s, d, p, size in zip(weight[2:], stride, dilation, pads, x[2:], strict=True)
+        ]
+        sizes = [int(size) for size in result[2:]]  # pyright: ignore[reportArgumentType]
+        self.vertical, self.horizontal = taps if len(taps) == 2 else (Taps(1, 1, 1, 0, 1, False), taps[0])
+        self.rows, self.run = sizes if len(sizes) == 2 else (1, sizes[0])
+        # Besides the sums, a row of weights and an input vector are in registers.
+        most = max(machine.registers - min(self.horizontal.count, 7) - 4, 4)
+        self.pixels = -(-self.run // -(-self.run // most))
+        kernel = [tap.count for tap in taps]
+        both = kernel if len(kernel) == 2 else [1, *kernel]
+        groups = -(-self.out // self.lanes)
+        padded = (groups * self.lanes, 1, *kernel)
+        self.packings = {"weight": Packing(padded, (groups, self.lanes, *both), (0, 2, 3, 1))}
+        if "bias" in node.slots:
+            self.packings["bias"] = Packing(padded[:1], (groups, self.lanes), (0, 1))
+        self.layout = Layout(1, self.lanes)
+
+    def emit(
+        self,
+        loops: Loops,
+        operands: Mapping[str, Tensor],
+        main: Accumulated,
+        results: Sequence[Tensor],
+        machine: Machine,
+    ) -> None:
+        """Loops over samples, vectors of channels and rows on all threads, and tiles of a row within."""
+        x = operands["x"]
+        flat = self.flat
+        product = Product(
+            x.shape[0],
+            self.rows,
+            self.run,
+            1,
+            self.out,
+            1,
+            self.vertical,
+            self.horizontal,
+            self.pixels,
+            1,
+            self.lanes,
+            self.lanes,
+            self.dtype,
+            lambda sample, channel, line, column: x[
+                (sample, channel, column) if flat else (sample, channel, line, column)
+            ],
+            lambda sample, channel, row, column: (
+                (sample, channel, column) if flat else (sample, channel, row, column)
+            ),
+        )
+        _Writer(product, loops, operands["weight"], operands.get("bias"), main, results).write()
+
+
+class _Writer(Writer):
+    """Each channel sums its own products."""
+
+    def _tile(self, spot: Spot, tile: Tile, left: int) -> None:
+        product, loops, lanes = self.product, self.loops, self.product.lanes
+        cells = loops.alloc([tile.pixels * lanes], product.dtype, "cells", "local")
+        with loops.loop(lanes, "lane", "vectorized") as lane:
+            bias = zero(product.dtype) if self.bias is None else self.bias[spot.group, lane]
+            for pixel in range(tile.pixels):
+                loops.store(cells, bias, pixel * lanes + lane)
+        vertical, horizontal = product.vertical, product.horizontal
+        with loops.loop(vertical.count, "y") as y:
+            line = vertical.at(spot.row, y)
+            guard: AbstractContextManager[None] = nullcontext()
+            if vertical.padded:
+                line = loops.let(line, "line")
+                guard = loops.when(tirx.And(line >= 0, line < vertical.size))
+            with guard, loops.loop(lanes, "lane", "vectorized") as lane:
+                channel = spot.group * lanes + lane
+                # All taps of a row at once, so that an input vector is read once for all that it goes into.
+                for tap in range(horizontal.count):
+                    weight = self.weight[spot.group, y, tap, lane]
+                    for pixel in range(tile.pixels):
+                        place = horizontal.at(tile.start + pixel, tap)
+                        if tile.start >= 0 and not 0 <= place < horizontal.size:
+                            continue
+                        column = horizontal.at(spot.start + pixel, tap)
+                        value = product.read(spot.sample, channel, line, column)
+                        cell = pixel * lanes + lane
+                        loops.store(cells, tirx.BufferLoad(cells, [cell]) + value * weight, cell)
+        self._finish(cells, spot, tile, left)
+
+
+def fit(node: Node, layouts: Mapping[str, Layout], machine: Machine, dtype: str) -> Any:
+    """The template for a node, or None where it is another operator or the channels are not packed."""
+    if node.op.name != "conv_with" or dtype not in ("float32", "float64"):
+        return None
+    x, weight = node.inputs[0].shape, node.inputs[1].shape
+    known = all(isinstance(size, int) for size in (*x[1:], *weight))
+    if not known or len(x) not in (3, 4) or len(weight) != len(x):
+        return None
+    if not getattr(node.op, "groups") == x[1] == weight[0]:  # noqa: B009
+        return None
+    return Depthwise(node, machine, dtype) if layouts.get("x") == Layout(1, machine.lanes(dtype)) else None
