@@ -1,7 +1,9 @@
-"""A module of TIR as machine code."""
+"""A module of TIR as machine code, and as text to read."""
 
 from __future__ import annotations
 
+import re
+from dataclasses import replace
 from typing import Any
 
 import tvm
@@ -9,9 +11,41 @@ import tvm
 from .driver import module_of
 from .lower import Lowered
 from .machine import Machine
+from .program import Step
+
+# Notes for debuggers.
+_NOTES = r"\s*\.(loc|cfi_\w+)\b|\.Ltmp|\.Lfunc"
+# The packed function around a step, and functions that TVM adds to each module.
+_WRAPPERS = ("__tvm_ffi", "__tvm_set_raised", "__tvm_module", "__truncsfhf2", "__extendhfsf2")
 
 
 def build(lowered: Lowered, machine: Machine) -> Any:
     """The library: TVM's runtime module with the program's functions."""
     module = module_of(lowered.program, lowered.functions)
     return tvm.tirx.build(module, target=machine.target)
+
+
+def text_of(lowered: Lowered, step: Step, form: str, machine: Machine) -> str:
+    """A step's kernel as `tir`, `llvm` or `asm`."""
+    function = lowered.functions[step.function]
+    if form == "tir":
+        return function.script().strip() + "\n"
+    program = replace(lowered.program, constants=(), steps=(step,))
+    module = tvm.tirx.build(module_of(program, {step.function: function}), target=machine.target)
+    text = module.inspect_source("ll" if form == "llvm" else "asm")
+    return "\n".join(_functions(text, form)) + "\n"
+
+
+def _functions(text: str, form: str) -> list[str]:
+    """The lines of the functions that are the kernel's own."""
+    found: list[str] = []
+    if form == "llvm":
+        for whole, name in re.findall(r"^(define [^\n]*?@([\w.$]+)\(.*?^})", text, re.MULTILINE | re.DOTALL):
+            if not name.startswith(_WRAPPERS):
+                found.append(whole)
+        return found
+    for name, body in re.findall(r"^([\w.$]+):[^\n]*\n(.*?)^\.Lfunc_end\d+:", text, re.MULTILINE | re.DOTALL):
+        if not name.startswith(_WRAPPERS):
+            lines = [line for line in body.split("\n") if not re.match(_NOTES, line)]
+            found.append("\n".join([f"{name}:", *lines]).rstrip())
+    return found

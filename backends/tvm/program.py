@@ -14,7 +14,7 @@ from operator import pow as power
 from typing import Any, Literal
 
 Formula = Any
-Kind = Literal["input", "output", "weight", "constant", "arena"]
+Kind = Literal["input", "output", "weight", "constant", "arena", "unused"]
 _OPERATIONS = {"add": add, "mul": mul, "floordiv": floordiv, "mod": mod, "pow": power, "min": min, "max": max}
 
 
@@ -74,13 +74,14 @@ class Port:
 
 @dataclass(frozen=True)
 class Reading:
-    """A symbol's value: `(size of that axis of that input - offset) / factor`."""
+    """A symbol's value: `(size of that axis of that input - offset) / factor`, at least `least`."""
 
     symbol: str
     input: int
     axis: int
     factor: int
     offset: int
+    least: int = 0
 
 
 @dataclass(frozen=True)
@@ -106,7 +107,7 @@ class Program:
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON."""
-        return asdict(self)
+        return {**asdict(self), "tree": _tree_to_dict(self.tree)}
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Program:
@@ -121,7 +122,7 @@ class Program:
             tuple(_step(each) for each in data["steps"]),
             tuple(Port(each["name"], tuple(each["shape"]), each["dtype"]) for each in data["inputs"]),
             tuple((slot, tuple(shape)) for slot, shape in data["outputs"]),
-            data["tree"],
+            _tree_of(data["tree"]),
             tuple(Reading(**each) for each in data["readings"]),
             tuple((relation, left, right, message) for relation, left, right, message in data["guards"]),
             {int(slot): offset for slot, offset in data["offsets"].items()},
@@ -132,6 +133,33 @@ class Program:
 def _step(data: Mapping[str, Any]) -> Step:
     lists = ("operands", "results", "symbols", "over")
     return Step(**{**data, **{name: tuple(data[name]) for name in lists}})
+
+
+def is_leaf(tree: Any) -> bool:
+    """Whether a tree is the number of a result."""
+    return isinstance(tree, dict) and set(tree) == {"leaf"} and isinstance(tree["leaf"], int)
+
+
+def _tree_to_dict(tree: Any) -> Any:
+    """A tree as JSON that tells tuples from lists, and the numbers of results from records."""
+    if is_leaf(tree):
+        return {"leaf": tree["leaf"]}
+    if isinstance(tree, dict):
+        return {"record": {key: _tree_to_dict(item) for key, item in tree.items()}}
+    if isinstance(tree, (tuple, list)):
+        kind = "tuple" if isinstance(tree, tuple) else "list"
+        return {kind: [_tree_to_dict(item) for item in tree]}
+    return {"value": tree}
+
+
+def _tree_of(data: Mapping[str, Any]) -> Any:
+    ((kind, content),) = data.items()
+    if kind == "record":
+        return {key: _tree_of(item) for key, item in content.items()}
+    if kind in ("tuple", "list"):
+        items = [_tree_of(item) for item in content]
+        return tuple(items) if kind == "tuple" else items
+    return dict(data) if kind == "leaf" else content
 
 
 def segments(steps: tuple[Step, ...]) -> list[tuple[Step, ...]]:

@@ -6,21 +6,26 @@ A runner may be called from several threads: each call takes a workspace that no
 from __future__ import annotations
 
 import threading
+from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
+from math import prod
 from typing import Any
 
 import numpy as np
-import tvm_ffi
 
 from .dtypes import numpy_dtype
-from .memory import placed
-from .program import Program, Slot, Step, segments, value_of
+from .external import function_of
+from .inputs import symbols_of
+from .libraries import ffi
+from .program import Program, Slot, Step, is_leaf, segments, value_of
 
 ALIGNMENT = 64
 
+# Workspaces are kept for that many of the latest sizes of the inputs, and checks for as many shapes.
+KEPT_SIZES = 8
+_KEPT_CHECKS = 64
 
-class CallError(ValueError):
-    """Inputs that the program does not take."""
+_Run = Callable[["Workspace"], Any]
 
 
 def aligned(bytes: int) -> np.ndarray:
@@ -30,51 +35,72 @@ def aligned(bytes: int) -> np.ndarray:
     return whole[start : start + max(bytes, 1)]
 
 
+def aligned_array(shape: Sequence[int], dtype: np.dtype) -> np.ndarray:
+    """An array without content, row by row, at a multiple of `ALIGNMENT`."""
+    bytes = prod(shape) * dtype.itemsize
+    return aligned(bytes)[:bytes].view(dtype).reshape(shape)
+
+
 def aligned_copy(array: np.ndarray) -> np.ndarray:
     """The array, row by row, at a multiple of `ALIGNMENT`."""
-    found = aligned(array.nbytes).view(np.uint8)[: array.nbytes].view(array.dtype).reshape(array.shape)
+    found = aligned_array(array.shape, array.dtype)
     np.copyto(found, array)
     return found
 
 
 class Workspace:
-    """Memory for calls with these sizes: pointers to all slots, of which a call sets inputs and outputs."""
+    """Memory for a call: pointers to all slots, of which a call sets those of inputs and outputs.
 
-    def __init__(self, runner: Runner, symbols: Mapping[str, int]) -> None:
-        program = runner.program
-        if program.arena is None:
-            program = placed(program, symbols, reorder=False)
-        self.program = program
-        self.symbols = symbols
+    Without `symbols` it is enough for the constants, which read no input and need no arena.
+    """
+
+    def __init__(
+        self, program: Program, held: Mapping[int, np.ndarray], symbols: Mapping[str, int] | None = None
+    ) -> None:
+        self.symbols = symbols or {}
         self.table = np.zeros(max(len(program.slots), 1), np.int64)
-        self.sizes = np.array([symbols[each.symbol] for each in program.readings] or [0], np.int64)
-        self.arguments = tvm_ffi.from_dlpack(self.table), tvm_ffi.from_dlpack(self.sizes)
+        self.sizes = np.array(
+            [self.symbols.get(each.symbol, 0) for each in program.readings] or [0], np.int64
+        )
+        self.arguments = ffi().from_dlpack(self.table), ffi().from_dlpack(self.sizes)
         self.arena = aligned(program.arena or 0)
-        for slot, array in runner.held.items():
+        self.arrays: dict[int, np.ndarray] = dict(held)
+        for slot, array in held.items():
             self.table[slot] = array.ctypes.data
+        if symbols is None:
+            return
         for slot, offset in program.offsets.items():
             self.table[slot] = self.arena.ctypes.data + offset
-        self.arrays: dict[int, np.ndarray] = dict(runner.held)
         self.outputs = [
-            (number, tuple(value_of(size, symbols) for size in slot.stored), numpy_dtype(slot.dtype))
+            (number, _stored(slot, self.symbols), numpy_dtype(slot.dtype))
             for number, slot in enumerate(program.slots)
             if slot.kind == "output"
         ]
         self.external = any(step.external for step in program.steps)
         if self.external:
             for slot, offset in program.offsets.items():
-                self.arrays[slot] = self._view(slot, offset)
+                self.arrays[slot] = self._view(program.slots[slot], offset)
 
-    def _view(self, slot: int, offset: int) -> np.ndarray:
-        about: Slot = self.program.slots[slot]
-        shape = tuple(value_of(size, self.symbols) for size in about.stored)
-        dtype = numpy_dtype(about.dtype)
-        count = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
-        return self.arena[offset : offset + count].view(dtype).reshape(shape)
+    def _view(self, slot: Slot, offset: int) -> np.ndarray:
+        shape, dtype = _stored(slot, self.symbols), numpy_dtype(slot.dtype)
+        return self.arena[offset : offset + prod(shape) * dtype.itemsize].view(dtype).reshape(shape)
+
+
+class _Sizes:
+    """The program placed in memory for some sizes of the inputs, and the workspaces that no call has now."""
+
+    def __init__(self, program: Program, symbols: Mapping[str, int], run: Sequence[_Run]) -> None:
+        self.program = program
+        self.symbols = symbols
+        self.run = run
+        self.free: list[Workspace] = []
 
 
 class Runner:
-    """A program with its library and weights; call it with one array for each input."""
+    """A program with its library and weights; call it with one array for each input.
+
+    `weights` are C-contiguous arrays by path, which are read where they are.
+    """
 
     def __init__(self, program: Program, library: Any, weights: Mapping[str, np.ndarray]) -> None:
         self.program = program
@@ -82,143 +108,122 @@ class Runner:
         self.held: dict[int, np.ndarray] = {}
         for number, slot in enumerate(program.slots):
             if slot.kind == "weight":
-                self.held[number] = weights[str(slot.key)]
+                self.held[number] = _fitting(weights, slot)
             elif slot.kind == "constant":
-                shape = tuple(value_of(size, {}) for size in slot.stored)
-                dtype = numpy_dtype(slot.dtype)
-                count = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
-                self.held[number] = aligned(count)[:count].view(dtype).reshape(shape)
-        self._free: dict[tuple[int, ...], list[Workspace]] = {}
+                self.held[number] = aligned_array(_stored(slot, {}), numpy_dtype(slot.dtype))
+        self._sizes: OrderedDict[tuple[int, ...], _Sizes] = OrderedDict()
+        self._accepted: dict[Any, dict[str, int]] = {}
         self._lock = threading.Lock()
         self._call = self._compile("call", program.steps)
         if program.constants:
-            workspace = self._bare()
+            workspace = Workspace(program, self.held)
             for run in self._compile("constants", program.constants):
                 run(workspace)
 
-    def _bare(self) -> Workspace:
-        """Enough for constants, which read no input and need no arena."""
-        workspace = Workspace.__new__(Workspace)
-        workspace.program = self.program
-        workspace.symbols = {}
-        workspace.table = np.zeros(max(len(self.program.slots), 1), np.int64)
-        workspace.sizes = np.zeros(max(len(self.program.readings), 1), np.int64)
-        workspace.arguments = tvm_ffi.from_dlpack(workspace.table), tvm_ffi.from_dlpack(workspace.sizes)
-        workspace.arrays = dict(self.held)
-        for slot, array in self.held.items():
-            workspace.table[slot] = array.ctypes.data
-        return workspace
-
-    def _compile(self, phase: str, steps: tuple[Step, ...]) -> list[Callable[[Workspace], None]]:
-        found: list[Callable[[Workspace], None]] = []
+    def _compile(self, phase: str, steps: tuple[Step, ...]) -> list[_Run]:
+        found: list[_Run] = []
         for number, segment in enumerate(segments(steps)):
             if segment[0].external:
-                found.append(self._external(segment[0]))
+                found.append(_external(segment[0]))
             else:
                 function = self.library[f"{phase}_{number}"]
                 found.append(lambda workspace, function=function: function(*workspace.arguments))
         return found
 
-    def _external(self, step: Step) -> Callable[[Workspace], None]:
-        from .external import function_of
-
-        function = function_of(step)
-
-        def run(workspace: Workspace) -> None:
-            found = function([workspace.arrays[slot] for slot in step.operands], workspace.symbols)
-            for slot, array in zip(step.results, found, strict=True):
-                np.copyto(workspace.arrays[slot], array.reshape(workspace.arrays[slot].shape))
-
-        return run
-
     def symbols_of(self, arrays: Sequence[Any]) -> dict[str, int]:
-        """The sizes' values, after the check that shapes and types are those of the program."""
-        program = self.program
-        if len(arrays) != len(program.inputs):
-            names = ", ".join(port.name for port in program.inputs)
-            raise CallError(f"{program.name} takes {len(program.inputs)} inputs ({names}), got {len(arrays)}")
-        symbols: dict[str, int] = {}
-        for reading in program.readings:
-            shape = arrays[reading.input].shape
-            port = program.inputs[reading.input]
-            if len(shape) == len(port.shape):
-                symbols[reading.symbol] = (shape[reading.axis] - reading.offset) // reading.factor
-        for port, array in zip(program.inputs, arrays, strict=True):
-            wanted = str(numpy_dtype(port.dtype))
-            if str(array.dtype) != wanted:
-                raise CallError(f"{port.name} is {array.dtype}, and must be {port.dtype}")
-            expected = _sizes(port.shape, symbols)
-            if tuple(array.shape) != expected:
-                shown = ", ".join(_text(size) for size in port.shape)
-                raise CallError(f"{port.name} is {list(array.shape)}, and must be [{shown}]")
-        for relation, left, right, message in program.guards:
-            a, b = value_of(left, symbols), value_of(right, symbols)
-            holds = {"==": a == b, ">=": a >= b, "%": b != 0 and a % b == 0}[relation]
-            if not holds:
-                raise CallError(
-                    f"{message}: {_text(left)} {relation} {_text(right)} does not hold of {symbols}"
-                )
-        return symbols
+        """The sizes' values; raises `InputError` unless shapes and types are those of the program."""
+        seen = tuple([(x.shape, x.dtype) if isinstance(x, np.ndarray) else None for x in arrays])
+        found = self._accepted.get(seen)
+        if found is None:
+            found = symbols_of(self.program, arrays)
+            if len(self._accepted) >= _KEPT_CHECKS:
+                self._accepted.clear()
+            self._accepted[seen] = found
+        return found
 
     def __call__(self, *arrays: np.ndarray) -> Any:
-        """The results, in the structure that the plan gives them."""
+        """The results, in the structure that the plan gives them; raises `InputError`."""
         symbols = self.symbols_of(arrays)
         given = [array if array.flags.c_contiguous else np.ascontiguousarray(array) for array in arrays]
-        key = tuple(symbols.values())
-        workspace = self._take(key, symbols)
+        sizes, workspace = self._take(symbols)
         try:
             table = workspace.table
             made: dict[int, np.ndarray] = {}
             for number, shape, dtype in workspace.outputs:
-                array = made[number] = np.empty(shape, dtype)
+                array = made[number] = aligned_array(shape, dtype)
                 table[number] = array.ctypes.data
             for number, array in enumerate(given):
                 table[number] = array.ctypes.data
             if workspace.external:
                 workspace.arrays.update(made)
                 workspace.arrays.update(enumerate(given))
-            for run in self._call:
+            for run in sizes.run:
                 run(workspace)
         finally:
             with self._lock:
-                self._free[key].append(workspace)
+                sizes.free.append(workspace)
         leaves = [
-            made[slot].reshape(tuple(value_of(size, symbols) for size in shape))
+            made[slot].reshape([value_of(size, symbols) for size in shape])
             for slot, shape in self.program.outputs
         ]
-        return _filled(self.program.tree, leaves)
+        return filled(self.program.tree, leaves)
 
-    def _take(self, key: tuple[int, ...], symbols: Mapping[str, int]) -> Workspace:
+    def _take(self, symbols: dict[str, int]) -> tuple[_Sizes, Workspace]:
+        key = tuple(symbols.values())
         with self._lock:
-            free = self._free.setdefault(key, [])
-            if free:
-                return free.pop()
-        return Workspace(self, symbols)
+            sizes = self._sizes.get(key)
+            if sizes is not None:
+                self._sizes.move_to_end(key)
+                if sizes.free:
+                    return sizes, sizes.free.pop()
+        if sizes is None:
+            sizes = self._placed(symbols)
+            with self._lock:
+                sizes = self._sizes.setdefault(key, sizes)
+                while len(self._sizes) > KEPT_SIZES:
+                    self._sizes.popitem(last=False)
+        return sizes, Workspace(sizes.program, self.held, sizes.symbols)
+
+    def _placed(self, symbols: Mapping[str, int]) -> _Sizes:
+        program = self.program
+        if program.arena is None:
+            from .memory import placed
+
+            program = placed(program, symbols, reorder=False)
+        return _Sizes(program, symbols, self._call)
 
 
-def _sizes(shape: Sequence[Any], symbols: Mapping[str, int]) -> tuple[int, ...] | None:
-    try:
-        return tuple(value_of(size, symbols) for size in shape)
-    except KeyError:
-        return None
+def _external(step: Step) -> _Run:
+    function = function_of(step)
+
+    def run(workspace: Workspace) -> None:
+        found = function([workspace.arrays[slot] for slot in step.operands], workspace.symbols)
+        for slot, array in zip(step.results, found, strict=True):
+            np.copyto(workspace.arrays[slot], array.reshape(workspace.arrays[slot].shape))
+
+    return run
 
 
-def _text(formula: Any) -> str:
-    if not isinstance(formula, (list, tuple)):
-        return str(formula)
-    kind, *rest = formula
-    signs = {"add": " + ", "mul": "*", "floordiv": "//", "mod": "%", "pow": "**"}
-    if kind in signs:
-        return "(" + signs[kind].join(_text(each) for each in rest) + ")"
-    return f"{kind}({', '.join(_text(each) for each in rest)})"
+def _stored(slot: Slot, symbols: Mapping[str, int]) -> tuple[int, ...]:
+    return tuple([value_of(size, symbols) for size in slot.stored])
 
 
-def _filled(tree: Any, leaves: Sequence[np.ndarray]) -> Any:
-    """The structure of the results, with arrays for leaves."""
+def _fitting(weights: Mapping[str, np.ndarray], slot: Slot) -> np.ndarray:
+    """The weight of a slot; kernels would read past the end of one that is smaller."""
+    found = weights.get(str(slot.key))
+    shape, dtype = _stored(slot, {}), numpy_dtype(slot.dtype)
+    if found is None or found.shape != shape or found.dtype != dtype or not found.flags.c_contiguous:
+        got = "missing" if found is None else f"{found.dtype} {list(found.shape)}"
+        raise ValueError(f"the weight {slot.key} is {got}, and must be {dtype} {list(shape)}, row by row")
+    return found
+
+
+def filled(tree: Any, leaves: Sequence[Any]) -> Any:
+    """The structure of the results, with the leaves that it numbers."""
+    if is_leaf(tree):
+        return leaves[tree["leaf"]]
     if isinstance(tree, dict):
-        if set(tree) == {"leaf"}:
-            return leaves[tree["leaf"]]
-        return {key: _filled(item, leaves) for key, item in tree.items()}
+        return {key: filled(item, leaves) for key, item in tree.items()}
     if isinstance(tree, (list, tuple)):
-        return type(tree)(_filled(item, leaves) for item in tree)
+        return type(tree)(filled(item, leaves) for item in tree)
     return tree

@@ -1,0 +1,166 @@
+"""From a deployed graph to an artifact without weights: built, or taken from the cache."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from functools import cache as once
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ...compiler.dims import at_least
+from ...compiler.dtypes import DType
+from ...compiler.graph import Graph
+from ...compiler.printer import print_graph
+from . import cache, cpu
+from .artifact import Artifact, read
+from .errors import ArtifactError, BuildError
+from .libraries import ffi
+from .program import Program, Step
+from .target import Target, parse
+
+if TYPE_CHECKING:
+    from .machine import Machine
+
+Tell = Callable[[str], None]
+
+# The least value of a symbol is looked for up to here.
+_MOST = 64
+
+
+@dataclass(frozen=True)
+class Build:
+    """An artifact without weights; `module` is TVM's, where there is no C compiler to link a library."""
+
+    artifact: Artifact
+    module: Any = None
+
+
+def compile_graph(
+    graph: Graph,
+    target: Target = None,
+    dtype: DType = "f32",
+    *,
+    cached: bool = True,
+    link: bool = True,
+    tell: Tell = lambda stage: None,
+) -> Build:
+    """The graph, deployed, as kernels for a target; `dtype` is what `float` stands for.
+
+    The same build is taken from the cache if `cached`. Without `link` a missing C compiler is no error.
+    `tell` is called with the stage that begins. Raises `TargetError` and `BuildError`.
+    """
+    key = _key(graph, target, dtype)
+    if cached:
+        kept = _kept(key)
+        if kept is not None:
+            return Build(kept)
+    tell("loading TVM")
+    ffi()
+    from .build import build
+    from .machine import architecture_of, features_of, machine_of
+
+    machine = machine_of(target)
+    tell("choosing kernels")
+    lowered = lowered_for(graph, machine, dtype)
+    count = len(lowered.functions)
+    tell(f"compiling {count} kernel{'s' * (count != 1)}")
+    module = build(lowered, machine)
+    architecture = architecture_of(machine.target)
+    manifest = {
+        "versions": {"tvm": version("apache-tvm")},
+        "target": json.loads(str(machine.target)),
+        "architecture": architecture,
+        "features": sorted(features_of(machine.target) & cpu.checked(architecture)),
+        "dtype": dtype,
+    }
+    program = _with_minima(lowered.program, graph)
+    from .link import linked
+
+    tell("linking")
+    try:
+        artifact = Artifact(manifest, program, linked(module, architecture), {})
+    except BuildError:
+        if link:
+            raise
+        return Build(Artifact(manifest, program, b"", {}), module)
+    if cached:
+        cache.keep(key, artifact.to_bytes())
+    return Build(artifact)
+
+
+def lowered_for(graph: Graph, machine: Machine, dtype: DType = "f32") -> Any:
+    """The graph as kernels (`Lowered`); raises `BuildError` for an operator that has none."""
+    from .kernels import Unsupported
+    from .lower import lower
+
+    try:
+        return lower(graph, machine, dtype)
+    except Unsupported as error:
+        node = error.node
+        path = f" `{node.path}`" if node.path else ""
+        place = f", at {node.origins[0].place}" if node.origins else ""
+        raise BuildError("E710", f"the operator `{node.op.title}`{path} has no kernel{place}") from None
+
+
+def kernels(
+    graph: Graph, form: str, target: Target = None, dtype: DType = "f32"
+) -> Iterator[tuple[Step, str]]:
+    """What each kernel became, with the step that runs it: as `tir`, `llvm` or `asm`.
+
+    Raises `TargetError` and `BuildError`.
+    """
+    ffi()
+    from .build import text_of
+    from .machine import machine_of
+
+    machine = machine_of(target)
+    lowered = lowered_for(graph, machine, dtype)
+    for step in (*lowered.program.constants, *lowered.program.steps):
+        yield step, "" if step.external else text_of(lowered, step, form, machine)
+
+
+def _key(graph: Graph, target: Target, dtype: DType) -> str:
+    """A name for all that a build depends on."""
+    places = [[str(origin.place) for origin in node.origins[:1]] for node in graph.nodes]
+    weights = {path: str(weight.type) for path, weight in graph.weights.items()}
+    described = parse(target) or [cpu.description(), cpu.cores()]
+    about = [_sources(), version("apache-tvm"), described, dtype, weights, places, print_graph(graph)]
+    return hashlib.sha256(json.dumps(about, default=str).encode()).hexdigest()
+
+
+@once
+def _sources() -> str:
+    """The digest of the code that makes kernels."""
+    found = hashlib.sha256()
+    root = Path(__file__).resolve().parents[2]
+    for folder in (root / "compiler", root / "backends" / "tvm"):
+        for path in sorted(folder.rglob("*.py")):
+            found.update(path.read_bytes())
+    return found.hexdigest()
+
+
+def _kept(key: str) -> Artifact | None:
+    path = cache.found(key)
+    if path is None:
+        return None
+    try:
+        return read(path, here=False)
+    except (ArtifactError, OSError):
+        cache.drop(key)
+        return None
+
+
+def _with_minima(program: Program, graph: Graph) -> Program:
+    """The program, with the least value that each symbol may take."""
+    found = []
+    for reading in program.readings:
+        size = graph.inputs[reading.input].shape[reading.axis]
+        least = 0
+        while least < _MOST and at_least(size, reading.factor * (least + 1) + reading.offset):
+            least += 1
+        found.append(replace(reading, least=least))
+    return replace(program, readings=tuple(found))

@@ -1,0 +1,189 @@
+"""A compiled plan to be called, with torch tensors or numpy arrays."""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from . import libraries
+from .artifact import Artifact, check_processor, read
+from .errors import ArtifactError, InputError
+from .files import write
+from .inputs import text
+from .program import Program
+from .runtime import Runner, aligned_copy, filled
+
+if TYPE_CHECKING:
+    from .compile import Build
+
+_ALIGNMENT = 64
+
+
+class CompiledPlan:
+    """A plan as machine code. It may be called from several threads at once.
+
+    It takes one array for each input, in order, and gives the results in the structure that the plan gives
+    them: numpy arrays, or torch tensors if it was given some. bfloat16 stands for itself in torch, and as its
+    bits, uint16, in numpy. What does not fit raises `InputError`.
+    """
+
+    def __init__(self, artifact: Artifact, module: Any = None) -> None:
+        self.artifact = artifact
+        self.program = artifact.program
+        self.runner = Runner(artifact.program, module or _loaded(artifact.library), artifact.weights)
+
+    @property
+    def name(self) -> str:
+        """The plan's."""
+        return self.program.name
+
+    def __call__(self, *inputs: Any) -> Any:
+        """The results; raises `InputError`."""
+        torch = sys.modules.get("torch")
+        if torch is None or not any(isinstance(each, torch.Tensor) for each in inputs):
+            return self.runner(*inputs)
+        found = self.runner(*[self._array(torch, number, each) for number, each in enumerate(inputs)])
+        return self._tensors(torch, found)
+
+    def _array(self, torch: Any, number: int, given: Any) -> Any:
+        """A tensor's elements as an array, where they lie; what else is given is for the runner to judge."""
+        if not isinstance(given, torch.Tensor):
+            return given
+        ports = self.program.inputs
+        name = ports[number].name if number < len(ports) else f"input {number}"
+        if given.requires_grad:
+            help = "a compiled plan has no gradients; pass `.detach()`"
+            raise InputError(f"{self.name}: {name} requires grad: {help}")
+        if given.device.type != "cpu":
+            raise InputError(f"{self.name}: {name} is on {given.device}, and must be on cpu")
+        if given.layout != torch.strided:
+            kind = str(given.layout).removeprefix("torch.")
+            raise InputError(f"{self.name}: {name} is {kind}, and must be strided")
+        if given.dtype == torch.bfloat16:
+            if number < len(ports) and ports[number].dtype != "bfloat16":
+                raise InputError(f"{self.name}: {name} holds bfloat16, and must hold {ports[number].dtype}")
+            given = given.contiguous().view(torch.uint16)
+        try:
+            return given.resolve_conj().resolve_neg().numpy()
+        except TypeError:
+            kind = str(given.dtype).removeprefix("torch.")
+            raise InputError(f"{self.name}: {name} holds {kind}, which numpy does not have") from None
+
+    def _tensors(self, torch: Any, found: Any) -> Any:
+        """The results as tensors; those of bfloat16 are told from numbers by the program."""
+        leaves: list[Any] = []
+
+        def collect(tree: Any) -> None:
+            if isinstance(tree, np.ndarray):
+                tensor = torch.from_numpy(tree)
+                slot, _ = self.program.outputs[len(leaves)]
+                bits = self.program.slots[slot].dtype == "bfloat16"
+                leaves.append(tensor.view(torch.bfloat16) if bits else tensor)
+            elif isinstance(tree, dict):
+                for item in tree.values():
+                    collect(item)
+            elif isinstance(tree, (list, tuple)):
+                for item in tree:
+                    collect(item)
+
+        collect(found)
+        return filled(self.program.tree, leaves)
+
+    @property
+    def signature(self) -> dict[str, str]:
+        """The inputs by name, as `float32[B, 3, 224, 224]`."""
+        return {port.name: f"{port.dtype}{text(port.shape)}" for port in self.program.inputs}
+
+    def save(self, path: str | Path) -> None:
+        """Write the artifact: one file, which appears whole or not at all. Raises OSError."""
+        write(Path(path), self.artifact_with_constants().to_bytes())
+
+    def artifact_with_constants(self) -> Artifact:
+        """The artifact with what is computed once as weights, so that loading need not compute it."""
+        return baked(self.artifact, self.runner.held)
+
+    def __repr__(self) -> str:
+        inputs = ", ".join(f"{name}: {type}" for name, type in self.signature.items())
+        return f"<CompiledPlan {self.name}({inputs})>"
+
+
+def with_weights(
+    build: Build, weights: Mapping[str, np.ndarray], about: Mapping[str, Any] | None = None
+) -> CompiledPlan:
+    """A build with the deployed weights, by path; `about` is added to the manifest.
+
+    Raises `ArtifactError` if the build is for another processor than this.
+    """
+    artifact = artifact_of(build, weights, about)
+    check_processor(artifact.program.name, artifact.manifest)
+    return CompiledPlan(artifact, build.module)
+
+
+def artifact_of(
+    build: Build, weights: Mapping[str, np.ndarray], about: Mapping[str, Any] | None = None
+) -> Artifact:
+    """The artifact of a build and the deployed weights, for whatever processor it is."""
+    held = {path: aligned_copy(array) for path, array in weights.items()}
+    manifest = {**build.artifact.manifest, **(about or {})}
+    manifest["versions"] = {**build.artifact.manifest["versions"], **(about or {}).get("versions", {})}
+    return replace(build.artifact, weights=held, manifest=manifest)
+
+
+def load(path: str | Path) -> CompiledPlan:
+    """The compiled plan in a file that `save` wrote. An artifact is code: load only what you trust.
+
+    Raises OSError and `ArtifactError`, before anything of the file is run, for a file that is no artifact, is
+    damaged, has a newer format or is for another processor; and `BuildError` without TVM's runtime.
+    """
+    artifact = read(Path(path))
+    weights = {
+        name: array if array.ctypes.data % _ALIGNMENT == 0 else aligned_copy(array)
+        for name, array in artifact.weights.items()
+    }
+    try:
+        return CompiledPlan(replace(artifact, weights=weights))
+    except (OSError, RuntimeError, AttributeError, ValueError) as error:
+        why = str(error).strip().splitlines()[-1]
+        raise ArtifactError("E706", f"{path} cannot be loaded: {why}") from None
+
+
+def baked(artifact: Artifact, held: Mapping[int, np.ndarray]) -> Artifact:
+    """The artifact with its constants, as they are held, for weights, and without weights that none reads."""
+    program = artifact.program
+    if not program.constants:
+        return artifact
+    read = {slot for step in program.steps for slot in step.operands}
+    read |= {slot for slot, _ in program.outputs}
+    slots, weights = list(program.slots), dict[str, np.ndarray]()
+    for number, slot in enumerate(program.slots):
+        if slot.kind not in ("weight", "constant"):
+            continue
+        if number not in read:
+            slots[number] = replace(slot, kind="unused")
+            continue
+        key = str(slot.key) if slot.kind == "weight" else f"constant.{number}"
+        slots[number] = replace(slot, kind="weight", key=key)
+        weights[key] = held[number]
+    made: Program = replace(program, slots=tuple(slots), constants=())
+    return replace(artifact, program=made, weights=weights)
+
+
+def _loaded(library: bytes) -> Any:
+    """The library of an artifact, from a file that is removed again."""
+    libraries.ffi()
+    handle, name = tempfile.mkstemp(prefix="planform-", suffix=".so")
+    try:
+        with os.fdopen(handle, "wb") as stream:
+            stream.write(library)
+        return libraries.load_library(Path(name))
+    finally:
+        with suppress(OSError):
+            os.unlink(name)

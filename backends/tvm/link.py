@@ -1,0 +1,55 @@
+"""Object code as a shared library, by the C compiler of the system."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from .cpu import architecture
+from .errors import BuildError
+
+_PATIENCE = 300
+
+
+def linked(module: Any, target_architecture: str) -> bytes:
+    """The shared library of TVM's module; raises `BuildError` without a C compiler that can link it."""
+    command = compiler(target_architecture)
+    with TemporaryDirectory(prefix="planform-") as folder:
+        code, library = Path(folder) / "kernels.o", Path(folder) / "kernels.so"
+        module.write_to_file(str(code))
+        command = [*command, "-shared", "-fPIC", "-o", str(library), str(code), "-lm"]
+        try:
+            done = subprocess.run(
+                command, capture_output=True, text=True, errors="replace", timeout=_PATIENCE
+            )
+        except (OSError, subprocess.TimeoutExpired) as error:
+            raise BuildError("E704", f"`{command[0]}` does not run: {error}") from None
+        if done.returncode or not library.is_file():
+            why = (done.stderr or done.stdout).strip().splitlines()
+            raise BuildError("E704", f"`{command[0]}` does not link the kernels", *why[:8])
+        return library.read_bytes()
+
+
+def compiler(target_architecture: str) -> list[str]:
+    """The command that compiles C for an architecture: `$CC`, or one that is on the path."""
+    if os.environ.get("CC"):
+        return shlex.split(os.environ["CC"])
+    for name in _candidates(target_architecture):
+        found = shutil.which(name)
+        if found is not None:
+            return [found]
+    names = ", ".join(_candidates(target_architecture))
+    help = "install one, or name it in the variable CC"
+    raise BuildError("E704", f"there is no C compiler to link with: none of {names}", help)
+
+
+def _candidates(target_architecture: str) -> Iterator[str]:
+    if target_architecture == architecture():
+        yield from ("cc", "gcc", "clang")
+    yield from (f"{target_architecture}-linux-gnu-{name}" for name in ("gcc", "clang"))
