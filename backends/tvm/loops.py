@@ -36,6 +36,8 @@ class Loops:
 
     def __init__(self) -> None:
         self._scopes: list[list[Any]] = [[]]
+        # What ends with each scope.
+        self._ends: list[list[Any]] = [[]]
 
     def emit(self, statement: Any) -> None:
         """Add a statement."""
@@ -44,8 +46,9 @@ class Loops:
     @contextmanager
     def _scope(self, close: Callable[[Any], Any]) -> Iterator[None]:
         self._scopes.append([])
+        self._ends.append([])
         yield
-        body = self._scopes.pop()
+        body = self._scopes.pop() + self._ends.pop()
         if body:
             self.emit(close(body[0] if len(body) == 1 else tirx.SeqStmt(body)))
 
@@ -106,14 +109,46 @@ class Loops:
 
     def alloc(self, shape: Sequence[Expr], dtype: str, name: str = "local", scope: str = "global") -> Buffer:
         """A buffer that lives to the end of the scope; a `local` one is on the stack, or in registers."""
-        made = tirx.decl_buffer([_index(size) for size in shape] or [1], dtype, name=name, scope=scope)
+        sizes = [_index(size) for size in shape] or [tirx.const(1, "int32")]
+        if scope == "global" and not _fits_stack(sizes, dtype):
+            return self._alloc_workspace(sizes, dtype, name)
+        made = tirx.decl_buffer(sizes, dtype, name=name, scope=scope)
         self.emit(tirx.AllocBuffer(made, {"disable_lower_builtin": True} if scope == "local" else {}))
+        return made
+
+    def _alloc_workspace(self, sizes: Sequence[Expr], dtype: str, name: str) -> Buffer:
+        """Memory from the runtime's pool: TVM's own lowering of it looks for a device that none has named."""
+        kind = tvm.DataType(dtype)
+        count = tirx.const((kind.bits + 7) // 8, "int64")
+        for size in sizes:
+            count = count * size.astype("int64")
+        data = pointer(f"{name}_data", dtype)
+        cpu = tirx.const(1, "int32"), tirx.const(0, "int32")
+        code, bits = tirx.const(kind.type_code, "int32"), tirx.const(kind.bits, "int32")
+        found = tirx.call_intrin(
+            data.ty, "tirx.TVMBackendAllocWorkspace", *cpu, count.astype("uint64"), code, bits
+        )
+        self.emit(tirx.Bind(data, found))
+        made = tirx.decl_buffer(sizes, dtype, name=name, data=data)
+        self.emit(tirx.DeclBuffer(made, data=data))
+        free = tirx.call_intrin("int32", "tirx.TVMBackendFreeWorkspace", *cpu, data)
+        self._ends[-1].insert(0, tirx.Evaluate(free))
         return made
 
     def body(self) -> Any:
         """All statements as one."""
-        (statements,) = self._scopes
+        statements = self._scopes[0] + self._ends[0]
         return statements[0] if len(statements) == 1 else tirx.SeqStmt(statements)
+
+
+def _fits_stack(sizes: Sequence[Expr], dtype: str) -> bool:
+    """Whether a buffer is small enough for the stack, which LLVM keeps in registers where it can."""
+    count = tvm.DataType(dtype).bits // 8
+    for size in sizes:
+        if not isinstance(size, tirx.IntImm):
+            return False
+        count *= int(size)
+    return count <= 1024
 
 
 def _index(value: Expr) -> Expr:
@@ -128,9 +163,6 @@ def pointer(name: str, dtype: str) -> Any:
 def private_function(parameters: Sequence[Any], body: Any) -> Any:
     """A function for calls from the same module: 0 is success."""
     done = tirx.Return(tirx.const(0, "int32"))
-    # Whose memory large buffers are taken from.
-    body = tirx.AttrStmt(tirx.const(0, "int32"), "device_type", tirx.const(1, "int32"), body)
-    body = tirx.AttrStmt(tirx.const(0, "int32"), "device_id", tirx.const(0, "int32"), body)
     attributes = tvm.ir.make_node("ir.DictAttrs", **{"tirx.noalias": True})
     return tirx.PrimFunc(
         list(parameters), tirx.SeqStmt([body, done]), ret_type=PrimType("int32"), attrs=attributes

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 import tvm
 from tvm import tirx
+from tvm_ffi import structural_equal
 
 from .elementary import Functions
 from .expressions import emitting
@@ -100,7 +101,8 @@ def _shared_axes(stages: Sequence[Tensor], machine: Machine) -> int:
         return 0
     if any(stage.layout.axis is not None for stage in stages):
         return 0
-    common = min(stage.rank for stage in stages)
+    # A stage that is not reduced keeps a loop of its own, over neighbours in memory.
+    common = min(stage.rank if isinstance(stage, Reduced) else max(stage.rank - 1, 0) for stage in stages)
     for stage in stages:
         indices = _variables(stage.shape, "i")
         accesses = _reads(stage, indices)
@@ -123,7 +125,7 @@ def _shared_axes(stages: Sequence[Tensor], machine: Machine) -> int:
 def _same(left: Any, right: Any) -> bool:
     if isinstance(left, int) or isinstance(right, int):
         return isinstance(left, int) and isinstance(right, int) and left == right
-    return bool(tvm.ir.structural_equal(left, right))
+    return bool(structural_equal(left, right))
 
 
 def _product(sizes: Sequence[Any]) -> Any:
