@@ -7,9 +7,10 @@ from typing import Any, Literal
 from ..counts import Cost
 from ..dims import Size, ceil_div, maximum, prod
 from ..dtypes import DType
-from .base import Layer, Lowering, Op, Shape, Sizes, WeightSpec, case
+from .base import Elements, Layer, Lowering, Op, Shape, Sizes, WeightSpec, case
 from .init import Init, fan_in_uniform
 from .rules import ShapeError, need_at_least, need_divisible, need_equal, need_positive, need_same_dtype
+from .window_te import sliding, sum_type
 
 Pads = tuple[tuple[Size, Size], ...]
 Padding = Sizes | Literal["same", "tf_same"]
@@ -224,6 +225,47 @@ class ConvWith(Op, name="conv_with"):
             x.flatten(0, 1).unsqueeze(0), weight.flatten(0, 1), groups=batch * self.groups, **settings
         )
         y = flat.squeeze(0).unflatten(0, (batch, out))
+        return y if bias is None else y + bias[(..., *(None,) * rank)]
+
+    def te(self, t: Elements, x: Any, weight: Any, bias: Any = None) -> Any:
+        source, filters = t.node.inputs[0].shape, t.node.inputs[1].shape
+        rank = len(source) - 2
+        kernel = filters[-rank:]
+        stride, dilation, pads = self.window(source[2:], kernel)
+        windows = t.node.results[0].shape[2:]
+        read = sliding(t, x, windows, kernel, stride, dilation, [before for before, _ in pads])
+        out, channels = weight.shape[-rank - 2], weight.shape[-rank - 1]
+        per_group = out // self.groups
+        kind = sum_type(t.dtype())
+
+        def product(b: Any, k: Any, *rest: Any) -> Any:
+            at, taps, channel = rest[:rank], rest[rank:-1], rest[-1]
+            value = read(b, k // per_group * channels + channel if self.groups > 1 else channel, at, taps)
+            own = (b,) if weight.rank == rank + 3 else ()
+            return t.cast(value, kind) * t.cast(weight[(*own, k, channel, *taps)], kind)
+
+        # Channels last: they are far apart in memory, so that the loop inside theirs is one of neighbours.
+        y = t.reduce("sum", t.shape(), [*weight.shape[-rank:], channels], product, kind)
+        if bias is None:
+            return y if kind == t.dtype() else t.compute(t.shape(), lambda *i: y[i])
+        return t.compute(t.shape(), lambda *i: y[i] + t.cast(bias[i[1] if bias.rank == 1 else i[:2]], kind))
+
+    def numpy(self, np: Any, x: Any, weight: Any, bias: Any = None) -> Any:
+        rank = x.ndim - 2
+        kernel = weight.shape[-rank:]
+        stride, dilation, pads = self.window(x.shape[2:], kernel)
+        x = np.pad(x, ((0, 0), (0, 0), *pads))
+        spans = tuple(d * (k - 1) + 1 for k, d in zip(kernel, dilation, strict=True))
+        # [B, C, *S', *k]
+        windows = np.lib.stride_tricks.sliding_window_view(x, spans, tuple(range(2, rank + 2)))
+        windows = windows[(..., *(slice(None, None, step) for step in (*stride, *dilation)))]
+        windows = windows.reshape(len(x), self.groups, -1, *windows.shape[2:])
+        per_sample = "b" if weight.ndim == rank + 3 else ""
+        lead, (out, *rest) = weight.shape[: len(per_sample)], weight.shape[len(per_sample) :]
+        weight = weight.reshape(*lead, self.groups, out // self.groups, *rest)
+        places, taps = "xyz"[:rank], "ijl"[:rank]
+        y = np.einsum(f"bgc{places}{taps},{per_sample}gkc{taps}->bgk{places}", windows, weight)
+        y = y.reshape(len(x), out, *y.shape[3:])
         return y if bias is None else y + bias[(..., *(None,) * rank)]
 
     def _padded(self, t: Lowering, x: Any, kernel: tuple[Any, ...]) -> tuple[Any, tuple[Any, ...]]:
