@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -76,15 +76,21 @@ class KernelMaker:
         outside = dict(zip(body.inputs, node.inputs, strict=True))
         given: dict[str, Value] = {}
         for slot, value in zip(main.slots, main.inputs, strict=True):
-            if value not in outside:
+            if value in outside:
+                given[slot] = outside[value]
+            elif not _is_looked_through(value.node, outside):
                 return None
-            given[slot] = outside[value]
         found = {slot: layouts.get(value, PLAIN) for slot, value in given.items()}
         dtype = tvm_dtype(main.results[0].type.dtype, self.float_as)
         template = find(main, found, self.machine, dtype)
-        if template is None or any(given[slot].node.op.name != "weight" for slot in template.packings):
+        if template is None:
             return None
-        return template
+        packed = [given.get(slot) for slot in template.packings]
+        return (
+            template
+            if all(value is not None and value.node.op.name == "weight" for value in packed)
+            else None
+        )
 
     def make(self, node: Node, layouts: Layouts, template: Template | None = None) -> Kernel:
         """The kernel of a node, whose members are its body if it is a fused group.
@@ -197,6 +203,13 @@ class _Writer:
 def main_of(nodes: Iterable[Node]) -> Node | None:
     """The operator that takes the time."""
     return next((node for node in nodes if role_of(node) == "contraction"), None)
+
+
+def _is_looked_through(node: Node, outside: Container[Value]) -> bool:
+    """Whether elements of a node are elements of what the kernel is given, in other places."""
+    return role_of(node) in ("view", "move") and all(
+        value in outside or _is_looked_through(value.node, outside) for value in node.inputs
+    )
 
 
 def follows(nodes: Sequence[Node], outputs: Sequence[Value], main: Node) -> bool:
