@@ -113,7 +113,7 @@ class Loops:
         if scope == "global" and not _fits_stack(sizes, dtype):
             return self._alloc_workspace(sizes, dtype, name)
         made = tirx.decl_buffer(sizes, dtype, name=name, scope=scope)
-        self.emit(tirx.AllocBuffer(made, {"disable_lower_builtin": True} if scope == "local" else {}))
+        self.emit(tirx.AllocBuffer(made, {"disable_lower_builtin": True}))
         return made
 
     def _alloc_workspace(self, sizes: Sequence[Expr], dtype: str, name: str) -> Buffer:
@@ -141,14 +141,18 @@ class Loops:
         return statements[0] if len(statements) == 1 else tirx.SeqStmt(statements)
 
 
+_STACK = 4096
+"""Bytes of a buffer that is on the stack at most."""
+
+
 def _fits_stack(sizes: Sequence[Expr], dtype: str) -> bool:
     """Whether a buffer is small enough for the stack, which LLVM keeps in registers where it can."""
-    count = tvm.DataType(dtype).bits // 8
+    count = (tvm.DataType(dtype).bits + 7) // 8
     for size in sizes:
         if not isinstance(size, tirx.IntImm):
             return False
         count *= int(size)
-    return count <= 1024
+    return count <= _STACK
 
 
 def _index(value: Expr) -> Expr:
