@@ -16,6 +16,7 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from .api import CheckReport, Model, PlanFile, load
+    from .backends.tvm.compiled import load_compiled
     from .dsl.diagnostics import Diagnostic, PlanError
 
 _HOMES = {
@@ -23,6 +24,7 @@ _HOMES = {
     "Model": "api",
     "PlanFile": "api",
     "CheckReport": "api",
+    "load_compiled": "backends.tvm.compiled",
     "PlanError": "dsl.diagnostics",
     "Diagnostic": "dsl.diagnostics",
 }
@@ -37,4 +39,13 @@ def __getattr__(name: str) -> Any:
     return getattr(import_module(f".{_HOMES[name]}", __name__), name)
 
 
-__all__ = ["CheckReport", "Diagnostic", "Model", "PlanError", "PlanFile", "__version__", "load"]
+__all__ = [
+    "CheckReport",
+    "Diagnostic",
+    "Model",
+    "PlanError",
+    "PlanFile",
+    "__version__",
+    "load",
+    "load_compiled",
+]

@@ -26,6 +26,8 @@ from .dsl.syntax import Claim
 from .dsl.values import POISON, BlockDef, BlockValue, to_value
 
 if TYPE_CHECKING:
+    from .backends.tvm.compiled import CompiledPlan
+    from .backends.tvm.target import Target
     from .compiler.cost import CostReport
     from .compiler.memory import MemoryPlan
     from .compiler.pipeline import Deployed
@@ -265,6 +267,29 @@ class Model:
         from .backends.torch import to_torch
 
         return to_torch(self.program, **options)
+
+    def to_tvm(
+        self,
+        weights: Any = None,
+        target: Target = None,
+        dtype: str = "f32",
+        *,
+        seed: int | None = None,
+        cached: bool = True,
+    ) -> CompiledPlan:
+        """The plan as machine code: a callable that takes torch tensors or numpy arrays, and gives the same.
+
+        It computes the optimised graph of eval mode, may be called from several threads, and can be saved.
+        Weights come from a `state_dict` of the plan or a file of weights, or are the initial ones. `dtype` is
+        what the plan's floats are, `target` what kernels are made for: this machine, or what TVM takes as a
+        description, `{"kind": "llvm", "mcpu": ...}`. The same build is made once, unless `cached` is false.
+
+        Raises `PlanError`; `BindError` where the weights do not fit; `BackendError` (of
+        `planform.backends.tvm.errors`) where the target, TVM or the compiler is at fault.
+        """
+        from .compiling import to_tvm
+
+        return to_tvm(self, weights, target, dtype, seed=seed, cached=cached)
 
     def deploy(self) -> Deployed:
         """The optimised graph of eval mode, the prologue that makes its weights, and what was refused."""

@@ -6,8 +6,7 @@ import re
 from dataclasses import replace
 from typing import Any
 
-import tvm
-
+from .codegen import generate
 from .driver import module_of
 from .lower import Lowered
 from .machine import Machine
@@ -22,7 +21,7 @@ _WRAPPERS = ("__tvm_ffi", "__tvm_set_raised", "__tvm_module", "__truncsfhf2", "_
 def build(lowered: Lowered, machine: Machine) -> Any:
     """The library: TVM's runtime module with the program's functions."""
     module = module_of(lowered.program, lowered.functions)
-    return tvm.tirx.build(module, target=machine.target)
+    return generate(module, machine.target)
 
 
 def text_of(lowered: Lowered, step: Step, form: str, machine: Machine) -> str:
@@ -31,7 +30,7 @@ def text_of(lowered: Lowered, step: Step, form: str, machine: Machine) -> str:
     if form == "tir":
         return function.script().strip() + "\n"
     program = replace(lowered.program, constants=(), steps=(step,))
-    module = tvm.tirx.build(module_of(program, {step.function: function}), target=machine.target)
+    module = generate(module_of(program, {step.function: function}), machine.target)
     text = module.inspect_source("ll" if form == "llvm" else "asm")
     return "\n".join(_functions(text, form)) + "\n"
 

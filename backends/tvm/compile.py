@@ -46,7 +46,7 @@ def compile_graph(
     *,
     cached: bool = True,
     link: bool = True,
-    tell: Tell = lambda stage: None,
+    tell: Tell | None = None,
 ) -> Build:
     """The graph, deployed, as kernels for a target; `dtype` is what `float` stands for.
 
@@ -58,6 +58,7 @@ def compile_graph(
         kept = _kept(key)
         if kept is not None:
             return Build(kept)
+    tell = tell or _silent
     tell("loading TVM")
     ffi()
     from .build import build
@@ -121,6 +122,10 @@ def kernels(
     lowered = lowered_for(graph, machine, dtype)
     for step in (*lowered.program.constants, *lowered.program.steps):
         yield step, "" if step.external else text_of(lowered, step, form, machine)
+
+
+def _silent(stage: str) -> None:
+    del stage
 
 
 def _key(graph: Graph, target: Target, dtype: DType) -> str:

@@ -103,12 +103,15 @@ class CompiledPlan:
         return {port.name: f"{port.dtype}{text(port.shape)}" for port in self.program.inputs}
 
     def save(self, path: str | Path) -> None:
-        """Write the artifact: one file, which appears whole or not at all. Raises OSError."""
-        write(Path(path), self.artifact_with_constants().to_bytes())
+        """Write the artifact: one file, which appears whole or not at all.
 
-    def artifact_with_constants(self) -> Artifact:
-        """The artifact with what is computed once as weights, so that loading need not compute it."""
-        return baked(self.artifact, self.runner.held)
+        Raises OSError, and `BuildError` if it could not be linked.
+        """
+        if not self.artifact.library:
+            from .link import compiler
+
+            compiler(self.artifact.manifest["architecture"])
+        write(Path(path), _baked(self.artifact, self.runner.held).to_bytes())
 
     def __repr__(self) -> str:
         inputs = ", ".join(f"{name}: {type}" for name, type in self.signature.items())
@@ -137,7 +140,7 @@ def artifact_of(
     return replace(build.artifact, weights=held, manifest=manifest)
 
 
-def load(path: str | Path) -> CompiledPlan:
+def load_compiled(path: str | Path) -> CompiledPlan:
     """The compiled plan in a file that `save` wrote. An artifact is code: load only what you trust.
 
     Raises OSError and `ArtifactError`, before anything of the file is run, for a file that is no artifact, is
@@ -155,7 +158,16 @@ def load(path: str | Path) -> CompiledPlan:
         raise ArtifactError("E706", f"{path} cannot be loaded: {why}") from None
 
 
-def baked(artifact: Artifact, held: Mapping[int, np.ndarray]) -> Artifact:
+def ready(artifact: Artifact) -> Artifact:
+    """The artifact with what is computed once computed now, if this processor can."""
+    try:
+        check_processor(artifact.program.name, artifact.manifest)
+    except ArtifactError:
+        return artifact
+    return _baked(artifact, CompiledPlan(artifact).runner.held) if artifact.program.constants else artifact
+
+
+def _baked(artifact: Artifact, held: Mapping[int, np.ndarray]) -> Artifact:
     """The artifact with its constants, as they are held, for weights, and without weights that none reads."""
     program = artifact.program
     if not program.constants:

@@ -58,10 +58,10 @@ class Workspace:
         self, program: Program, held: Mapping[int, np.ndarray], symbols: Mapping[str, int] | None = None
     ) -> None:
         self.symbols = symbols or {}
-        self.table = np.zeros(max(len(program.slots), 1), np.int64)
-        self.sizes = np.array(
-            [self.symbols.get(each.symbol, 0) for each in program.readings] or [0], np.int64
-        )
+        # The function that calls the kernels takes for granted that both are aligned.
+        self.table = aligned_copy(np.zeros(max(len(program.slots), 1), np.int64))
+        sizes = [self.symbols.get(each.symbol, 0) for each in program.readings]
+        self.sizes = aligned_copy(np.array(sizes or [0], np.int64))
         self.arguments = ffi().from_dlpack(self.table), ffi().from_dlpack(self.sizes)
         self.arena = aligned(program.arena or 0)
         self.arrays: dict[int, np.ndarray] = dict(held)
