@@ -113,7 +113,7 @@ class Loops:
         if scope == "global" and not _fits_stack(sizes, dtype):
             return self._alloc_workspace(sizes, dtype, name)
         made = tirx.decl_buffer(sizes, dtype, name=name, scope=scope)
-        self.emit(tirx.AllocBuffer(made, {"disable_lower_builtin": True}))
+        self.emit(tirx.AllocBuffer(made, {"disable_lower_builtin": tirx.IntImm("bool", 1)}))
         return made
 
     def _alloc_workspace(self, sizes: Sequence[Expr], dtype: str, name: str) -> Buffer:
