@@ -207,11 +207,11 @@ class Functions:
 
     def eq(self, x: Expr, y: Expr) -> Expr:
         """Whether equal."""
-        return x == y
+        return tirx.EQ(x, y)
 
     def ne(self, x: Expr, y: Expr) -> Expr:
         """Whether different."""
-        return x != y
+        return tirx.NE(x, y)
 
     def lt(self, x: Expr, y: Expr) -> Expr:
         """Whether less."""
@@ -231,7 +231,7 @@ class Functions:
 
     def logical_not(self, x: Expr) -> Expr:
         """Whether 0."""
-        return tirx.Not(x) if type_of(x) == "bool" else x == _like(0, x)
+        return tirx.Not(x) if type_of(x) == "bool" else tirx.EQ(x, _like(0, x))
 
     def logical_and(self, x: Expr, y: Expr) -> Expr:
         """Whether neither is 0."""
@@ -243,16 +243,17 @@ class Functions:
 
     def logical_xor(self, x: Expr, y: Expr) -> Expr:
         """Whether just one is not 0."""
-        return _truth(x) != _truth(y)
+        x, y = _truth(x), _truth(y)
+        return tirx.And(tirx.Or(x, y), tirx.Not(tirx.And(x, y)))
 
     def isnan(self, x: Expr) -> Expr:
         """Whether not a number."""
         x = self.let(x)
-        return x != x if _is_float(x) else tirx.const(False, "bool")
+        return tirx.NE(x, x) if _is_float(x) else tirx.const(False, "bool")
 
     def isinf(self, x: Expr) -> Expr:
         """Whether infinite."""
-        return self.abs(x) == _like(inf, x) if _is_float(x) else tirx.const(False, "bool")
+        return tirx.EQ(self.abs(x), _like(inf, x)) if _is_float(x) else tirx.const(False, "bool")
 
     def isfinite(self, x: Expr) -> Expr:
         """Whether neither infinite nor not a number."""
@@ -598,7 +599,7 @@ def _number(x: Expr) -> Expr:
 
 
 def _truth(x: Expr) -> Expr:
-    return x if type_of(x) == "bool" else x != _like(0, x)
+    return x if type_of(x) == "bool" else tirx.NE(x, _like(0, x))
 
 
 def _f32(value: float) -> Expr:
