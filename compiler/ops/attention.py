@@ -8,7 +8,8 @@ from typing import Any
 from ..counts import Cost
 from ..dims import prod
 from ..dtypes import BOOL, DType, bind
-from .base import Lowering, Op, Shape, case
+from .base import Elements, Lowering, Op, Shape, case
+from .rows import wide
 from .rules import (
     ShapeError,
     broadcast,
@@ -108,6 +109,59 @@ class ScaledDotProductAttention(Op, name="scaled_dot_product_attention"):
         if rank > 4:
             return out.unflatten(0, batch)
         return out if rank == 4 else out.flatten(0, 4 - rank)
+
+    def te(self, t: Elements, q: Any, k: Any, v: Any, mask: Any = None) -> Any:
+        # Stages for each row of the scores, all of which have its axes first.
+        dtype = wide(q.dtype)
+        shape = t.shape()
+        rows, keys, features = shape[:-1], k.shape[-2], q.shape[-1]
+        least = t.const(float("-inf"), dtype)
+
+        def shared(x: Any, lead: tuple[Any, ...], *at: Any) -> Any:
+            """An element of keys or values, for a head of queries."""
+            if self.gqa:
+                lead = (*lead[:-1], lead[-1] // (q.shape[-3] // x.shape[-3]))
+            return t.cast(t.read(x, (*lead, *at)), dtype)
+
+        def product(*index: Any) -> Any:
+            *lead, n, m, e = index
+            return t.cast(t.read(q, (*lead, n, e)), dtype) * shared(k, tuple(lead), m, e)
+
+        products = t.reduce("sum", (*rows, keys), (features,), product, dtype)
+
+        def score(*index: Any) -> Any:
+            scale = t.rsqrt(t.cast(features, dtype)) if self.scale is None else t.const(self.scale, dtype)
+            value = products[index] * scale
+            if self.causal:
+                return t.select(index[-1] <= index[-2], value, least)
+            if mask is None:
+                return value
+            own = t.read(mask, index)
+            return t.select(own, value, least) if mask.dtype == "bool" else value + t.cast(own, dtype)
+
+        scores = t.compute((*rows, keys), score, dtype, keep=True)
+        top = t.reduce("max", rows, (keys,), lambda *index: scores[index], dtype)
+
+        def power(*index: Any) -> Any:
+            # Where all is masked nothing is subtracted: the powers are zero, and so is the result.
+            most = t.let(top[index[:-1]])
+            return t.exp(scores[index] - t.select(t.eq(most, least), t.const(0, dtype), most))
+
+        powers = t.compute((*rows, keys), power, dtype, keep=True)
+        total = t.reduce("sum", rows, (keys,), lambda *index: powers[index], dtype)
+
+        def part(*index: Any) -> Any:
+            *lead, n, d, m = index
+            return powers[(*lead, n, m)] * shared(v, tuple(lead), m, d)
+
+        parts = t.reduce("sum", shape, (keys,), part, dtype)
+
+        def element(*index: Any) -> Any:
+            weight = t.let(total[index[:-1]])
+            empty = t.eq(weight, t.const(0, dtype))
+            return t.select(empty, t.const(0, dtype), parts[index] / weight)
+
+        return t.compute(shape, element)
 
 
 def _of_four(x: Any, rank: int) -> Any:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from functools import cache
 from typing import Any, NamedTuple
 
 from ..counts import Cost
 from ..dims import Size, prod
 from ..dtypes import is_complex, is_float, promote
-from .base import Lowering, Op, Shape, case
+from .base import Elements, Lowering, Op, Shape, case
+from .rows import wide
 from .rules import ShapeError, need_equal
 
 # An operand's axes: index names, and "..." for leading axes of any number.
@@ -166,10 +168,7 @@ class Einsum(Op, name="einsum"):
         return cost
 
     def torch(self, t: Lowering, *xs: Any) -> Any:
-        inputs, output = parse(self.pattern)
-        letters = _letters((*inputs, output))
-        spelled = ",".join("".join(letters[name] for name in term) for term in inputs)
-        equation = f"{spelled}->{''.join(letters[name] for name in output)}"
+        equation = self._equation()
         dtypes = [t.dtype_of(x) for x in xs]
         common = promote(dtypes)
         wanted = t.dtype(common)
@@ -177,6 +176,67 @@ class Einsum(Op, name="einsum"):
         y = t.torch.einsum(equation, *operands)
         # torch sums small integers into i64.
         return y if is_float(common) or is_complex(common) else y.to(wanted)
+
+    def _equation(self) -> str:
+        """The pattern in single letters, with the result."""
+        inputs, output = parse(self.pattern)
+        letters = _letters((*inputs, output))
+        spelled = ",".join("".join(letters[name] for name in term) for term in inputs)
+        return f"{spelled}->{''.join(letters[name] for name in output)}"
+
+    def te(self, t: Elements, *xs: Any) -> Any:
+        inputs, output = self._bound(tuple(x.shape for x in xs))
+        dtype = "int64" if t.dtype() == "bool" else wide(t.dtype())
+        sizes: dict[str, Any] = {}
+        for term, x in zip(inputs, xs, strict=True):
+            for name, size in zip(term, x.shape, strict=True):
+                if not _is_one(size):
+                    sizes[name] = size
+                sizes.setdefault(name, size)
+        term, sofar = inputs[0], xs[0]
+        for number in range(1, len(inputs)):
+            # From left to right: a name is summed over as soon as no other operand has it.
+            later = set(output).union(*inputs[number + 1 :])
+            both = tuple(dict.fromkeys((*term, *inputs[number])))
+            kept = tuple(name for name in both if name in later)
+            last = number == len(inputs) - 1
+            pair = [(term, sofar), (inputs[number], xs[number])]
+            term, sofar = (
+                (output if last else kept),
+                _contract(t, pair, output if last else kept, sizes, dtype),
+            )
+        if term != output or len(inputs) == 1:
+            sofar = _contract(t, [(term, sofar)], output, sizes, dtype)
+        return sofar if sofar.dtype == t.dtype() else t.compute(t.shape(), lambda *i: sofar[i])
+
+    def numpy(self, np: Any, *xs: Any) -> Any:
+        return np.einsum(self._equation(), *xs, optimize=True)
+
+
+def _contract(
+    t: Elements, operands: Sequence[tuple[Term, Any]], kept: Term, sizes: dict[str, Any], dtype: str
+) -> Any:
+    """The product of operands, whose axes have names, summed over the names that are not kept."""
+    summed = tuple(dict.fromkeys(name for term, _ in operands for name in term if name not in kept))
+
+    def element(*index: Any) -> Any:
+        at = dict(zip((*kept, *summed), index, strict=True))
+        value: Any = None
+        for term, x in operands:
+            own = t.cast(
+                x[tuple(0 if _is_one(s) else at[name] for name, s in zip(term, x.shape, strict=True))], dtype
+            )
+            value = own if value is None else value * own
+        return value
+
+    shape = tuple(sizes[name] for name in kept)
+    if not summed:
+        return t.compute(shape, element, dtype)
+    return t.reduce("sum", shape, tuple(sizes[name] for name in summed), element, dtype)
+
+
+def _is_one(size: Any) -> bool:
+    return isinstance(size, int) and size == 1
 
 
 def _spell(term: Term, count: int) -> Term:

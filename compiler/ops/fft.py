@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Literal
 from ..counts import NOTHING, Cost
 from ..dims import Size, minimum, prod, total
 from ..dtypes import DType, complex_of, is_complex, real_of
-from .base import Lowering, Op, Shape, case
+from .base import Elements, Lowering, Op, Shape, case
 from .pointwise import as_float
 from .promotion import floating
 from .rules import ShapeError, axes_of, axis_of, need_at_least
@@ -97,6 +97,16 @@ class Transform(Op):
         if norm == "ortho" or (norm == "backward") == self.inverse:
             cost = cost + Cost(multiply=prod(out) * (1 if self.spectrum == "in" else 2))
         return cost
+
+    def numpy(self, np: Any, x: Any) -> Any:
+        axes, lengths = self.plan(x.shape)
+        norm = getattr(self, "norm", "backward")
+        if not axes:
+            return x
+        function = {"full": "fftn", "out": "rfftn", "in": "irfftn"}[self.spectrum]
+        if self.inverse and self.spectrum == "full":
+            function = "ifftn"
+        return getattr(np.fft, function)(x, s=lengths, axes=axes, norm=norm)
 
 
 class Along(Transform):
@@ -242,6 +252,7 @@ class Fftshift(Op, name="fftshift"):
     """Move the zero frequency to the middle of axes (all unless given): [*s] -> [*s]."""
 
     axis: int | tuple[int, ...] | None = None
+    back: ClassVar[bool] = False
     samples = (case({}, (4, 5)), case({"axis": -1}, ("complex", (2, 5))), case({"axis": (0, 1)}, (4, 5, 2)))
 
     def shape(self, x: Shape) -> Shape:
@@ -258,6 +269,25 @@ class Fftshift(Op, name="fftshift"):
     def torch(self, t: Lowering, x: Any) -> Any:
         return getattr(t.torch.fft, self.name)(x, dim=self.axis)
 
+    def te(self, t: Elements, x: Any) -> Any:
+        axes = axes_of(self.axis, x.rank)
+
+        def moved(i: Any, size: Any) -> Any:
+            # The zero frequency comes from, or goes to, the place size // 2.
+            shift = size // 2 if self.back else (size + 1) // 2
+            return t.select(i < size - shift, i + shift, i + shift - size)
+
+        def element(*index: Any) -> Any:
+            at = [moved(i, x.shape[axis]) if axis in axes else i for axis, i in enumerate(index)]
+            return x[tuple(at)]
+
+        return t.compute(x.shape, element)
+
+    def numpy(self, np: Any, x: Any) -> Any:
+        return getattr(np.fft, self.name)(x, axes=self.axis)
+
 
 class Ifftshift(Fftshift, name="ifftshift"):
     """Undo fftshift: [*s] -> [*s]."""
+
+    back = True

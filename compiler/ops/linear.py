@@ -7,9 +7,22 @@ from typing import Any
 from ..counts import Cost
 from ..dims import Size, prod
 from ..dtypes import DType
-from .base import Layer, Lowering, Op, Shape, WeightSpec, case
+from .base import Elements, Layer, Lowering, Op, Shape, WeightSpec, case
 from .init import Init, fan_in_uniform
+from .rows import wide
 from .rules import need_at_least, need_equal, need_positive, need_rank, need_same_dtype
+
+
+def with_bias(t: Elements, total: Any, bias: Any) -> Any:
+    """Sums [*b, O], which may be in a wider type, and a bias [O] if it is given."""
+    if bias is None and total.dtype == t.dtype():
+        return total
+
+    def element(*index: Any) -> Any:
+        value = total[index]
+        return value if bias is None else value + t.cast(bias[index[-1]], total.dtype)
+
+    return t.compute(total.shape, element)
 
 
 class LinearWith(Op, name="linear_with"):
@@ -39,6 +52,19 @@ class LinearWith(Op, name="linear_with"):
 
     def torch(self, t: Lowering, x: Any, weight: Any, bias: Any = None) -> Any:
         return t.F.linear(x, weight, bias)
+
+    def te(self, t: Elements, x: Any, weight: Any, bias: Any = None) -> Any:
+        dtype = wide(t.dtype())
+
+        def element(*index: Any) -> Any:
+            *row, out, k = index
+            return t.cast(x[(*row, k)], dtype) * t.cast(weight[out, k], dtype)
+
+        return with_bias(t, t.reduce("sum", t.shape(), (x.shape[-1],), element, dtype), bias)
+
+    def numpy(self, np: Any, x: Any, weight: Any, bias: Any = None) -> Any:
+        y = x @ weight.T
+        return y if bias is None else y + bias
 
     def module(self, t: Lowering, x: Shape, weight: Shape, bias: Shape | None = None) -> Any:
         return t.nn.Linear(weight[1], weight[0], bias=bias is not None)
@@ -105,6 +131,27 @@ class BilinearWith(Op, name="bilinear_with"):
 
     def torch(self, t: Lowering, x: Any, z: Any, weight: Any, bias: Any = None) -> Any:
         return t.F.bilinear(x, z, weight, bias)
+
+    def te(self, t: Elements, x: Any, z: Any, weight: Any, bias: Any = None) -> Any:
+        dtype = wide(t.dtype())
+        shape = t.shape()
+
+        def inner(*index: Any) -> Any:
+            *row, out, i, j = index
+            return t.cast(z[(*row, j)], dtype) * t.cast(weight[out, i, j], dtype)
+
+        # W_o z for each row, then the product with x.
+        mapped = t.reduce("sum", (*shape, x.shape[-1]), (z.shape[-1],), inner, dtype)
+
+        def element(*index: Any) -> Any:
+            *row, _, i = index
+            return t.cast(x[(*row, i)], dtype) * mapped[index]
+
+        return with_bias(t, t.reduce("sum", shape, (x.shape[-1],), element, dtype), bias)
+
+    def numpy(self, np: Any, x: Any, z: Any, weight: Any, bias: Any = None) -> Any:
+        y = np.einsum("...i,oij,...j->...o", x, weight, z, optimize=True)
+        return y if bias is None else y + bias
 
     def module(self, t: Lowering, x: Shape, z: Shape, weight: Shape, bias: Shape | None = None) -> Any:
         return t.nn.Bilinear(weight[1], weight[2], weight[0], bias=bias is not None)

@@ -7,7 +7,8 @@ from typing import Any
 from ..counts import Cost
 from ..dims import prod
 from ..dtypes import DType
-from .base import Lowering, Op, Shape, case
+from .base import Elements, Lowering, Op, Shape, case
+from .rows import wide
 from .rules import broadcast, need_equal, need_rank, need_same_dtype
 
 
@@ -44,3 +45,23 @@ class MatMul(Op, name="matmul"):
 
     def torch(self, t: Lowering, x: Any, y: Any) -> Any:
         return t.torch.matmul(x, y)
+
+    def te(self, t: Elements, x: Any, y: Any) -> Any:
+        dtype = wide(t.dtype())
+        shape = t.shape()
+        columns = 1 if y.rank > 1 else 0
+        rows = 1 if x.rank > 1 else 0
+
+        def element(*index: Any) -> Any:
+            at, k = index[:-1], index[-1]
+            lead = at[: len(at) - rows - columns]
+            row, column = at[len(lead) : len(lead) + rows], at[len(lead) + rows :]
+            left = t.read(x, (*lead, *row, k) if rows else (k,))
+            right = t.read(y, (*lead, k, *column) if columns else (k,))
+            return t.cast(left, dtype) * t.cast(right, dtype)
+
+        total = t.reduce("sum", shape, (x.shape[-1],), element, dtype)
+        return total if dtype == t.dtype() else t.compute(shape, lambda *i: total[i])
+
+    def numpy(self, np: Any, x: Any, y: Any) -> Any:
+        return np.matmul(x, y)

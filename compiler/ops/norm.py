@@ -7,14 +7,15 @@ multiplies; then E multiplies for a weight and E adds for a bias.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from ..counts import NOTHING, Cost
 from ..dims import Size, prod
 from ..dtypes import I64, DType
-from .base import Layer, Lowering, Mode, Op, Role, Shape, WeightSpec, case
+from .base import Elements, Layer, Lowering, Mode, Op, Role, Shape, WeightSpec, case
 from .init import Init, ones, zeros
+from .rows import Rows, unravel, wide
 from .rules import ShapeError, need_at_least, need_equal, need_float, need_rank
 
 
@@ -70,6 +71,20 @@ def affine_cost(elements: Size, weight: object, bias: object) -> Cost:
     """The cost of the weight and bias that are given."""
     scale = NOTHING if weight is None else Cost(multiply=elements)
     return scale if bias is None else scale + Cost(add=elements)
+
+
+def affine(t: Elements, value: Any, weight: Any, bias: Any, at: Sequence[Any], dtype: str) -> Any:
+    """A normalised element times its weight plus its bias, as far as they are given, both read at `at`."""
+    if weight is not None:
+        value = value * t.cast(weight[tuple(at)], dtype)
+    return value if bias is None else value + t.cast(bias[tuple(at)], dtype)
+
+
+def stored(t: Elements, x: Any, index: Sequence[Any], mean: Any, variance: Any, eps: float) -> Any:
+    """An element of [B, C, *S] normalised by its channel's stored mean and variance [C]."""
+    dtype, channel = wide(x.dtype), index[1]
+    factor = t.rsqrt(t.cast(variance[channel], dtype) + t.const(eps, dtype))
+    return (t.cast(x[tuple(index)], dtype) - t.cast(mean[channel], dtype)) * factor
 
 
 def standard_cost(elements: Size, rows: Size) -> Cost:
@@ -199,6 +214,31 @@ class BatchNormWith(Op, name="batch_norm_with"):
             momentum=0.1 if self.momentum is None else self.momentum,
             eps=self.eps,
         )
+
+    def te(
+        self,
+        t: Elements,
+        x: Any,
+        running_mean: Any = None,
+        running_var: Any = None,
+        weight: Any = None,
+        bias: Any = None,
+        num_batches_tracked: Any = None,
+    ) -> Any:
+        dtype = wide(x.dtype)
+        own = None
+        if running_mean is None:
+            own = Rows(t, x, (0, *range(2, x.rank))).standard(self.eps, dtype)
+
+        def element(*index: Any) -> Any:
+            channel = index[1]
+            value = stored(t, x, index, running_mean, running_var, self.eps) if own is None else own(index)
+            for operand, combine in ((weight, t.mul), (bias, t.add)):
+                if operand is not None:
+                    value = combine(value, t.cast(operand[tuple(unravel(channel, operand.shape))], dtype))
+            return value
+
+        return t.compute(x.shape, element)
 
     def module(self, t: Lowering, x: Shape, **weights: Shape) -> Any:
         channels, rank = x[1], len(x)

@@ -7,9 +7,10 @@ from typing import Any
 from ..counts import Cost
 from ..dims import prod
 from ..dtypes import DType
-from .base import Layer, Lowering, Mode, Op, Shape, WeightSpec, case
+from .base import Elements, Layer, Lowering, Mode, Op, Shape, WeightSpec, case
 from .init import Init
 from .norm import (
+    affine,
     affine_cost,
     affine_specs,
     need_channels,
@@ -17,10 +18,12 @@ from .norm import (
     need_weights,
     running_specs,
     standard_cost,
+    stored,
 )
 from .pointwise import as_float
 from .promotion import floating, need_category
 from .reduce import Norm, reduced
+from .rows import Rows, wide
 from .rules import (
     ShapeError,
     axes_of,
@@ -34,6 +37,8 @@ from .rules import (
 )
 
 Axes = int | tuple[int, ...]
+# The smallest step from 1 of each type.
+_STEP = {"float16": 2.0**-10, "bfloat16": 2.0**-7, "float32": 2.0**-23, "float64": 2.0**-52}
 
 
 def sizes_over(x: Shape, axis: Axes) -> Shape:
@@ -96,6 +101,14 @@ class LayerNormWith(OverAxes, name="layer_norm_with"):
         x, back = to_end(t, x, self.axis)
         y = t.F.layer_norm(x, sizes, weight, bias, self.eps)
         return y if back is None else y.permute(*back)
+
+    def te(self, t: Elements, x: Any, weight: Any = None, bias: Any = None) -> Any:
+        dtype = wide(x.dtype)
+        rows = Rows(t, x, self.axis)
+        standard = rows.standard(self.eps, dtype)
+        return t.compute(
+            x.shape, lambda *index: affine(t, standard(index), weight, bias, rows.inside(index), dtype)
+        )
 
     def module(self, t: Lowering, x: Shape, weight: Shape | None = None, bias: Shape | None = None) -> Any:
         sizes = sizes_over(x, self.axis)
@@ -169,6 +182,34 @@ class RmsNormWith(OverAxes, name="rms_norm_with"):
         y = t.F.rms_norm(x, sizes, weight, self.eps)
         return y if back is None else y.permute(*back)
 
+    def te(self, t: Elements, x: Any, weight: Any = None) -> Any:
+        dtype = wide(x.dtype)
+        eps = _STEP[x.dtype] if self.eps is None else self.eps
+        rows = Rows(t, x, self.axis)
+
+        def square(index: tuple[Any, ...]) -> Any:
+            value = t.let(t.cast(x[index], dtype))
+            return value * value
+
+        mean = rows.mean(square, dtype)
+        factor = t.compute(
+            rows.shape, lambda *row: t.rsqrt(mean[row] + t.const(eps, dtype)), dtype, keep=True
+        )
+
+        def element(*index: Any) -> Any:
+            value = t.cast(x[index], dtype) * factor[rows.of(index)]
+            return affine(t, value, weight, None, rows.inside(index), dtype)
+
+        return t.compute(x.shape, element)
+
+    def numpy(self, np: Any, x: Any, weight: Any = None) -> Any:
+        axes = tuple(sorted(axes_of(self.axis, x.ndim)))
+        eps = np.finfo(x.dtype).eps if self.eps is None else self.eps
+        y = x / np.sqrt(np.mean(x * x, axis=axes, keepdims=True) + eps)
+        if weight is None:
+            return y
+        return y * weight.reshape([size if axis in axes else 1 for axis, size in enumerate(x.shape)])
+
     def module(self, t: Lowering, x: Shape, weight: Shape | None = None) -> Any:
         sizes = sizes_over(x, self.axis)
         trailing = sorted(axes_of(self.axis, len(x))) == list(range(len(x) - len(sizes), len(x)))
@@ -231,6 +272,23 @@ class GroupNormWith(Op, name="group_norm_with"):
 
     def torch(self, t: Lowering, x: Any, weight: Any = None, bias: Any = None) -> Any:
         return t.F.group_norm(x, self.groups, weight, bias, self.eps)
+
+    def te(self, t: Elements, x: Any, weight: Any = None, bias: Any = None) -> Any:
+        dtype = wide(x.dtype)
+        width = x.shape[1] // self.groups
+        # [B, G, C/G, *S], whose rows are the groups.
+        grouped = t.compute(
+            (x.shape[0], self.groups, width, *x.shape[2:]),
+            lambda b, g, c, *s: x[(b, g * width + c, *s)],
+            x.dtype,
+        )
+        standard = Rows(t, grouped, tuple(range(2, grouped.rank))).standard(self.eps, dtype)
+
+        def element(b: Any, c: Any, *s: Any) -> Any:
+            value = standard((b, c // width, c % width, *s))
+            return affine(t, value, weight, bias, (c,), dtype)
+
+        return t.compute(x.shape, element)
 
     def module(self, t: Lowering, x: Shape, weight: Shape | None = None, bias: Shape | None = None) -> Any:
         if (weight is None) != (bias is None) or not isinstance(x[1], int):
@@ -348,6 +406,25 @@ class InstanceNormWith(Op, name="instance_norm_with"):
             running_mean = running_var = None
         return t.F.instance_norm(x, running_mean, running_var, weight, bias, own, self.momentum, self.eps)
 
+    def te(
+        self,
+        t: Elements,
+        x: Any,
+        weight: Any = None,
+        bias: Any = None,
+        running_mean: Any = None,
+        running_var: Any = None,
+        num_batches_tracked: Any = None,
+    ) -> Any:
+        dtype = wide(x.dtype)
+        own = Rows(t, x, tuple(range(2, x.rank))).standard(self.eps, dtype) if self._own_statistics else None
+
+        def element(*index: Any) -> Any:
+            value = stored(t, x, index, running_mean, running_var, self.eps) if own is None else own(index)
+            return affine(t, value, weight, bias, (index[1],), dtype)
+
+        return t.compute(x.shape, element)
+
     def module(self, t: Lowering, x: Shape, **weights: Shape) -> Any:
         if ("weight" in weights) != ("bias" in weights) or len(x) not in (3, 4, 5):
             return None
@@ -423,6 +500,18 @@ class L2Normalize(Op, name="l2_normalize"):
     def torch(self, t: Lowering, x: Any) -> Any:
         return t.F.normalize(x, p=self.p, dim=self.axis, eps=self.eps)
 
+    def te(self, t: Elements, x: Any) -> Any:
+        dtype = wide(x.dtype)
+        norms = self._norm.kernel(t, x)
+        rows = Rows(t, x, self.axis, keepdim=True)
+        least = t.compute(
+            rows.shape, lambda *row: t.maximum(norms[row], t.const(self.eps, dtype)), dtype, keep=True
+        )
+        return t.compute(x.shape, lambda *index: t.cast(x[index], dtype) / least[rows.of(index)])
+
+    def numpy(self, np: Any, x: Any) -> Any:
+        return x / np.maximum(self._norm.numpy(np, x), self.eps)
+
 
 class LocalResponseNorm(Op, name="local_response_norm"):
     """Divide by a power of the mean square of neighbouring channels: [B, C, *S] -> [B, C, *S].
@@ -453,3 +542,28 @@ class LocalResponseNorm(Op, name="local_response_norm"):
 
     def torch(self, t: Lowering, x: Any) -> Any:
         return t.F.local_response_norm(as_float(t, x), self.size, self.alpha, self.beta, self.k)
+
+    def te(self, t: Elements, x: Any) -> Any:
+        dtype = wide(t.dtype())
+        # Channel c sums over c - size//2 and the following: before the edges are zeros.
+        before = self.size // 2
+
+        def square(b: Any, c: Any, *rest: Any) -> Any:
+            *s, k = rest
+            at = c + k - before
+
+            def read() -> Any:
+                value = t.let(t.cast(x[(b, at, *s)], dtype))
+                return value * value
+
+            inside = t.logical_and(at >= 0, at < x.shape[1])
+            return t.guard(inside, read, t.const(0, dtype))
+
+        total = t.reduce("sum", x.shape, (self.size,), square, dtype)
+
+        def element(*index: Any) -> Any:
+            mean = total[index] / t.const(self.size, dtype)
+            scale = mean * t.const(self.alpha, dtype) + t.const(self.k, dtype)
+            return t.cast(x[index], dtype) / t.pow(scale, t.const(self.beta, dtype))
+
+        return t.compute(x.shape, element)

@@ -5,13 +5,15 @@ Reducing n elements counts n operations.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 from ..counts import Cost
 from ..dims import Size, divisible, minimum, prod, total
 from ..dtypes import DType
-from .base import Lowering, Op, Shape, case
+from .base import Elements, Lowering, Op, Shape, case
 from .pool import pooled_axes
+from .reduce import Amax, Mean
+from .rows import product, wide
 from .rules import ShapeError, need_at_least, need_float, need_inexact, need_rank
 
 Wanted = Size | tuple[Size | None, ...]
@@ -35,6 +37,9 @@ class AdaptivePool(Op):
     """What adaptive pooling shares: the wanted sizes and how windows follow from them."""
 
     size: Wanted
+    # How the elements of a window are combined, and what changes nothing there.
+    combine: ClassVar[str] = "sum"
+    outside: ClassVar[float] = 0.0
     role = "reduction"
 
     def shape(self, x: Shape) -> Shape:
@@ -68,6 +73,56 @@ class AdaptivePool(Op):
             return sizes[0] if rank == 1 and len(sizes) == 1 else sizes
         return t.size(self.size)
 
+    def windows(self, t: Elements, x: Any, dtype: str) -> tuple[Any, list[_Window]]:
+        """Each window combined, and how windows lie along each axis."""
+        (operand,) = t.node.inputs
+        sizes = zip(operand.shape[2:], t.node.results[0].shape[2:], strict=True)
+        windows = [_Window(t, size, count) for size, count in sizes]
+        rank = len(windows)
+
+        def element(b: Any, c: Any, *rest: Any) -> Any:
+            outs, steps = rest[:rank], rest[rank:]
+            at = [window.start(o) + k for window, o, k in zip(windows, outs, steps, strict=True)]
+            return t.cast(x[(b, c, *at)], dtype)
+
+        def guarded(b: Any, c: Any, *rest: Any) -> Any:
+            outs, steps = rest[:rank], rest[rank:]
+            inside: Any = None
+            for window, o, k in zip(windows, outs, steps, strict=True):
+                if not window.even:
+                    own = k < window.length(o)
+                    inside = own if inside is None else t.logical_and(inside, own)
+            return t.guard(inside, lambda: element(b, c, *rest), t.const(self.outside, dtype))
+
+        even = all(window.even for window in windows)
+        extents = [window.most for window in windows]
+        found = t.reduce(self.combine, t.shape(), extents, element if even else guarded, dtype)
+        return found, windows
+
+
+class _Window:
+    """Adaptive windows along an axis: `even` where all have the length `most`, which else is the longest."""
+
+    def __init__(self, t: Elements, size: Size, count: Size) -> None:
+        self.size, self.count = t.size(size), t.size(count)
+        self.even = divisible(size, count) is True
+        if self.even:
+            self.most = self.size // self.count
+        elif isinstance(size, int) and isinstance(count, int):
+            self.most = max(-(-(o + 1) * size // count) - o * size // count for o in range(count))
+        else:
+            self.most = self.size // self.count + 2
+
+    def start(self, o: Any) -> Any:
+        """The first element of window `o`."""
+        return o * self.most if self.even else o * self.size // self.count
+
+    def length(self, o: Any) -> Any:
+        """How many elements window `o` has."""
+        if self.even:
+            return self.most
+        return ((o + 1) * self.size + (self.count - 1)) // self.count - self.start(o)
+
 
 class AdaptiveAvgPool(AdaptivePool, name="adaptive_avg_pool"):
     """Mean over windows that share an axis evenly: [B, C, *S] -> [B, C, *size]; torch's adaptive_avg_pool1d,
@@ -99,6 +154,24 @@ class AdaptiveAvgPool(AdaptivePool, name="adaptive_avg_pool"):
         functions = (t.F.adaptive_avg_pool1d, t.F.adaptive_avg_pool2d, t.F.adaptive_avg_pool3d)
         return functions[rank - 1](x, self.settings(t, rank))
 
+    def te(self, t: Elements, x: Any) -> Any:
+        if 0 in t.node.results[0].shape:
+            return t.compute(t.shape(), lambda *i: t.const(0))
+        dtype = wide(x.dtype)
+        total, windows = self.windows(t, x, dtype)
+
+        def element(*index: Any) -> Any:
+            counts = [window.length(o) for window, o in zip(windows, index[2:], strict=True)]
+            return total[index] / t.cast(product(counts), dtype)
+
+        return t.compute(t.shape(), element)
+
+    def numpy(self, np: Any, x: Any) -> Any:
+        # Of complex numbers there is one window, the whole, or none.
+        if self.size == 1 or (isinstance(self.size, tuple) and all(size == 1 for size in self.size)):
+            return np.mean(x, axis=tuple(range(2, x.ndim)), keepdims=True)
+        return np.zeros(self.shape(x.shape), x.dtype)
+
 
 class AdaptiveMaxPool(AdaptivePool, name="adaptive_max_pool"):
     """Maximum over windows that share an axis evenly: [B, C, *S] -> [B, C, *size]; torch's
@@ -111,6 +184,8 @@ class AdaptiveMaxPool(AdaptivePool, name="adaptive_max_pool"):
         case({"size": 4}, (2, 3, 6)),
         case({"size": 2}, (1, 2, 4, 5, 6)),
     )
+    combine = "max"
+    outside = float("-inf")
 
     def cost(self, out: Shape, x: Shape) -> Cost:
         return Cost(compare=self.read(out, x))
@@ -119,6 +194,12 @@ class AdaptiveMaxPool(AdaptivePool, name="adaptive_max_pool"):
         rank = t.rank(x) - 2
         functions = (t.F.adaptive_max_pool1d, t.F.adaptive_max_pool2d, t.F.adaptive_max_pool3d)
         return functions[rank - 1](x, self.settings(t, rank))
+
+    def te(self, t: Elements, x: Any) -> Any:
+        if 0 in t.node.results[0].shape:
+            return t.compute(t.shape(), lambda *i: t.const(0))
+        found, _ = self.windows(t, x, x.dtype)
+        return found
 
 
 class GlobalPool(Op):
@@ -152,6 +233,12 @@ class GlobalAvgPool(GlobalPool, name="global_avg_pool"):
     def torch(self, t: Lowering, x: Any) -> Any:
         return x.mean(self.axes(t, x), keepdim=self.keepdim)
 
+    def te(self, t: Elements, x: Any) -> Any:
+        return Mean(axis=tuple(range(2, x.rank)), keepdim=self.keepdim).te(t, x)
+
+    def numpy(self, np: Any, x: Any) -> Any:
+        return np.mean(x, axis=tuple(range(2, x.ndim)), keepdims=self.keepdim)
+
 
 class GlobalMaxPool(GlobalPool, name="global_max_pool"):
     """Maximum over all spatial axes: [B, C, *S] -> [B, C], or [B, C, 1, ...] with `keepdim`."""
@@ -170,3 +257,6 @@ class GlobalMaxPool(GlobalPool, name="global_max_pool"):
 
     def torch(self, t: Lowering, x: Any) -> Any:
         return x.amax(self.axes(t, x), keepdim=self.keepdim)
+
+    def te(self, t: Elements, x: Any) -> Any:
+        return Amax(axis=tuple(range(2, x.rank)), keepdim=self.keepdim).te(t, x)

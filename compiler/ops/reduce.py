@@ -11,9 +11,10 @@ from typing import Any, ClassVar
 from ..counts import Cost
 from ..dims import Size, maximum, prod
 from ..dtypes import BOOL, I64, DType, is_bool, is_integer, real_of
-from .base import Lowering, Op, Shape, case
+from .base import Elements, Lowering, Op, Shape, case
 from .pointwise import as_float
 from .promotion import floating, need_category
+from .rows import Rows, over_count, wide
 from .rules import axes_of, need_at_least
 
 Axes = int | tuple[int, ...] | None
@@ -61,6 +62,8 @@ class Reduction(Op):
     accepts: ClassVar[str] = "bifc"
     gives: ClassVar[str] = "same"
     filled: ClassVar[bool] = False
+    # How elements are combined, as `Elements.reduce` takes it.
+    combine: ClassVar[str] = "sum"
     role = "reduction"
     samples = (
         case({}, (2, 3, 4)),
@@ -94,6 +97,23 @@ class Reduction(Op):
         """Torch's reduction over the axes, which are not empty unless there are none to reduce."""
         return getattr(t.torch, self.name)(x, dim=axes, keepdim=keepdim)
 
+    def rows(self, t: Elements, x: Any) -> Rows:
+        """The rows that are reduced."""
+        return Rows(t, x, self.axis, self.keepdim)
+
+    def te(self, t: Elements, x: Any) -> Any:
+        dtype = wide(t.dtype())
+        found = self.rows(t, x).reduce(self.combine, lambda index: t.cast(x[index], dtype), dtype)
+        return self.narrow(t, found)
+
+    def narrow(self, t: Elements, x: Any) -> Any:
+        """What was worked out in a wider type, in that of the result."""
+        return x if x.dtype == t.dtype() else t.compute(x.shape, lambda *i: x[i])
+
+    def numpy(self, np: Any, x: Any) -> Any:
+        axis = self.axis if x.ndim else None
+        return getattr(np, self.name)(x, axis=axis, keepdims=self.keepdim)
+
 
 class Sum(Reduction, name="sum"):
     """Sum over axes: [*s, n] -> [*s]."""
@@ -124,12 +144,17 @@ class Mean(Reduction, name="mean"):
         """The cost where the operand is complex."""
         return self.cost(out, x).scaled(2)
 
+    def te(self, t: Elements, x: Any) -> Any:
+        dtype = wide(x.dtype)
+        return self.narrow(t, self.rows(t, x).mean(lambda index: t.cast(x[index], dtype), dtype))
+
 
 class Prod(Reduction, name="prod"):
     """Product over axes: [*s, n] -> [*s]."""
 
     accumulates = True
     gives = "sum"
+    combine = "prod"
     samples = (*Reduction.samples, case({"axis": 1}, ("bool", (2, 3))), case({}, ("complex", (2, 3))))
 
     def cost(self, out: Shape, x: Shape) -> Cost:
@@ -155,20 +180,21 @@ class Amax(Reduction, name="amax"):
     accumulates = True
     accepts = "bif"
     filled = True
+    combine = "max"
 
     def cost(self, out: Shape, x: Shape) -> Cost:
         return Cost(compare=combinations(x, out))
 
+    def te(self, t: Elements, x: Any) -> Any:
+        # Of booleans the larger is whether any is true.
+        combine = self.combine if x.dtype != "bool" else {"max": "any", "min": "all"}[self.combine]
+        return self.rows(t, x).reduce(combine, lambda index: x[index], x.dtype)
 
-class Amin(Reduction, name="amin"):
+
+class Amin(Amax, name="amin"):
     """Minimum over axes: [*s, n] -> [*s]."""
 
-    accumulates = True
-    accepts = "bif"
-    filled = True
-
-    def cost(self, out: Shape, x: Shape) -> Cost:
-        return Cost(compare=combinations(x, out))
+    combine = "min"
 
 
 class Truth(Reduction):
@@ -183,6 +209,11 @@ class Truth(Reduction):
 
     def cost(self, out: Shape, x: Shape) -> Cost:
         return Cost(compare=combinations(x, out))
+
+    def te(self, t: Elements, x: Any) -> Any:
+        return self.narrow(
+            t, self.rows(t, x).reduce(self.name, lambda index: t.cast(x[index], "bool"), "bool")
+        )
 
 
 class AnyOf(Truth, name="any"):
@@ -218,6 +249,24 @@ class Var(Reduction, name="var"):
     def over(self, t: Lowering, x: Any, axes: tuple[int, ...], keepdim: bool) -> Any:
         return getattr(t.torch, self.name)(x, dim=axes, correction=self.correction, keepdim=keepdim)
 
+    def te(self, t: Elements, x: Any) -> Any:
+        dtype = wide(x.dtype)
+        rows = self.rows(t, x)
+        squares, _ = rows.squares(dtype)
+        count = rows.count - self.correction
+        count = max(count, 0) if isinstance(count, int) else t.maximum(count, t.const(0, "int64"))
+        return t.compute(
+            rows.shape, lambda *row: self.finish(t, over_count(t, squares[row], count, dtype)), keep=True
+        )
+
+    def finish(self, t: Elements, variance: Any) -> Any:
+        """The result for a variance."""
+        return variance
+
+    def numpy(self, np: Any, x: Any) -> Any:
+        axis = self.axis if x.ndim else None
+        return getattr(np, self.name)(x, axis=axis, ddof=self.correction, keepdims=self.keepdim)
+
 
 class Std(Var, name="std"):
     """Standard deviation over axes: [*s, n] -> [*s]; the root of `var`."""
@@ -229,6 +278,9 @@ class Std(Var, name="std"):
 
     def cost_complex(self, out: Shape, x: Shape) -> Cost:
         return super().cost_complex(out, x) + Cost(transcendental=prod(out))
+
+    def finish(self, t: Elements, variance: Any) -> Any:
+        return t.sqrt(variance)
 
 
 class Norm(Reduction, name="norm"):
@@ -274,6 +326,43 @@ class Norm(Reduction, name="norm"):
     def over(self, t: Lowering, x: Any, axes: tuple[int, ...], keepdim: bool) -> Any:
         return t.torch.linalg.vector_norm(x, self.p, dim=axes, keepdim=keepdim)
 
+    def te(self, t: Elements, x: Any) -> Any:
+        return self.narrow(t, self.kernel(t, x))
+
+    def kernel(self, t: Elements, x: Any) -> Any:
+        """The norm in the type that sums are taken in."""
+        dtype = wide(x.dtype)
+        p = self.p
+        rows = self.rows(t, x)
+        combine = "max" if p == float("inf") else "min" if p == float("-inf") else "sum"
+
+        def power(index: tuple[Any, ...]) -> Any:
+            value = t.let(t.cast(x[index], dtype))
+            if p == 0:
+                return t.cast(t.ne(value, t.const(0, dtype)), dtype)
+            if p == 2:
+                return value * value
+            size = t.abs(value)
+            return size if combine != "sum" or p == 1 else t.pow(size, t.const(p, dtype))
+
+        total = rows.reduce(combine, power, dtype)
+        if combine != "sum" or p in (0, 1):
+            return total
+
+        def root(*row: Any) -> Any:
+            return t.sqrt(total[row]) if p == 2 else t.pow(total[row], t.const(1 / p, dtype))
+
+        return t.compute(rows.shape, root, dtype, keep=True)
+
+    def numpy(self, np: Any, x: Any) -> Any:
+        axis = self.axis if x.ndim else None
+        size = np.abs(x)
+        if self.p in (float("inf"), float("-inf")):
+            return (np.max if self.p > 0 else np.min)(size, axis=axis, keepdims=self.keepdim)
+        if self.p == 0:
+            return np.sum(size != 0, axis=axis, keepdims=self.keepdim)
+        return np.sum(size**self.p, axis=axis, keepdims=self.keepdim) ** (1 / self.p)
+
 
 class LogSumExp(Reduction, name="logsumexp"):
     """The logarithm of the sum of e^x over axes, max + log(sum(e^(x - max))): [*s, n] -> [*s]."""
@@ -297,12 +386,36 @@ class LogSumExp(Reduction, name="logsumexp"):
     def over(self, t: Lowering, x: Any, axes: tuple[int, ...], keepdim: bool) -> Any:
         return t.torch.logsumexp(as_float(t, x), dim=axes, keepdim=keepdim)
 
+    def te(self, t: Elements, x: Any) -> Any:
+        dtype = wide(t.dtype())
+        rows = self.rows(t, x)
+        top = rows.reduce("max", lambda index: t.cast(x[index], dtype), dtype)
+
+        def finite(row: tuple[Any, ...]) -> Any:
+            # An infinite maximum is not subtracted: infinity less infinity is no number.
+            value = t.let(top[row])
+            return t.select(t.isinf(value), t.const(0, dtype), value)
+
+        def part(index: tuple[Any, ...]) -> Any:
+            return t.exp(t.cast(x[index], dtype) - finite(rows.of(index)))
+
+        total = rows.reduce("sum", part, dtype)
+        return t.compute(rows.shape, lambda *row: t.log(total[row]) + finite(row), keep=True)
+
+    def numpy(self, np: Any, x: Any) -> Any:
+        axis = self.axis if x.ndim else None
+        top = np.max(x.real, axis=axis, keepdims=True)
+        top = np.where(np.isinf(top), 0, top)
+        found = np.log(np.sum(np.exp(x - top), axis=axis, keepdims=True)) + top
+        return found if self.keepdim else np.squeeze(found, axis)
+
 
 class Argmax(Op, name="argmax"):
     """Where the maximum is along an axis, or in the flattened tensor without one: [*s, n] -> i64[*s]."""
 
     axis: int | None = None
     keepdim: bool = False
+    combine: ClassVar[str] = "max"
     role = "reduction"
     samples = (
         case({}, (2, 3)),
@@ -325,6 +438,26 @@ class Argmax(Op, name="argmax"):
     def torch(self, t: Lowering, x: Any) -> Any:
         return getattr(t.torch, self.name)(x, dim=self.axis, keepdim=self.keepdim)
 
+    def te(self, t: Elements, x: Any) -> Any:
+        # The first place that holds the extreme; stored, since an element worked out twice may differ.
+        held = t.compute(x.shape, lambda *index: x[index], x.dtype, keep=True)
+        rows = Rows(t, held, self.axis, self.keepdim)
+        best = rows.reduce(self.combine, lambda index: held[index], x.dtype)
+
+        def place(index: tuple[Any, ...]) -> Any:
+            flat: Any = t.const(0, "int64")
+            for i, size in zip(rows.inside(index), rows.extents, strict=True):
+                flat = flat * size + t.cast(i, "int64")
+            value = t.let(held[index])
+            here = t.eq(value, best[rows.of(index)])
+            if "float" in x.dtype:
+                here = t.logical_or(here, t.isnan(value))
+            return t.select(here, flat, t.const(2**62, "int64"))
+
+        return rows.reduce("min", place, "int64")
+
 
 class Argmin(Argmax, name="argmin"):
     """Where the minimum is along an axis, or in the flattened tensor without one: [*s, n] -> i64[*s]."""
+
+    combine = "min"

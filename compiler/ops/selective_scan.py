@@ -16,7 +16,8 @@ from typing import Any
 from ..counts import Cost
 from ..dims import prod
 from ..dtypes import DType
-from .base import Lowering, Op, Shape, case
+from .base import Elements, Lowering, Op, Shape, case
+from .rows import running, wide
 from .rules import (
     axis_of,
     need_at_least,
@@ -29,6 +30,8 @@ from .rules import (
 )
 
 BLOCK = 16
+# Channels that a kernel advances together.
+LANES = 16
 # Enough for 16^8 positions, more than a tensor holds.
 _LEVELS = 8
 
@@ -85,6 +88,25 @@ class LinearRecurrence(Op, name="linear_recurrence"):
             a, b = a.flip(axis), b.flip(axis)
         states = recurrence(t, a, b, state, axis, t.rank(a), length)
         return states.flip(axis) if self.reverse else states
+
+    def te(self, t: Elements, a: Any, b: Any, state: Any = None) -> Any:
+        dtype = wide(a.dtype)
+
+        def start(row: tuple[Any, ...]) -> Any:
+            return t.const(0, dtype) if state is None else t.cast(state[row], dtype)
+
+        def step(before: Any, index: tuple[Any, ...]) -> Any:
+            return t.cast(a[index], dtype) * before + t.cast(b[index], dtype)
+
+        return running(t, a.shape, axis_of(self.axis, a.rank), dtype, start, step, self.reverse)
+
+    def numpy(self, np: Any, a: Any, b: Any, state: Any = None) -> Any:
+        factors, inputs = np.moveaxis(a, self.axis, 0), np.moveaxis(b, self.axis, 0)
+        states = np.empty_like(inputs)
+        held = 0 if state is None else state
+        for at in reversed(range(len(states))) if self.reverse else range(len(states)):
+            held = states[at] = factors[at] * held + inputs[at]
+        return np.moveaxis(states, 0, self.axis)
 
 
 class SelectiveScan(Op, name="selective_scan"):
@@ -207,6 +229,74 @@ class SelectiveScan(Op, name="selective_scan"):
         read = states.unflatten(1, (groups, channels // groups)) * matrix(c, shape_c)
         y = read.sum(-2).flatten(1, 2)
         return y if d is None else t.torch.addcmul(y, u, d.unsqueeze(-1))
+
+    def te(
+        self, t: Elements, u: Any, delta: Any, a: Any, b: Any, c: Any, d: Any = None, delta_bias: Any = None
+    ) -> Any:
+        """In step for `LANES` channels, whose states stay in the cache; positions are read in blocks."""
+        dtype = wide(u.dtype)
+        batches, channels, length = u.shape
+        states = a.shape[1]
+        parts, blocks = (channels + (LANES - 1)) // LANES, (length + (BLOCK - 1)) // BLOCK
+        zero = t.const(0, dtype)
+
+        def matrix(x: Any, batch: Any, first: Any, lane: Any, n: Any, k: Any) -> Any:
+            if x.rank == 3:
+                return t.cast(x[batch, n, k], dtype)
+            width = channels // x.shape[1]
+            # All lanes are in one group where its width allows.
+            alike = isinstance(width, int) and (width % LANES == 0 or x.shape[1] == 1)
+            channel = first if alike else t.minimum(first + lane, channels - 1)
+            return t.cast(x[batch, channel // width, n, k], dtype)
+
+        def emit(loops: Any, outs: list[Any]) -> None:
+            with loops.loop(batches * parts, "o", "parallel") as number:
+                batch = loops.let(number // parts, "batch")
+                first = loops.let(number % parts * LANES, "first")
+
+                def channel(lane: Any) -> Any:
+                    return t.minimum(first + lane, channels - 1)
+
+                state, rate = (loops.alloc([states, LANES], dtype, name) for name in ("state", "rate"))
+                skip, shift = (loops.alloc([LANES], dtype, name) for name in ("skip", "shift"))
+                step, value, y = (loops.alloc([BLOCK, LANES], dtype, name) for name in ("step", "value", "y"))
+                with loops.loop(LANES, "lane") as lane:
+                    loops.store(skip, zero if d is None else t.cast(d[channel(lane)], dtype), lane)
+                    bias = zero if delta_bias is None else t.cast(delta_bias[channel(lane)], dtype)
+                    loops.store(shift, bias, lane)
+                    with loops.loop(states, "n") as n:
+                        loops.store(state, zero, n, lane)
+                        loops.store(rate, t.cast(a[channel(lane), n], dtype), n, lane)
+                with loops.loop(blocks, "block") as block:
+                    start = loops.let(block * BLOCK, "start")
+                    count = loops.let(t.minimum(length - start, BLOCK), "count")
+                    with loops.loop(LANES, "lane") as lane, loops.loop(count, "k") as k:
+                        at = batch, channel(lane), start + k
+                        loops.store(step, t.cast(delta[at], dtype), k, lane)
+                        loops.store(value, t.cast(u[at], dtype), k, lane)
+                    with loops.loop(count, "k") as k:
+                        with loops.loop(LANES, "lane") as lane:
+                            loops.store(y, value[k, lane] * skip[lane], k, lane)
+                            time = loops.let(step[k, lane] + shift[lane])
+                            time = loops.let(softplus(t, time, dtype)) if self.softplus else time
+                            loops.store(step, time, k, lane)
+                            loops.store(value, time * value[k, lane], k, lane)
+                        with loops.loop(states, "n") as n, loops.loop(LANES, "lane") as lane:
+                            place = batch, first, lane, n, start + k
+                            factor = t.exp(step[k, lane] * rate[n, lane])
+                            after = loops.let(factor * state[n, lane] + value[k, lane] * matrix(b, *place))
+                            loops.store(state, after, n, lane)
+                            loops.store(y, y[k, lane] + after * matrix(c, *place), k, lane)
+                    filled = loops.let(t.minimum(channels - first, LANES), "filled")
+                    with loops.loop(filled, "lane") as lane, loops.loop(count, "k") as k:
+                        loops.store(outs[0], t.cast(y[k, lane], t.dtype()), batch, first + lane, start + k)
+
+        return t.build([(u.shape, t.dtype())], emit)[0]
+
+
+def softplus(t: Elements, x: Any, dtype: str) -> Any:
+    """log(1 + e^x), which is x where that is large, as torch has it."""
+    return t.select(x > t.const(20, dtype), x, t.log1p(t.exp(x)))
 
 
 def recurrence(t: Lowering, a: Any, b: Any, state: Any, axis: int, rank: int, length: Any) -> Any:

@@ -6,13 +6,14 @@ of e, n - 1 adds (the sum) and n divides.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 from ..counts import Cost
 from ..dims import prod
 from ..dtypes import DType
-from .base import Lowering, Op, Shape, case
+from .base import Elements, Lowering, Op, Shape, case
 from .reduce import combinations, rows_of
+from .rows import Rows, wide
 from .rules import axis_of, need_float
 
 
@@ -20,6 +21,8 @@ class AlongAxis(Op):
     """A function of the rows along one axis: [*s] -> [*s]."""
 
     axis: int = -1
+    negative: ClassVar[bool] = False
+    logarithm: ClassVar[bool] = False
     role = "reduction"
     samples = (case({}, (2, 3)), case({"axis": 1}, (2, 3, 4)), case({"axis": 0}, ()))
 
@@ -35,6 +38,27 @@ class AlongAxis(Op):
     def torch(self, t: Lowering, x: Any) -> Any:
         return getattr(t.F, self.name)(x, dim=self.axis)
 
+    def te(self, t: Elements, x: Any) -> Any:
+        dtype = wide(x.dtype)
+        rows = Rows(t, x, self.axis)
+
+        def signed(index: tuple[Any, ...]) -> Any:
+            value = t.cast(x[index], dtype)
+            return -value if self.negative else value
+
+        top = rows.reduce("max", signed, dtype)
+
+        def power(*index: Any) -> Any:
+            return t.exp(signed(index) - top[rows.of(index)])
+
+        if self.logarithm:
+            total = rows.reduce("sum", lambda index: power(*index), dtype)
+            shift = t.compute(rows.shape, lambda *row: top[row] + t.log(total[row]), dtype, keep=True)
+            return t.compute(x.shape, lambda *index: signed(index) - shift[rows.of(index)])
+        powers = t.compute(x.shape, power, dtype, keep=True)
+        total = rows.reduce("sum", lambda index: powers[index], dtype)
+        return t.compute(x.shape, lambda *index: powers[index] / total[rows.of(index)])
+
 
 class Softmax(AlongAxis, name="softmax"):
     """e^x over its sum along an axis: [*s] -> [*s]."""
@@ -47,12 +71,16 @@ class Softmax(AlongAxis, name="softmax"):
 class Softmin(AlongAxis, name="softmin"):
     """Softmax of -x along an axis: [*s] -> [*s]; one more add (the sign) for each element."""
 
+    negative = True
+
     def cost(self, out: Shape, x: Shape) -> Cost:
         return Softmax(axis=self.axis).cost(out, x) + Cost(add=prod(x))
 
 
 class LogSoftmax(AlongAxis, name="log_softmax"):
     """The logarithm of softmax along an axis, x - max - log(sum(e^(x - max))): [*s] -> [*s]."""
+
+    logarithm = True
 
     def cost(self, out: Shape, x: Shape) -> Cost:
         rows = rows_of(x, self.axis)
