@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
+from itertools import pairwise
 from typing import Any, ClassVar, Literal, NamedTuple
 
 from ..counts import NOTHING, Cost
 from ..dims import Size, divisible, equal, prod, render
 from ..dtypes import I64, DType, is_complex, is_float
-from .base import Lowering, Op, Shape, case
+from .base import Elements, Lowering, Op, Shape, case
 from .einops_pattern import ELLIPSIS, Axis, Names, Pattern, parse, wrong
+from .places import joined, parted
+from .rows import over_count, product, wide
 from .rules import ShapeError, need_at_least, need_divisible, need_equal
 
 Reduction = Literal["mean", "sum", "max", "min", "prod"]
@@ -123,6 +127,46 @@ class PatternOp(Op):
                 x = x.unflatten(axis, tuple(given.get(name, -1) for name in group))
         return x, left, right, given
 
+    def reader(
+        self, t: Elements, x: Any, found: Solution
+    ) -> Callable[[Sequence[Any], Mapping[str, Any]], Any]:
+        """What reads the input at an index of the result, and a position on each axis that it lacks."""
+        left, right = ([[n for n in group if found.sizes[n] != 1] for group in side] for side in found[:2])
+        after = {pair for group in left for pair in pairwise(group)}
+        # Axes that lie side by side in one group of either side are told apart by neither.
+        runs: list[list[list[str]]] = []
+        for group in right:
+            runs.append([])
+            for name in group:
+                if runs[-1] and (runs[-1][-1][-1], name) in after:
+                    runs[-1][-1].append(name)
+                else:
+                    runs[-1].append([name])
+        sizes = {run[0]: product([t.size(found.sizes[n]) for n in run]) for group in runs for run in group}
+
+        def read(index: Sequence[Any], lacking: Mapping[str, Any]) -> Any:
+            at = dict(lacking)
+            for group, position in zip(runs, index, strict=True):
+                parts = parted(t, position, [sizes[run[0]] for run in group])
+                at.update(zip((run[0] for run in group), parts, strict=True))
+            firsts = [[name for name in group if name in at] for group in left]
+            extents = [[sizes.get(n) or t.size(found.sizes[n]) for n in group] for group in firsts]
+            return x[
+                tuple(joined([at[n] for n in group], e) for group, e in zip(firsts, extents, strict=True))
+            ]
+
+        return read
+
+    def moves(self, t: Elements, x: Any) -> Any:
+        """The result, where nothing is computed."""
+        read = self.reader(t, x, self.solve(t.node.inputs[0].shape))
+        return t.compute(t.shape(), lambda *i: read(i, {}))
+
+    def apart(self, x: Any) -> tuple[Any, Solution]:
+        """For numpy: the input with one axis for each name on the left."""
+        found = self.solve(x.shape)
+        return x.reshape([found.sizes[name] for name in flat(found.left)]), found
+
 
 class Rearrange(PatternOp, name="rearrange"):
     """Split, order and merge axes by a pattern: [*S] -> [*S'], `rearrange("b c (h p) -> b h (p c)", p=2)`.
@@ -161,6 +205,14 @@ class Rearrange(PatternOp, name="rearrange"):
     def torch(self, t: Lowering, x: Any) -> Any:
         x, left, right, _ = self.split(t, x)
         return merge(order(x, flat(left), flat(right)), right)
+
+    def te(self, t: Elements, x: Any) -> Any:
+        return self.moves(t, x)
+
+    def numpy(self, np: Any, x: Any) -> Any:
+        parts, found = self.apart(x)
+        names = flat(found.left)
+        return parts.transpose([names.index(name) for name in flat(found.right)]).reshape(found.result())
 
 
 class Reduce(PatternOp, name="reduce"):
@@ -233,6 +285,37 @@ class Reduce(PatternOp, name="reduce"):
             x = getattr(x, method)(dropped)
         return merge(order(x, [name for name in names if name in flat(right)], flat(right)), right)
 
+    def te(self, t: Elements, x: Any) -> Any:
+        found = self.solve(t.node.inputs[0].shape)
+        read = self.reader(t, x, found)
+        names = [name for name in self.dropped(found) if found.sizes[name] != 1]
+        if not names:
+            return t.compute(t.shape(), lambda *i: t.cast(read(i, {}), t.dtype()))
+        extents = [t.size(found.sizes[name]) for name in names]
+        rank = len(found.right)
+        dtype = wide(t.dtype())
+        combine = "sum" if self.reduction == "mean" else self.reduction
+        if dtype == "bool":
+            combine = {"max": "any", "min": "all"}[combine]
+        total = t.reduce(
+            combine,
+            t.shape(),
+            extents,
+            lambda *i: t.cast(read(i[:rank], dict(zip(names, i[rank:], strict=True))), dtype),
+            dtype,
+        )
+        if self.reduction == "mean":
+            return t.compute(t.shape(), lambda *i: over_count(t, total[i], product(extents), dtype))
+        return total if dtype == t.dtype() else t.compute(t.shape(), lambda *i: t.cast(total[i], t.dtype()))
+
+    def numpy(self, np: Any, x: Any) -> Any:
+        parts, found = self.apart(x)
+        dropped = self.dropped(found)
+        axes = tuple(axis for axis, name in enumerate(flat(found.left)) if name in dropped)
+        names = [name for name in flat(found.left) if name not in dropped]
+        parts = getattr(np, self.reduction)(parts, axis=axes) if axes else parts
+        return parts.transpose([names.index(name) for name in flat(found.right)]).reshape(found.result())
+
 
 class Repeat(PatternOp, name="repeat"):
     """Repeat along the axes that the left side lacks: [*S] -> [*S'], `repeat("h w -> h (w k)", k=2)`.
@@ -269,6 +352,16 @@ class Repeat(PatternOp, name="repeat"):
                     x = x.unsqueeze(axis)
             x = x.expand(*(-1 if name in old else given[name] for name in names))
         return merge(x, right)
+
+    def te(self, t: Elements, x: Any) -> Any:
+        return self.moves(t, x)
+
+    def numpy(self, np: Any, x: Any) -> Any:
+        parts, found = self.apart(x)
+        names, wanted = flat(found.left), flat(found.right)
+        parts = parts.transpose([names.index(name) for name in wanted if name in names])
+        parts = np.expand_dims(parts, [axis for axis, name in enumerate(wanted) if name not in names])
+        return np.broadcast_to(parts, [found.sizes[name] for name in wanted]).reshape(found.result())
 
 
 def flat(names: Names) -> list[str]:

@@ -7,8 +7,9 @@ from typing import Any
 from ..counts import NOTHING, Cost
 from ..dims import Size, prod
 from ..dtypes import DType
-from .base import Layer, Lowering, Op, Shape, WeightSpec, case
+from .base import Elements, Layer, Lowering, Op, Shape, WeightSpec, case
 from .init import Init, normal
+from .places import within
 from .rules import ShapeError, need_at_least, need_positive, need_rank
 
 
@@ -46,6 +47,12 @@ class EmbeddingWith(Op, name="embedding_with"):
 
     def torch(self, t: Lowering, x: Any, weight: Any) -> Any:
         return t.F.embedding(x, weight, padding_idx=self.padding_idx)
+
+    def te(self, t: Elements, x: Any, weight: Any) -> Any:
+        return t.compute(t.shape(), lambda *i: weight[within(t, x[i[:-1]], x.dtype, weight.shape[0]), i[-1]])
+
+    def numpy(self, np: Any, x: Any, weight: Any) -> Any:
+        return np.take(weight, x, 0, mode="clip")
 
     def module(self, t: Lowering, x: Shape, weight: Shape) -> Any:
         return t.nn.Embedding(weight[0], weight[1], padding_idx=self.padding_idx)

@@ -6,8 +6,10 @@ from typing import Any
 
 from ..counts import NOTHING, Cost
 from ..dims import Size, prod
-from .base import Lowering, Op, Shape, Sizes, case
+from .base import Elements, Lowering, Op, Shape, Sizes, case
 from .conv import need_window, per_axis, window_sizes
+from .places import busy, parted, where_all
+from .rows import product, wide
 from .rules import need_at_least, need_divisible, need_equal, need_positive, need_rank
 
 
@@ -18,6 +20,22 @@ class Windows(Op):
         return {
             key: tuple(t.size(size) for size in per_axis(value, 2, key)) for key, value in arguments.items()
         }
+
+    def _each(self) -> tuple[Shape, Shape, Shape, Shape]:
+        """Kernel, stride, padding and dilation, each down and across; `ShapeError` where they are none."""
+        names = ("kernel", "stride", "pad", "dilation")
+        kernel, stride, pad, dilation = (per_axis(getattr(self, name), 2, name) for name in names)
+        need_window(kernel, stride, dilation, _pads(pad))
+        return kernel, stride, pad, dilation
+
+    def _windows(self, plane: Shape) -> Shape:
+        """How many windows a plane has down and across."""
+        kernel, stride, pad, dilation = self._each()
+        return window_sizes(plane, kernel, stride, dilation, _pads(pad))
+
+    def _numbers(self, t: Elements) -> list[tuple[Any, Any]]:
+        """The same as numbers or expressions."""
+        return [(t.size(down), t.size(across)) for down, across in self._each()]
 
 
 class Unfold(Windows, name="unfold"):
@@ -41,19 +59,8 @@ class Unfold(Windows, name="unfold"):
         *batch, channels, height, width = x
         for axis, size in ((-3, channels), (-2, height), (-1, width)):
             need_at_least(size, 1, f"the size of axis {axis}", ("x", axis))
-        kernel, stride, pad, dilation = (
-            per_axis(value, 2, argument)
-            for value, argument in (
-                (self.kernel, "kernel"),
-                (self.stride, "stride"),
-                (self.pad, "pad"),
-                (self.dilation, "dilation"),
-            )
-        )
-        pads = tuple((p, p) for p in pad)
-        need_window(kernel, stride, dilation, pads)
-        windows = window_sizes((height, width), kernel, stride, dilation, pads)
-        return (*batch, channels * prod(kernel), prod(windows))
+        kernel, *_ = self._each()
+        return (*batch, channels * prod(kernel), prod(self._windows((height, width))))
 
     def cost(self, out: Shape, x: Shape) -> Cost:
         return NOTHING
@@ -63,6 +70,35 @@ class Unfold(Windows, name="unfold"):
             t, kernel_size=self.kernel, dilation=self.dilation, padding=self.pad, stride=self.stride
         )
         return t.F.unfold(x, **settings)
+
+    def te(self, t: Elements, x: Any) -> Any:
+        (kh, kw), (sh, sw), (ph, pw), (dh, dw) = self._numbers(t)
+        *_, channels, height, width = x.shape
+        _, across = self._windows(t.node.inputs[0].shape[-2:])
+
+        def element(*i: Any) -> Any:
+            *batch, column, window = i
+            c, down, right = parted(t, column, (channels, kh, kw))
+            v, h = parted(t, window, (None, t.size(across)))
+            row, place = t.let(v * sh + down * dh - ph), t.let(h * sw + right * dw - pw)
+            inside = [] if isinstance(ph, int) and ph == 0 else [row >= 0, row < height]
+            inside += [] if isinstance(pw, int) and pw == 0 else [place >= 0, place < width]
+            return where_all(t, inside, lambda: x[(*batch, c, row, place)], t.const(0))
+
+        return t.compute(t.shape(), element)
+
+    def numpy(self, np: Any, x: Any) -> Any:
+        (kh, kw), (sh, sw), (ph, pw), (dh, dw) = self._each()
+        down, across = self._windows(x.shape[-2:])
+        padded = np.pad(x, [(0, 0)] * (x.ndim - 2) + [(ph, ph), (pw, pw)])
+        columns = [
+            padded[
+                ..., i * dh : i * dh + sh * (down - 1) + 1 : sh, j * dw : j * dw + sw * (across - 1) + 1 : sw
+            ]
+            for i in range(kh)
+            for j in range(kw)
+        ]
+        return np.stack(columns, -3).reshape(self.shape(x.shape))
 
     def module(self, t: Lowering, x: Shape) -> Any:
         return t.nn.Unfold(
@@ -92,25 +128,17 @@ class Fold(Windows, name="fold"):
     def shape(self, x: Shape) -> Shape:
         need_rank(x, 2, 3, "fold")
         *batch, columns, count = x
-        size, kernel, stride, pad, dilation = (
-            per_axis(value, 2, argument)
-            for value, argument in (
-                (self.size, "size"),
-                (self.kernel, "kernel"),
-                (self.stride, "stride"),
-                (self.pad, "pad"),
-                (self.dilation, "dilation"),
-            )
-        )
-        pads = tuple((p, p) for p in pad)
-        need_window(kernel, stride, dilation, pads)
+        size = self._plane()
+        kernel, *_ = self._each()
         for value in size:
             need_positive(value, "size")
         need_at_least(columns, 1, "the number of columns", ("x", -2))
         need_divisible(columns, prod(kernel), "the length of a column", ("x", -2), argument="kernel")
-        windows: Size = prod(window_sizes(size, kernel, stride, dilation, pads))
-        need_equal(count, windows, "the numbers of columns and of windows", ("x", -1))
+        need_equal(count, prod(self._windows(size)), "the numbers of columns and of windows", ("x", -1))
         return (*batch, columns // prod(kernel), *size)
+
+    def _plane(self) -> Shape:
+        return per_axis(self.size, 2, "size")
 
     def cost(self, out: Shape, x: Shape) -> Cost:
         # Each element is added to its place.
@@ -118,6 +146,45 @@ class Fold(Windows, name="fold"):
 
     def torch(self, t: Lowering, x: Any) -> Any:
         return t.F.fold(x, **self._arguments(t))
+
+    def te(self, t: Elements, x: Any) -> Any:
+        (kh, kw), (sh, sw), (ph, pw), (dh, dw) = self._numbers(t)
+        down, across = (t.size(count) for count in self._windows(self._plane()))
+        *outer, height, width = t.shape()
+        dtype = wide(t.dtype())
+
+        def emit(b: Any, outs: list[Any]) -> None:
+            with b.loop(product(outer), "o", busy(*outer, height, width)) as number:
+                *batch, c = [b.let(i, "i") for i in parted(t, number, outer)]
+                plane = b.alloc([height, width], dtype, "plane")
+                with b.loops([height, width], "z") as at:
+                    b.store(plane, t.const(0, dtype), *at)
+                with b.loops([kh, kw], "k") as (i, j), b.loop(down, "v") as v:
+                    row = b.let(v * sh + i * dh - ph, "row")
+                    # The windows whose element (i, j) is in the plane, and not in the padding.
+                    first = b.let(t.maximum((pw - j * dw + (sw - 1)) // sw, 0), "first")
+                    end = b.let(t.minimum((width + pw - j * dw + (sw - 1)) // sw, across), "end")
+                    with b.when(t.mul(row >= 0, row < height)), b.loop(t.maximum(end - first, 0), "h") as h:
+                        place = (first + h) * sw + j * dw - pw
+                        value = x[(*batch, (c * kh + i) * kw + j, v * across + first + h)]
+                        b.store(plane, plane[row, place] + t.cast(value, dtype), row, place)
+                with b.loops([height, width], "z") as at:
+                    b.store(outs[0], t.cast(plane[tuple(at)], t.dtype()), *batch, c, *at)
+
+        return t.build([(t.shape(), t.dtype())], emit)[0]
+
+    def numpy(self, np: Any, x: Any) -> Any:
+        (kh, kw), (sh, sw), (ph, pw), (dh, dw) = self._each()
+        down, across = self._windows(self._plane())
+        *outer, height, width = self.shape(x.shape)
+        columns = x.reshape(*outer, kh, kw, down, across)
+        padded = np.zeros((*outer, height + 2 * ph, width + 2 * pw), x.dtype)
+        for i in range(kh):
+            for j in range(kw):
+                rows = slice(i * dh, i * dh + sh * (down - 1) + 1, sh)
+                places = slice(j * dw, j * dw + sw * (across - 1) + 1, sw)
+                padded[..., rows, places] += columns[..., i, j, :, :]
+        return padded[..., ph : ph + height, pw : pw + width]
 
     def module(self, t: Lowering, x: Shape) -> Any:
         return t.nn.Fold(**self._arguments(t))
@@ -131,3 +198,7 @@ class Fold(Windows, name="fold"):
             padding=self.pad,
             stride=self.stride,
         )
+
+
+def _pads(pad: Shape) -> tuple[tuple[Size, Size], ...]:
+    return tuple((p, p) for p in pad)

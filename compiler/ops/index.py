@@ -1,4 +1,4 @@
-"""Reading and writing at positions that another tensor gives. Only `scatter_add` computes."""
+"""Reading at positions that another tensor gives. Nothing is computed."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from typing import Any
 from ..counts import NOTHING, Cost
 from ..dims import Size, prod
 from ..dtypes import I64, DType, is_bool, is_integer
-from .base import Lowering, Op, Shape, case
+from .base import Elements, Lowering, Op, Shape, case
+from .places import put, within
 from .rules import ShapeError, axis_of, broadcast, need_at_least, need_equal, need_rank
 
 
@@ -19,7 +20,7 @@ def need_index(dtype: DType, what: str, operand: str, also: tuple[DType, ...] = 
         raise ShapeError(f"{what} takes positions as {allowed}, and got {dtype}", "dtype", ((operand, None),))
 
 
-def _within(index: Shape, x: Shape, besides: int | None, what: str, operand: str) -> None:
+def need_within(index: Shape, x: Shape, besides: int | None, what: str, operand: str) -> None:
     """The index is nowhere larger than the tensor, except on one axis."""
     for axis in range(len(x)):
         if axis != besides:
@@ -47,7 +48,7 @@ class Gather(Op, name="gather"):
             message = f"gather needs an index of {rank} axes, as the input has, and got {len(index)}"
             raise ShapeError(message, "rank", (("index", None), ("x", None)))
         if x and index:
-            _within(index, x, axis, "gather's input", "x")
+            need_within(index, x, axis, "gather's input", "x")
         return index
 
     def dtype(self, x: DType, index: DType) -> DType:
@@ -62,6 +63,24 @@ class Gather(Op, name="gather"):
 
     def torch(self, t: Lowering, x: Any, index: Any) -> Any:
         return x.gather(self.axis, index)
+
+    def te(self, t: Elements, x: Any, index: Any) -> Any:
+        axis = self.axis % max(x.rank, 1)
+
+        def element(*i: Any) -> Any:
+            if not x.rank:
+                return x[()]
+            # Between a scalar and an axis there is no difference.
+            return x[put(i or (0,), axis, within(t, index[i], index.dtype, x.shape[axis]))]
+
+        return t.compute(t.shape(), element)
+
+    def numpy(self, np: Any, x: Any, index: Any) -> Any:
+        shape, axis = index.shape or (1,), self.axis % max(x.ndim, 1)
+        place = list(np.indices(shape, sparse=True))
+        x = x.reshape(x.shape or (1,))
+        place[axis] = np.clip(index.reshape(shape), 0, x.shape[axis] - 1)
+        return x[tuple(place)]
 
 
 class TakeAlongAxis(Op, name="take_along_axis"):
@@ -100,6 +119,20 @@ class TakeAlongAxis(Op, name="take_along_axis"):
     def torch(self, t: Lowering, x: Any, index: Any) -> Any:
         return t.torch.take_along_dim(x, index, self.axis)
 
+    def te(self, t: Elements, x: Any, index: Any) -> Any:
+        axis = axis_of(self.axis, x.rank)
+
+        def element(*i: Any) -> Any:
+            position = within(t, t.read(index, i), index.dtype, x.shape[axis])
+            place = put(i, axis, position)
+            ones = [isinstance(size, int) and size == 1 for size in x.shape]
+            return x[tuple(0 if one else at for one, at in zip(ones, place, strict=True))]
+
+        return t.compute(t.shape(), element)
+
+    def numpy(self, np: Any, x: Any, index: Any) -> Any:
+        return np.take_along_axis(x, np.clip(index, 0, x.shape[self.axis] - 1), self.axis)
+
 
 class IndexSelect(Op, name="index_select"):
     """Whole slices of an axis by position: [*a, N, *b], i64[K] -> [*a, K, *b]; torch.index_select."""
@@ -129,6 +162,20 @@ class IndexSelect(Op, name="index_select"):
 
     def torch(self, t: Lowering, x: Any, index: Any) -> Any:
         return x.index_select(self.axis, index)
+
+    def te(self, t: Elements, x: Any, index: Any) -> Any:
+        axis = self.axis % max(x.rank, 1)
+
+        def element(*i: Any) -> Any:
+            if not x.rank:
+                return x[()]
+            position = index[i[axis]] if index.rank else index[()]
+            return x[put(i, axis, within(t, position, index.dtype, x.shape[axis]))]
+
+        return t.compute(t.shape(), element)
+
+    def numpy(self, np: Any, x: Any, index: Any) -> Any:
+        return np.take(x, index.reshape(-1), self.axis, mode="clip") if x.ndim else x
 
 
 class Take(Op, name="take"):
@@ -168,75 +215,18 @@ class Take(Op, name="take"):
             return x.index_select(axis, index).squeeze(axis)
         return x.index_select(axis, index.flatten()).unflatten(axis, t.shape(index))
 
+    def te(self, t: Elements, x: Any, index: Any) -> Any:
+        axis = axis_of(self.axis, x.rank)
 
-class ScatterOp(Op):
-    """What writing by position shares: [*a, N, *b], i64[*a, K, *b], [*a, K, *b] -> [*a, N, *b]."""
+        def element(*i: Any) -> Any:
+            chosen, rest = i[axis : axis + index.rank], i[axis + index.rank :]
+            position = within(t, index[chosen], index.dtype, x.shape[axis])
+            return x[(*i[:axis], position, *rest)]
 
-    axis: int
+        return t.compute(t.shape(), element)
 
-    def shape(self, x: Shape, index: Shape, source: Shape) -> Shape:
-        rank = max(len(x), 1)
-        axis = axis_of(self.axis, rank)
-        for slot, shape in (("index", index), ("source", source)):
-            if max(len(shape), 1) != rank:
-                message = (
-                    f"{self.name} needs `{slot}` to have {rank} axes, as the input has, and got {len(shape)}"
-                )
-                raise ShapeError(message, "rank", ((slot, None), ("x", None)))
-        if x and index:
-            _within(index, x, axis, f"{self.name}'s input", "x")
-        if source or index:
-            # A scalar counts as one element.
-            _within(index or (1,), source or (1,), None, f"{self.name}'s source", "source")
-        return x
-
-    def dtype(self, x: DType, index: DType, source: DType) -> DType:
-        need_index(index, self.name, "index")
-        if x != source:
-            message = f"{self.name} needs input and source of one type, and got {x} and {source}"
-            raise ShapeError(message, "dtype", (("x", None), ("source", None)))
-        return x
-
-
-class Scatter(ScatterOp, name="scatter"):
-    """Write at given positions: [*a, N, *b], i64[*a, K, *b], [*a, K, *b] -> [*a, N, *b]; torch.scatter.
-
-    out[i, index[i, k, j], j] = source[i, k, j]; of several writes to one place any one stays.
-    """
-
-    samples = (
-        case({"axis": 1}, (2, 5, 4), ("i64", (2, 1, 4)), (2, 1, 4)),
-        case({"axis": 0}, (4, 3), ("i64", (1, 3)), (1, 3)),
-        case({"axis": -1}, (3,), ("i64", (1,)), (1,)),
-        # The source may be larger than the index, but then torch gives it no gradient.
-        case({"axis": 0}, (4, 3), ("i64", (1, 3)), (3, 3)),
-    )
-
-    def cost(self, out: Shape, x: Shape, index: Shape, source: Shape) -> Cost:
-        return NOTHING
-
-    def torch(self, t: Lowering, x: Any, index: Any, source: Any) -> Any:
-        return x.scatter(self.axis, index, source)
-
-
-class ScatterAdd(ScatterOp, name="scatter_add"):
-    """Add at given positions: [*a, N, *b], i64[*a, K, *b], [*a, K, *b] -> [*a, N, *b]; torch.scatter_add.
-
-    out[i, index[i, k, j], j] += source[i, k, j].
-    """
-
-    samples = (
-        case({"axis": 1}, (2, 3, 4), ("i64", (2, 5, 4)), (2, 5, 4)),
-        case({"axis": 0}, (4, 3), ("i64", (2, 3)), (2, 3)),
-        case({"axis": -1}, (3,), ("i64", (4,)), (4,)),
-        case({"axis": 0}, (4, 3), ("i64", (2, 3)), (3, 3)),
-    )
-
-    def cost(self, out: Shape, x: Shape, index: Shape, source: Shape) -> Cost:
-        return Cost(add=prod(index))
-
-    def torch(self, t: Lowering, x: Any, index: Any, source: Any) -> Any:
-        return x.scatter_add(self.axis, index, source)
+    def numpy(self, np: Any, x: Any, index: Any) -> Any:
+        return np.take(x, index, self.axis, mode="clip")
 
 
 class MaskedFill(Op, name="masked_fill"):
@@ -267,3 +257,9 @@ class MaskedFill(Op, name="masked_fill"):
 
     def torch(self, t: Lowering, x: Any, mask: Any) -> Any:
         return x.masked_fill(mask, self.value)
+
+    def te(self, t: Elements, x: Any, mask: Any) -> Any:
+        return t.compute(t.shape(), lambda *i: t.select(t.read(mask, i), t.const(self.value), t.read(x, i)))
+
+    def numpy(self, np: Any, x: Any, mask: Any) -> Any:
+        return np.where(mask, x.dtype.type(self.value), x)

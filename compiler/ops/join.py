@@ -6,8 +6,9 @@ from typing import Any
 
 from ..counts import NOTHING, Cost
 from ..dims import Size, at_least, ceil_div, divisible, maximum, minimum, render, total
-from .base import Lowering, Op, Shape, case
-from .rules import ShapeError, axes_of, axis_of, need_at_least, need_equal, need_positive, need_rank
+from .base import Elements, Lowering, Op, Shape, case
+from .places import moved, pick, put
+from .rules import ShapeError, axis_of, need_at_least, need_equal, need_positive, need_rank
 
 
 class Move(Op):
@@ -52,6 +53,24 @@ class Concat(Move, name="concat"):
     def torch(self, t: Lowering, *xs: Any) -> Any:
         return t.torch.cat(list(xs), self.axis)
 
+    def te(self, t: Elements, *xs: Any) -> Any:
+        types = [value.type for value in t.node.inputs]
+        full = [(x, type) for x, type in zip(xs, types, strict=True) if 0 not in type.shape]
+        parts = [x for x, _ in full] or list(xs[:1])
+        axis = axis_of(self.axis, parts[0].rank)
+        starts = [t.size(total(type.shape[axis] for _, type in full[:n])) for n in range(len(parts))]
+
+        def element(*i: Any) -> Any:
+            def read(n: int) -> Any:
+                return t.cast(parts[n][put(i, axis, i[axis] - starts[n])], t.dtype())
+
+            return pick(t, i[axis], starts, read, t.dtype())
+
+        return t.compute(t.shape(), element)
+
+    def numpy(self, np: Any, *xs: Any) -> Any:
+        return np.concatenate([x for x in xs if x.shape != (0,)] or xs[:1], self.axis)
+
 
 class Stack(Move, name="stack"):
     """Join along a new axis: N tensors [*a, *b] -> [*a, N, *b]."""
@@ -73,8 +92,45 @@ class Stack(Move, name="stack"):
     def torch(self, t: Lowering, *xs: Any) -> Any:
         return t.torch.stack(list(xs), self.axis)
 
+    def te(self, t: Elements, *xs: Any) -> Any:
+        axis = axis_of(self.axis, xs[0].rank + 1)
 
-class Split(View, name="split"):
+        def element(*i: Any) -> Any:
+            def read(n: int) -> Any:
+                return t.cast(xs[n][(*i[:axis], *i[axis + 1 :])], t.dtype())
+
+            return pick(t, i[axis], range(len(xs)), read, t.dtype())
+
+        return t.compute(t.shape(), element)
+
+    def numpy(self, np: Any, *xs: Any) -> Any:
+        return np.stack(xs, self.axis)
+
+
+class Pieces(View):
+    """An axis in pieces that follow each other, one result each."""
+
+    axis: int
+
+    def te(self, t: Elements, x: Any) -> Any:
+        axis = axis_of(self.axis, x.rank)
+        sizes = [value.shape[axis] for value in t.node.results]
+
+        def piece(number: int) -> Any:
+            start = t.size(total(sizes[:number]))
+            return t.compute(t.shape(number), lambda *i: x[put(i, axis, i[axis] + start)], x.dtype)
+
+        return [piece(number) for number in range(len(sizes))]
+
+    def numpy(self, np: Any, x: Any) -> Any:
+        axis = axis_of(self.axis, x.ndim)
+        shapes = self.shape(x.shape)
+        assert isinstance(shapes, list)
+        ends = np.cumsum([shape[axis] for shape in shapes])
+        return np.split(x, ends[:-1], axis)
+
+
+class Split(Pieces, name="split"):
     """Cut an axis into pieces: [*a, N, *b] -> [*a, N1, *b], [*a, N2, *b], ...
 
     `sizes` lists the pieces' sizes, which add up to N; one size cuts pieces of that size, the last of which
@@ -119,7 +175,7 @@ class Split(View, name="split"):
         return t.torch.split(x, sizes, self.axis)
 
 
-class Chunk(View, name="chunk"):
+class Chunk(Pieces, name="chunk"):
     """Cut an axis into `parts` pieces: [*a, N, *b] -> [*a, ceil(N/parts), *b], ...; the last may be smaller.
 
     As torch.chunk there are fewer pieces where that many of the rounded size would be too many.
@@ -168,6 +224,17 @@ class Unbind(View, name="unbind"):
     def torch(self, t: Lowering, x: Any) -> Any:
         return t.torch.unbind(x, self.axis)
 
+    def te(self, t: Elements, x: Any) -> Any:
+        axis = axis_of(self.axis, x.rank)
+
+        def slice_at(number: int) -> Any:
+            return t.compute(t.shape(number), lambda *i: x[(*i[:axis], number, *i[axis:])], x.dtype)
+
+        return [slice_at(number) for number in range(len(t.node.results))]
+
+    def numpy(self, np: Any, x: Any) -> Any:
+        return list(np.moveaxis(x, self.axis, 0))
+
 
 class Slice(View, name="slice"):
     """Part of an axis: [*a, N, *b] -> [*a, N', *b], elements `start`, `start + step`, ... before `stop`.
@@ -199,6 +266,15 @@ class Slice(View, name="slice"):
         axis = axis_of(self.axis, t.rank(x))
         return x[(*(slice(None),) * axis, slice(start, stop, None if self.step == 1 else self.step))]
 
+    def te(self, t: Elements, x: Any) -> Any:
+        axis = axis_of(self.axis, x.rank)
+        length = t.node.inputs[0].shape[axis]
+        start = t.size(0 if self.start is None else _position(self.start, length, "start"))
+        return moved(t, x, lambda *i: put(i, axis, i[axis] * self.step + start))
+
+    def numpy(self, np: Any, x: Any) -> Any:
+        return x[(*(slice(None),) * axis_of(self.axis, x.ndim), slice(self.start, self.stop, self.step))]
+
 
 class Select(View, name="select"):
     """One slice of an axis, which goes: [*a, N, *b] -> [*a, *b]. A negative index counts from the end."""
@@ -220,6 +296,14 @@ class Select(View, name="select"):
     def torch(self, t: Lowering, x: Any) -> Any:
         return x.select(self.axis, t.size(self.index))
 
+    def te(self, t: Elements, x: Any) -> Any:
+        axis = axis_of(self.axis, x.rank)
+        position = t.size(_from_front(self.index, t.node.inputs[0].shape[axis]))
+        return moved(t, x, lambda *i: (*i[:axis], position, *i[axis:]))
+
+    def numpy(self, np: Any, x: Any) -> Any:
+        return np.take(x, self.index, self.axis)
+
 
 class Narrow(View, name="narrow"):
     """`length` elements of an axis from `start`: [*a, N, *b] -> [*a, length, *b]; they must be there."""
@@ -236,7 +320,7 @@ class Narrow(View, name="narrow"):
         need_rank(x, 1, None, "narrow")
         axis = axis_of(self.axis, len(x))
         need_at_least(self.length, 0, "`length`")
-        start = self.start + x[axis] if at_least(self.start, 0) is False else self.start
+        start = _from_front(self.start, x[axis])
         need_at_least(start, 0, f"the start of narrow on axis {axis}", ("x", axis))
         need_at_least(x[axis], start + self.length, f"axis {axis} of narrow's input", ("x", axis))
         return _with(x, axis, self.length)
@@ -244,49 +328,15 @@ class Narrow(View, name="narrow"):
     def torch(self, t: Lowering, x: Any) -> Any:
         return x.narrow(self.axis, t.size(self.start), t.size(self.length))
 
+    def te(self, t: Elements, x: Any) -> Any:
+        axis = axis_of(self.axis, x.rank)
+        start = t.size(_from_front(self.start, t.node.inputs[0].shape[axis]))
+        return moved(t, x, lambda *i: put(i, axis, i[axis] + start))
 
-class Roll(Move, name="roll"):
-    """Shift along axes, what leaves at one end comes in at the other: [*S] -> [*S]; torch.roll."""
-
-    shifts: Size | tuple[Size, ...]
-    axis: int | tuple[int, ...]
-    samples = (
-        case({"shifts": (-1, 2), "axis": (1, 2)}, (2, 4, 5)),
-        case({"shifts": 1, "axis": -1}, (2, 4)),
-    )
-
-    def shape(self, x: Shape) -> Shape:
-        shifts = self.shifts if isinstance(self.shifts, tuple) else (self.shifts,)
-        axes = self.axis if isinstance(self.axis, tuple) else (self.axis,)
-        if len(shifts) != len(axes) or not shifts:
-            raise ShapeError(
-                f"roll has {len(shifts)} shifts for {len(axes)} axes", "value", argument="shifts"
-            )
-        for axis in axes:
-            axis_of(axis, len(x))
-        return x
-
-    def torch(self, t: Lowering, x: Any) -> Any:
-        shifts = (
-            tuple(t.size(shift) for shift in self.shifts)
-            if isinstance(self.shifts, tuple)
-            else t.size(self.shifts)
-        )
-        return x.roll(shifts, self.axis)
-
-
-class Flip(Move, name="flip"):
-    """Reverse axes: [*S] -> [*S]; torch.flip."""
-
-    axis: int | tuple[int, ...]
-    samples = (case({"axis": -1}, (2, 3)), case({"axis": (0, 2)}, (2, 3, 4)))
-
-    def shape(self, x: Shape) -> Shape:
-        axes_of(self.axis, len(x))
-        return x
-
-    def torch(self, t: Lowering, x: Any) -> Any:
-        return x.flip(self.axis)
+    def numpy(self, np: Any, x: Any) -> Any:
+        axis = axis_of(self.axis, x.ndim)
+        start = self.start % x.shape[axis] if self.start < 0 else self.start
+        return x[(*(slice(None),) * axis, slice(start, start + self.length))]
 
 
 def _position(position: Size, length: Size, argument: str) -> Size:
@@ -295,6 +345,11 @@ def _position(position: Size, length: Size, argument: str) -> Size:
         return maximum(length + position, 0)
     need_at_least(position, 0, f"`{argument}` of a slice")
     return minimum(position, length)
+
+
+def _from_front(position: Size, length: Size) -> Size:
+    """A position that may count from the end."""
+    return length + position if at_least(position, 0) is False else position
 
 
 def _with(x: Shape, axis: int, size: Size) -> Shape:

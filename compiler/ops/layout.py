@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from ..dims import Size, divisible, equal, prod, render
-from .base import Lowering, Shape, case
+from .base import Elements, Lowering, Shape, case
 from .join import Move, View
+from .places import moved, put, reshaped
 from .rules import ShapeError, axes_of, axis_of, need_at_least, need_equal, need_rank
 
 
@@ -32,7 +33,17 @@ def complete(wanted: Shape, elements: Size, what: str) -> Shape:
     return (*wanted[: blanks[0]], blank, *wanted[blanks[0] + 1 :])
 
 
-class Reshape(View, name="reshape"):
+class SameOrder(View):
+    """A view of the same elements in the same order, in other axes."""
+
+    def te(self, t: Elements, x: Any) -> Any:
+        return reshaped(t, x)
+
+    def numpy(self, np: Any, x: Any) -> Any:
+        return x.reshape(self.shape(x.shape))
+
+
+class Reshape(SameOrder, name="reshape"):
     """The same elements in other axes: [*S] -> [*sizes], with one size -1 for what is left; torch.reshape."""
 
     sizes: tuple[Size, ...]
@@ -49,7 +60,7 @@ class Reshape(View, name="reshape"):
         return x.reshape(*(t.size(size) for size in self.sizes)) if self.sizes else x.reshape(())
 
 
-class Flatten(View, name="flatten"):
+class Flatten(SameOrder, name="flatten"):
     """Merge axes `start` to `end`: [*a, *S, *b] -> [*a, prod(S), *b]; as torch.nn.Flatten all but the first
     by default.
     """
@@ -73,7 +84,7 @@ class Flatten(View, name="flatten"):
         return x.flatten(self.start, self.end)
 
 
-class Unflatten(View, name="unflatten"):
+class Unflatten(SameOrder, name="unflatten"):
     """Split an axis: [*a, N, *b] -> [*a, *sizes, *b], with one size -1 for what is left; torch.unflatten."""
 
     axis: int
@@ -109,6 +120,13 @@ class Permute(View, name="permute"):
     def torch(self, t: Lowering, x: Any) -> Any:
         return x.permute(*self.axes) if self.axes else x.permute(())
 
+    def te(self, t: Elements, x: Any) -> Any:
+        axes = axes_of(self.axes, x.rank, "axes")
+        return moved(t, x, lambda *i: [i[axes.index(axis)] for axis in range(len(i))])
+
+    def numpy(self, np: Any, x: Any) -> Any:
+        return x.transpose(self.axes)
+
 
 class Transpose(View, name="transpose"):
     """Exchange two axes, the last two by default: [*S] -> [*S']; torch.transpose."""
@@ -127,8 +145,17 @@ class Transpose(View, name="transpose"):
     def torch(self, t: Lowering, x: Any) -> Any:
         return x.transpose(self.a, self.b)
 
+    def te(self, t: Elements, x: Any) -> Any:
+        order = list(range(x.rank))
+        if order:
+            order[self.a], order[self.b] = order[self.b], order[self.a]
+        return moved(t, x, lambda *i: [i[axis] for axis in order])
 
-class Squeeze(View, name="squeeze"):
+    def numpy(self, np: Any, x: Any) -> Any:
+        return np.swapaxes(x, self.a, self.b) if x.ndim else x
+
+
+class Squeeze(SameOrder, name="squeeze"):
     """Drop axes of size 1: [*a, 1, *b] -> [*a, *b]; by default all that are known to be.
 
     As in torch a named axis of another size stays. A symbolic size is held to be 1 where named, and else not
@@ -165,7 +192,7 @@ class Squeeze(View, name="squeeze"):
         )
 
 
-class Unsqueeze(View, name="unsqueeze"):
+class Unsqueeze(SameOrder, name="unsqueeze"):
     """Add an axis of size 1: [*a, *b] -> [*a, 1, *b]; torch.unsqueeze."""
 
     axis: int
@@ -211,6 +238,12 @@ class Expand(View, name="expand"):
     def torch(self, t: Lowering, x: Any) -> Any:
         return x.expand(*(t.size(size) for size in self.sizes)) if self.sizes else x.expand(())
 
+    def te(self, t: Elements, x: Any) -> Any:
+        return t.compute(t.shape(), lambda *i: t.read(x, i))
+
+    def numpy(self, np: Any, x: Any) -> Any:
+        return np.broadcast_to(x, self.shape(x.shape))
+
 
 class BroadcastTo(Expand, name="broadcast_to"):
     """Stretch to a shape under NumPy's rule, without copying: [*S] -> [*sizes]; torch.broadcast_to."""
@@ -240,6 +273,21 @@ class Tile(Move, name="tile"):
     def torch(self, t: Lowering, x: Any) -> Any:
         return x.tile(tuple(t.size(times) for times in self.repeats))
 
+    def te(self, t: Elements, x: Any) -> Any:
+        repeats = (*(1,) * (x.rank - len(self.repeats)), *self.repeats)
+        repeats = repeats[len(repeats) - x.rank :]
+
+        def place(*i: Any) -> list[Any]:
+            return [
+                position if times == 1 else position % size if not isinstance(size, int) or size > 1 else 0
+                for position, times, size in zip(i[len(i) - x.rank :], repeats, x.shape, strict=True)
+            ]
+
+        return moved(t, x, place)
+
+    def numpy(self, np: Any, x: Any) -> Any:
+        return np.tile(x, self.repeats)
+
 
 class RepeatInterleave(Move, name="repeat_interleave"):
     """Repeat each element along an axis: [*a, N, *b] -> [*a, n*N, *b]; torch.repeat_interleave."""
@@ -257,8 +305,16 @@ class RepeatInterleave(Move, name="repeat_interleave"):
     def torch(self, t: Lowering, x: Any) -> Any:
         return x.repeat_interleave(t.size(self.n), self.axis)
 
+    def te(self, t: Elements, x: Any) -> Any:
+        axis, n = axis_of(self.axis, x.rank), t.size(self.n)
+        # None repeats of anything leave nothing to read.
+        return moved(t, x, lambda *i: put(i, axis, 0 if isinstance(n, int) and n == 0 else i[axis] // n))
 
-class Identity(View, name="identity"):
+    def numpy(self, np: Any, x: Any) -> Any:
+        return np.repeat(x, self.n, self.axis)
+
+
+class Identity(SameOrder, name="identity"):
     """The tensor itself: [*S] -> [*S]."""
 
     samples = (case({}, (2, 3)), case({}, ()))

@@ -7,7 +7,8 @@ from typing import Any, Literal
 from ..counts import NOTHING, Cost
 from ..dims import Size, minimum
 from ..dtypes import DType, is_bool
-from .base import Lowering, Op, Shape, case
+from .base import Elements, Lowering, Op, Shape, case
+from .places import where_all
 from .rules import ShapeError, need_at_least, need_rank
 
 
@@ -86,3 +87,51 @@ class Pad(Op, name="pad"):
         if self.mode != "constant":
             return t.F.pad(x, amounts, self.mode)
         return t.F.pad(x, amounts, value=self.value) if self.value else t.F.pad(x, amounts)
+
+    def te(self, t: Elements, x: Any) -> Any:
+        # For each axis from the front: before and after.
+        pairs = [(t.size(a), t.size(b)) for a, b in zip(self.amounts[::2], self.amounts[1::2], strict=True)]
+        amounts = {x.rank - 1 - number: pair for number, pair in enumerate(pairs)}
+
+        def element(*i: Any) -> Any:
+            at = [p - amounts[axis][0] if axis in amounts else p for axis, p in enumerate(i)]
+            for axis, (before, after) in amounts.items():
+                at[axis] = t.let(at[axis])
+                if self.mode != "constant":
+                    at[axis] = t.let(self._continued(t, at[axis], x.shape[axis], before, after))
+            if self.mode != "constant":
+                return x[tuple(at)]
+            inside = [at[axis] >= 0 for axis, (before, _) in amounts.items() if _positive(before)]
+            inside += [at[axis] < x.shape[axis] for axis, (_, after) in amounts.items() if _positive(after)]
+            return where_all(t, inside, lambda: x[tuple(at)], t.const(self.value))
+
+        return t.compute(t.shape(), element)
+
+    def _continued(self, t: Elements, at: Any, size: Any, before: Any, after: Any) -> Any:
+        """The position on an axis of which a position outside repeats the element."""
+        low, high = _positive(before), _positive(after)
+        if self.mode == "reflect":
+            at = t.let(t.select(at < 0, -at, at)) if low else at
+            return t.select(at < size, at, 2 * (size - 1) - at) if high else at
+        if self.mode == "replicate":
+            at = t.maximum(at, 0) if low else at
+            return t.minimum(at, size - 1) if high else at
+        at = t.let(t.select(at < 0, at + size, at)) if low else at
+        return t.select(at < size, at, at - size) if high else at
+
+    def numpy(self, np: Any, x: Any) -> Any:
+        pairs = [(0, 0)] * (x.ndim - len(self.amounts) // 2)
+        pairs += list(zip(self.amounts[::2], self.amounts[1::2], strict=True))[::-1]
+        added = [(max(before, 0), max(after, 0)) for before, after in pairs]
+        if self.mode == "constant":
+            found = np.pad(x, added, constant_values=self.value)
+        else:
+            found = np.pad(x, added, {"replicate": "edge", "circular": "wrap"}.get(self.mode, self.mode))
+        return found[
+            tuple(slice(max(-a, 0), n - max(-b, 0)) for (a, b), n in zip(pairs, found.shape, strict=True))
+        ]
+
+
+def _positive(amount: Any) -> bool:
+    """Whether elements may be added, and not only cropped."""
+    return not isinstance(amount, int) or amount > 0

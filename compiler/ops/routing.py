@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from ..counts import Cost
 from ..dims import Size, prod
 from ..dtypes import DType
-from .base import Layer, Lowering, Op, Shape, WeightSpec, case
+from .base import Elements, Layer, Lowering, Op, Shape, WeightSpec, case
 from .index import need_index
 from .init import Init, fan_in_uniform
+from .places import busy, parted, within
+from .rows import product, wide
 from .rules import ShapeError, need_at_least, need_equal, need_positive, need_rank, need_same_dtype
 
 
@@ -71,6 +74,110 @@ class ExpertLinearWith(Op, name="expert_linear_with"):
             kept = t.torch.where(place == expert, answer, t.torch.zeros_like(answer))
             found = kept if found is None else found + kept
         return found
+
+    def te(self, t: Elements, x: Any, chosen: Any, weight: Any, bias: Any = None) -> Any:
+        experts, out, features = weight.shape
+        choices = product(chosen.shape)
+        dtype = wide(t.dtype())
+        # Outputs that are worked out together, of the same elements of `x`.
+        block = 4 if isinstance(out, int) and out % 4 == 0 else 1
+        tiles = (out + (_TILE - 1)) // _TILE
+
+        def emit(b: Any, outs: list[Any]) -> None:
+            starts, order = _by_expert(t, b, chosen, experts, choices)
+            with b.loop(tiles * experts, "o", busy(choices, out, features)) as number:
+                expert = b.let(number % experts, "expert")
+                first = b.let(number // experts * _TILE, "first")
+                count = b.let(t.minimum(out - first, _TILE) // block, "count")
+                with b.loop(starts[expert + 1] - starts[expert], "r") as r:
+                    at = [b.let(i, "i") for i in parted(t, order[starts[expert] + r], chosen.shape)]
+                    known = b.let(t.mul(chosen[tuple(at)] >= 0, chosen[tuple(at)] < experts), "known")
+                    with b.loop(count, "c") as group:
+                        rows = b.let(first + group * block, "rows")
+                        sums = _products(
+                            t,
+                            b,
+                            block,
+                            features,
+                            dtype,
+                            lambda n, k: (
+                                t.cast(x[(*at, k)], dtype),
+                                t.cast(weight[expert, rows + n, k], dtype),
+                            ),
+                        )
+                        with b.loop(block, "n") as n:
+                            value = sums[n, 0]
+                            if bias is not None:
+                                value = value + t.cast(bias[expert, rows + n], dtype)
+                            value = t.select(known, value, t.const(0, dtype))
+                            b.store(outs[0], t.cast(value, t.dtype()), *at, rows + n)
+
+        return t.build([(t.shape(), t.dtype())], emit)[0]
+
+    def numpy(self, np: Any, x: Any, chosen: Any, weight: Any, bias: Any = None) -> Any:
+        known = ((chosen >= 0) & (chosen < weight.shape[0]))[..., None]
+        expert = np.where(known[..., 0], chosen, 0)
+        found = np.zeros((*x.shape[:-1], weight.shape[1]), x.dtype)
+        for number in range(weight.shape[0]):
+            own = expert == number
+            found[own] = x[own] @ weight[number].T + (0 if bias is None else bias[number])
+        return np.where(known, found, 0)
+
+
+_TILE = 16
+"""Outputs of an expert that a thread works out for all positions that chose it, with the weights at hand."""
+_LANES = 16
+
+
+def _by_expert(t: Elements, b: Any, chosen: Any, experts: int, choices: Any) -> tuple[Any, Any]:
+    """The choices in the order of their experts, and where those of each begin: counted and put in place."""
+    starts = b.alloc([experts + 1], "int32", "starts")
+    ends = b.alloc([experts], "int32", "ends")
+    order = b.alloc([choices], "int32", "order")
+
+    def expert(choice: Any) -> Any:
+        at = tuple(parted(t, choice, chosen.shape))
+        return b.let(t.cast(within(t, chosen[at], chosen.dtype, experts), "int32"), "expert")
+
+    with b.loop(experts + 1, "e") as e:
+        b.store(starts, t.const(0, "int32"), e)
+    with b.loop(choices, "p") as p:
+        e = expert(p)
+        b.store(starts, starts[e + 1] + 1, e + 1)
+    with b.loop(experts, "e") as e:
+        b.store(starts, starts[e] + starts[e + 1], e + 1)
+        b.store(ends, starts[e], e)
+    with b.loop(choices, "p") as p:
+        e = expert(p)
+        b.store(order, t.cast(p, "int32"), ends[e])
+        b.store(ends, ends[e] + 1, e)
+    return starts, order
+
+
+def _products(
+    t: Elements, b: Any, block: int, features: Any, dtype: str, factors: Callable[[Any, Any], tuple[Any, Any]]
+) -> Any:
+    """Sums of products over the features, [block, 0]."""
+    sums = b.alloc([block, _LANES], dtype, "sums")
+
+    def take(n: Any, lane: Any, k: Any) -> None:
+        left, right = factors(n, k)
+        b.store(sums, sums[n, lane] + left * right, n, lane)
+
+    with b.loop(block, "n") as n, b.loop(_LANES, "lane", "vectorized") as lane:
+        b.store(sums, t.const(0, dtype), n, lane)
+    whole = features // _LANES
+    with (
+        b.loop(whole, "k") as k,
+        b.loop(block, "n", "unrolled") as n,
+        b.loop(_LANES, "lane", "vectorized") as lane,
+    ):
+        take(n, lane, k * _LANES + lane)
+    with b.loop(features - whole * _LANES, "k") as k, b.loop(block, "n") as n:
+        take(n, 0, whole * _LANES + k)
+    with b.loop(_LANES - 1, "lane") as lane, b.loop(block, "n") as n:
+        b.store(sums, sums[n, 0] + sums[n, lane + 1], n, 0)
+    return sums
 
 
 class ExpertLinear(Layer, name="expert_linear"):

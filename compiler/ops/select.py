@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from ..counts import Cost
 from ..dims import prod
 from ..dtypes import DType, is_bool, is_float
-from .base import Lowering, Op, Shape, case
+from .base import Elements, Lowering, Op, Shape, case
 from .pointwise import Exact, as_float, number
 from .promotion import Number, need_category, result_type
+from .rows import wide
 from .rules import ShapeError, broadcast, need_inexact, need_same_dtype
 
 if TYPE_CHECKING:
@@ -81,6 +82,17 @@ class Where(Exact, name="where"):
 
         return t.torch.where(condition, operand(x, self.then), operand(y, self.otherwise))
 
+    def te(self, t: Elements, condition: Any, x: Any = None, y: Any = None) -> Any:
+        def element(*i: Any) -> Any:
+            yes = t.number(self.then) if x is None else t.read(x, i)
+            no = t.number(self.otherwise) if y is None else t.read(y, i)
+            return t.select(t.read(condition, i), t.cast(yes, t.dtype()), t.cast(no, t.dtype()))
+
+        return t.compute(t.shape(), element)
+
+    def numpy(self, np: Any, condition: Any, x: Any = None, y: Any = None) -> Any:
+        return np.where(condition, self.then if x is None else x, self.otherwise if y is None else y)
+
 
 class Clamp(Exact, name="clamp"):
     """Keep each element within [min, max]: [*s] -> [*s]; one compare for each bound given."""
@@ -121,6 +133,17 @@ class Clamp(Exact, name="clamp"):
             x, **{key: number(t, bound) for key, bound in bounds.items() if bound is not None}
         )
 
+    def te(self, t: Elements, x: Any) -> Any:
+        def element(*i: Any) -> Any:
+            value = t.cast(x[i], t.dtype())
+            if self.min is not None:
+                value = t.maximum(value, t.cast(t.number(self.min), t.dtype()))
+            if self.max is not None:
+                value = t.minimum(value, t.cast(t.number(self.max), t.dtype()))
+            return value
+
+        return t.compute(t.shape(), element)
+
 
 class Lerp(Op, name="lerp"):
     """Linear interpolation x + weight*(y - x): [*s], [*s], [*s] -> [*s] under broadcasting.
@@ -158,3 +181,28 @@ class Lerp(Op, name="lerp"):
 
     def torch(self, t: Lowering, x: Any, y: Any, weight: Any = None) -> Any:
         return t.torch.lerp(x, y, self.by if weight is None else weight)
+
+    def te(self, t: Elements, x: Any, y: Any, weight: Any = None) -> Any:
+        dtype = wide(t.dtype())
+
+        def element(*i: Any) -> Any:
+            start, end = (t.let(t.cast(t.read(operand, i), dtype)) for operand in (x, y))
+            step = t.let(end - start)
+            if weight is None:
+                assert self.by is not None
+                # From the nearer end, so that a weight of 1 gives that end exactly.
+                near = abs(self.by) < 0.5
+                return (
+                    start + t.const(self.by, dtype) * step
+                    if near
+                    else end - step * t.const(1 - self.by, dtype)
+                )
+            w = t.let(t.cast(t.read(weight, i), dtype))
+            near = t.mul(w < t.const(0.5, dtype), w > t.const(-0.5, dtype))
+            return t.select(near, start + w * step, end - step * (t.const(1, dtype) - w))
+
+        return t.compute(t.shape(), element)
+
+    def numpy(self, np: Any, x: Any, y: Any, weight: Any = None) -> Any:
+        w: Any = self.by if weight is None else weight
+        return np.where(np.abs(w) < 0.5, x + w * (y - x), y - (y - x) * (1 - w))

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from ..counts import NOTHING, Cost
-from .base import Lowering, Op, Shape, case
+from .base import Elements, Lowering, Op, Shape, case
+from .places import moved
 from .rules import need_divisible, need_positive, need_rank
 
 
@@ -29,6 +30,22 @@ class PixelShuffle(Op, name="pixel_shuffle"):
 
     def torch(self, t: Lowering, x: Any) -> Any:
         return t.F.pixel_shuffle(x, self.factor)
+
+    def te(self, t: Elements, x: Any) -> Any:
+        r = self.factor
+
+        def place(*i: Any) -> tuple[Any, ...]:
+            *leading, c, h, w = i
+            return (*leading, (c * r + h % r) * r + w % r, h // r, w // r)
+
+        return moved(t, x, place)
+
+    def numpy(self, np: Any, x: Any) -> Any:
+        *leading, channels, height, width = x.shape
+        r = self.factor
+        parts = x.reshape(*leading, channels // (r * r), r, r, height, width)
+        parts = np.moveaxis(parts, (-4, -3), (-3, -1))
+        return parts.reshape(*leading, channels // (r * r), height * r, width * r)
 
     def module(self, t: Lowering, x: Shape) -> Any:
         return t.nn.PixelShuffle(self.factor)
@@ -55,6 +72,22 @@ class PixelUnshuffle(Op, name="pixel_unshuffle"):
     def torch(self, t: Lowering, x: Any) -> Any:
         return t.F.pixel_unshuffle(x, self.factor)
 
+    def te(self, t: Elements, x: Any) -> Any:
+        r = self.factor
+
+        def place(*i: Any) -> tuple[Any, ...]:
+            *leading, c, h, w = i
+            return (*leading, c // (r * r), h * r + c // r % r, w * r + c % r)
+
+        return moved(t, x, place)
+
+    def numpy(self, np: Any, x: Any) -> Any:
+        *leading, channels, height, width = x.shape
+        r = self.factor
+        parts = x.reshape(*leading, channels, height // r, r, width // r, r)
+        parts = np.moveaxis(parts, (-3, -1), (-4, -3))
+        return parts.reshape(*leading, channels * r * r, height // r, width // r)
+
     def module(self, t: Lowering, x: Shape) -> Any:
         return t.nn.PixelUnshuffle(self.factor)
 
@@ -77,6 +110,18 @@ class ChannelShuffle(Op, name="channel_shuffle"):
 
     def torch(self, t: Lowering, x: Any) -> Any:
         return t.F.channel_shuffle(x, self.groups)
+
+    def te(self, t: Elements, x: Any) -> Any:
+        each = x.shape[1] // self.groups
+
+        def place(*i: Any) -> tuple[Any, ...]:
+            return (i[0], i[1] % self.groups * each + i[1] // self.groups, *i[2:])
+
+        return moved(t, x, place)
+
+    def numpy(self, np: Any, x: Any) -> Any:
+        parts = x.reshape(x.shape[0], self.groups, x.shape[1] // self.groups, *x.shape[2:])
+        return parts.swapaxes(1, 2).reshape(x.shape)
 
     def module(self, t: Lowering, x: Shape) -> Any:
         return t.nn.ChannelShuffle(self.groups)
