@@ -65,9 +65,10 @@ def complain_of(diagnostics: Iterable[Diagnostic]) -> None:
         complain((_painted(text) if coloured(sys.stderr) else text) + "\n")
 
 
-def remark(kind: str, message: str, help: Iterable[str] = ()) -> None:
+def remark(kind: str, message: str, help: Iterable[str] = (), code: str | None = None) -> None:
     """Write an error or warning that has no place in a plan."""
-    complain("\n".join([f"{paint(kind, _COLOURS[kind], sys.stderr)}: {message}", *map(_help, help)]))
+    head = kind if code is None else f"{kind}[{code}]"
+    complain("\n".join([f"{paint(head, _COLOURS[kind], sys.stderr)}: {message}", *map(_help, help)]))
 
 
 def rendered(renderable: Any, width: int | None = None) -> str:

@@ -44,13 +44,16 @@ P = ParamSpec("P")
 
 
 class Failure(Exception):
-    """A command cannot do what was asked: a message, what helps, and the exit code."""
+    """A command cannot do what was asked: a message, what helps, the exit code, and the diagnostic's code if
+    it has one.
+    """
 
-    def __init__(self, message: str, *help: str, exit: int = USAGE) -> None:
+    def __init__(self, message: str, *help: str, exit: int = USAGE, code: str | None = None) -> None:
         super().__init__(message)
         self.message = message
         self.help = help
         self.exit = exit
+        self.code = code
 
 
 def command(function: Callable[P, int]) -> Callable[P, None]:
@@ -95,6 +98,9 @@ def outcome(work: Callable[[], int], json: bool = False) -> int:
     except SizeTooLarge as error:
         return _failed(Failure(f"a figure is too large: {error}", exit=FOUND), json)
     except Exception as error:
+        known = _known(error)
+        if known is not None:
+            return _failed(known, json)
         if os.environ.get("PLANFORM_DEBUG"):
             raise
         text = f"{type(error).__name__}: {error}".rstrip(": ")
@@ -102,12 +108,23 @@ def outcome(work: Callable[[], int], json: bool = False) -> int:
         return _failed(Failure(f"internal error: {text}", help, exit=INTERNAL), json)
 
 
+def _known(error: Exception) -> Failure | None:
+    """The failure that an error of compiling or loading is."""
+    from ..backends.tvm.errors import BackendError
+
+    if not isinstance(error, BackendError):
+        return None
+    return Failure(str(error), *error.help, exit=FOUND, code=error.code)
+
+
 def _failed(failure: Failure, json: bool) -> int:
     if json:
-        about = {"error": failure.message, "help": list(failure.help)}
+        about: dict[str, Any] = {"error": failure.message, "help": list(failure.help)}
+        if failure.code is not None:
+            about["code"] = failure.code
         say_json({"planform_json": SCHEMA, "ok": False, "diagnostics": [], **about})
     else:
-        remark("error", failure.message, failure.help)
+        remark("error", failure.message, failure.help, failure.code)
     return failure.exit
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json as json_format
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
@@ -47,12 +48,22 @@ def run(
 
     An image is prepared as the file's `about { input = ... }` says, and the most likely classes are printed.
     Otherwise the shapes of the results are printed, and the time of a call.
+
+    PLAN may also be a file that `planform compile --to tvm` wrote. Such a file is code, and is run: run only
+    what you trust.
     """
+    names = None if labels is None else _labels(Path(labels))
+    if is_artifact(plan):
+        from .run_artifact import run_artifact
+
+        for name, value in {"--weights": weights, "--rename": rename, "--set": set}.items():
+            if value is not None:
+                raise Failure(f"{name} is for plans: {plan} has its weights, and all else, in it")
+        return run_artifact(Path(plan), input, names, top, seed, at, json)
     from ..backends.torch import InputError, LoweringError
     from ..backends.torch.run import random_inputs
     from ..backends.torch.run import run as run_module
 
-    names = None if labels is None else _labels(Path(labels))
     model = open_model(plan, at, set)
     try:
         spec = image_input(model)
@@ -91,15 +102,7 @@ def run(
             }
         )
         return FINE
-    say(paint(model.name, "bold"))
-    for name, value in arrays.items():
-        say(f"  {name}: {_shown(value)}" + (f"  {paint(str(input), 'dim')}" if input else "  random"))
-    for name, value in outcome.outputs.items():
-        say(f"  {name}: {_shown(value)}")
-    say(f"  {outcome.seconds * 1000:.1f} ms")
-    for found in classes:
-        name = found["label"] or f"class {found['index']}"
-        say(f"  {found['probability']:7.2%}  {name}")
+    say_run(model.name, arrays, outcome.outputs, outcome.seconds, classes, input)
     if weights is None and input is not None:
         remark(
             "warning",
@@ -107,6 +110,37 @@ def run(
             ["--weights FILE loads trained ones"],
         )
     return FINE
+
+
+def is_artifact(address: str) -> bool:
+    """Whether an address is a compiled file: by its name, or by how it begins."""
+    path = Path(address)
+    if path.suffix == ".plank":
+        return True
+    try:
+        with path.open("rb") as stream:
+            return stream.read(4) == b"PK\x03\x04"
+    except OSError:
+        return False
+
+
+def say_run(
+    name: str,
+    inputs: Mapping[str, Any],
+    outputs: Mapping[str, Any],
+    seconds: float,
+    classes: Sequence[Mapping[str, Any]],
+    image: str | None,
+) -> None:
+    """Print what was run, on what, and what came of it."""
+    say(paint(name, "bold"))
+    for label, value in inputs.items():
+        say(f"  {label}: {_shown(value)}" + (f"  {paint(image, 'dim')}" if image else "  random"))
+    for label, value in outputs.items():
+        say(f"  {label}: {_shown(value)}")
+    say(f"  {seconds * 1000:.1f} ms")
+    for found in classes:
+        say(f"  {found['probability']:7.2%}  {found['label'] or 'class ' + str(found['index'])}")
 
 
 def image_input(model: Model) -> ImageInput | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -76,7 +77,12 @@ def bound(program: Program, checkpoint: Path, rename: str | None) -> BindReport:
 
 
 def load(module: Any, program: Program, checkpoint: Path, rename: str | None, json: bool = False) -> None:
-    """Fill a module from a checkpoint all of which must fit; raises `Failure`.
+    """Fill a module from a checkpoint all of which must fit; raises `Failure` as `fitting` does."""
+    module.load_state_dict(fitting(program, checkpoint, rename, json))
+
+
+def fitting(program: Program, checkpoint: Path, rename: str | None, json: bool = False) -> Mapping[str, Any]:
+    """The tensors of a checkpoint by the plan's paths, all of which must fit; raises `Failure`.
 
     What does not fit goes to stderr, or into the help of the failure where the failure is JSON.
     """
@@ -87,7 +93,7 @@ def load(module: Any, program: Program, checkpoint: Path, rename: str | None, js
         if not json:
             _complain_of(report)
         raise Failure(f"{checkpoint} does not fit {report.plan}", *misfits, help, exit=FOUND)
-    module.load_state_dict(report.tensors)
+    return report.tensors
 
 
 def print_report(report: BindReport) -> None:

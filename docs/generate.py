@@ -29,7 +29,7 @@ _RANGES = {
     "E4": "Weights and labels",
     "E5": "Modes, taps and models",
     "E6": "Claims and budgets",
-    "E7": "Checkpoints and inputs",
+    "E7": "Compiling and running",
     "W9": "Warnings",
 }
 _GENERATED = "<!-- Written by docs/generate.py; edit the table in the code instead. -->\n"

@@ -1,8 +1,8 @@
 """The one table of diagnostic codes: message template, explanation and bad inputs that fire each.
 
 Ranges: E0xx text and limits of files, E1xx names and declarations, E2xx static values, E3xx shapes and
-operators, E4xx weights and labels, E5xx modes, taps and models, E6xx claims and budgets, E7xx checkpoints and
-inputs, W9xx warnings.
+operators, E4xx weights and labels, E5xx modes, taps and models, E6xx claims and budgets, E7xx compiling and
+running, W9xx warnings.
 """
 
 from __future__ import annotations
@@ -43,4 +43,5 @@ def define(
 
 # The tables themselves, each in a small module; importing them enters their codes.
 from . import codes_language as codes_language  # noqa: E402  (they import `define` from here)
+from . import codes_running as codes_running  # noqa: E402
 from . import codes_syntax as codes_syntax  # noqa: E402

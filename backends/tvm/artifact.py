@@ -60,17 +60,6 @@ class Artifact:
         return _zipped({MANIFEST: text, **members})
 
 
-def is_artifact(path: Path) -> bool:
-    """Whether a path looks like an artifact, by its name or how it begins."""
-    if path.suffix == ".plank":
-        return True
-    try:
-        with path.open("rb") as stream:
-            return stream.read(4) == b"PK\x03\x04"
-    except OSError:
-        return False
-
-
 def read(path: Path, here: bool = True) -> Artifact:
     """The content of a file; its weights are mapped, not copied. With `here` it must be for this processor.
 

@@ -108,20 +108,26 @@ def lowered_for(graph: Graph, machine: Machine, dtype: DType = "f32") -> Any:
 
 
 def kernels(
-    graph: Graph, form: str, target: Target = None, dtype: DType = "f32"
+    graph: Graph, form: str, target: Target = None, dtype: DType = "f32", tell: Tell | None = None
 ) -> Iterator[tuple[Step, str]]:
-    """What each kernel became, with the step that runs it: as `tir`, `llvm` or `asm`.
+    """What each kernel became, with the step that runs it: as `tir`, `llvm` or `asm`, "" if it was before.
 
     Raises `TargetError` and `BuildError`.
     """
+    tell = tell or _silent
+    tell("loading TVM")
     ffi()
     from .build import text_of
     from .machine import machine_of
 
     machine = machine_of(target)
     lowered = lowered_for(graph, machine, dtype)
+    seen: set[str] = set()
     for step in (*lowered.program.constants, *lowered.program.steps):
-        yield step, "" if step.external else text_of(lowered, step, form, machine)
+        tell(step.about)
+        known = step.external or step.function in seen
+        yield step, "" if known else text_of(lowered, step, form, machine)
+        seen.add(step.function)
 
 
 def _silent(stage: str) -> None:
