@@ -2,9 +2,9 @@
 
 Those of float32 that networks call most are arithmetic of float32, so that loops over them run in vectors:
 `exp`, `expm1`, `exp2`, the logarithms, `tanh`, `sigmoid`, `silu`, `erf`, `gelu`, `softplus`. They err by at
-most 4 units in the last place, `gelu` by 5, and are exact at 0, -0, infinities and NaN. Float16 and bfloat16 go through
-float32; float64 and the functions that are called less take the C library's. Polynomials are our own
-minimax fits, whose errors stand beside them.
+most 4 units in the last place, `gelu` by 5, and are exact at 0, -0, infinities and NaN. Float16 and bfloat16
+go through float32; float64 and the functions that are called less take the C library's. Polynomials are our
+own minimax fits, whose errors stand beside them.
 """
 
 from __future__ import annotations
@@ -56,6 +56,10 @@ class Functions:
     """Scalar functions."""
 
     let: Callable[[Expr], Expr]
+
+    def full_like(self, x: Expr, value: float) -> Expr:
+        """A number of the type of x."""
+        return _like(value, x)
 
     # Arithmetic.
 
@@ -141,7 +145,7 @@ class Functions:
             return tirx.Select(zero, _like(0, x), tirx.floordiv(x, tirx.Select(zero, _like(1, y), y)))
         zero = _like(0, x)
         rest = self.let(self._fmod(x, y))
-        opposed = tirx.And(rest != zero, (y < zero) != (rest < zero))
+        opposed = tirx.And(rest != zero, self.logical_xor(y < zero, rest < zero))
         quotient = self.let((x - rest) / y - tirx.Select(opposed, _like(1, x), zero))
         down = self.let(self.floor(quotient))
         nearest = down + tirx.Select(quotient - down > _like(0.5, x), _like(1, x), zero)
@@ -158,7 +162,7 @@ class Functions:
                 y == zero, _like(0, x), tirx.floormod(x, tirx.Select(y == zero, _like(1, y), y))
             )
         rest = self.let(self._fmod(x, y))
-        opposed = tirx.And(rest != zero, (y < zero) != (rest < zero))
+        opposed = tirx.And(rest != zero, self.logical_xor(y < zero, rest < zero))
         return tirx.Select(opposed, rest + y, rest)
 
     @widened
@@ -168,7 +172,7 @@ class Functions:
     @widened
     def pow(self, x: Expr, y: Expr) -> Expr:
         """x^y; a few exponents that are numbers are arithmetic."""
-        number = getattr(y, "value", None)
+        number = y.value if isinstance(y, (tirx.IntImm, tirx.FloatImm)) else None
         if not _is_float(x):
             return self._whole_power(x, y, number)
         simple = {
@@ -249,7 +253,7 @@ class Functions:
     def isnan(self, x: Expr) -> Expr:
         """Whether not a number."""
         x = self.let(x)
-        return tirx.NE(x, x) if _is_float(x) else tirx.const(False, "bool")
+        return _is_nan(x)
 
     def isinf(self, x: Expr) -> Expr:
         """Whether infinite."""
@@ -266,7 +270,7 @@ class Functions:
         x, y = self.let(x), self.let(y)
         if not _is_float(x):
             return tirx.max(x, y)
-        return tirx.Select(tirx.Or(x > y, x != x), x, y)
+        return tirx.Select(tirx.Or(x > y, _is_nan(x)), x, y)
 
     def minimum(self, x: Expr, y: Expr) -> Expr:
         """The smaller; a NaN wins."""
@@ -275,7 +279,7 @@ class Functions:
         x, y = self.let(x), self.let(y)
         if not _is_float(x):
             return tirx.min(x, y)
-        return tirx.Select(tirx.Or(x < y, x != x), x, y)
+        return tirx.Select(tirx.Or(x < y, _is_nan(x)), x, y)
 
     def clamp(self, x: Expr, least: Expr | float | None = None, most: Expr | float | None = None) -> Expr:
         """X within bounds, of which the upper one wins; NaN stays."""
@@ -596,6 +600,23 @@ def _like(value: Any, x: Expr) -> Expr:
 
 def _number(x: Expr) -> Expr:
     return x.astype("int32") if type_of(x) == "bool" else x
+
+
+def _is_nan(x: Expr) -> Expr:
+    """Whether not a number, by its bits: TVM takes x != x for false."""
+    if not _is_float(x):
+        return tirx.const(False, "bool")
+    dtype = type_of(x)
+    bits, fraction = {
+        "float16": (16, 10),
+        "bfloat16": (16, 7),
+        "float32": (32, 23),
+        "float64": (64, 52),
+    }[dtype]
+    whole = f"int{bits}"
+    magnitude = tirx.const(2 ** (bits - 1) - 1, whole)
+    infinity = tirx.const(2 ** (bits - 1) - 2**fraction, whole)
+    return (tirx.reinterpret(whole, x) & magnitude) > infinity
 
 
 def _truth(x: Expr) -> Expr:
