@@ -277,11 +277,12 @@ class GroupNormWith(Op, name="group_norm_with"):
         dtype = wide(x.dtype)
         width = x.shape[1] // self.groups
         # [B, G, C/G, *S], whose rows are the groups.
-        grouped = t.compute(
-            (x.shape[0], self.groups, width, *x.shape[2:]),
-            lambda b, g, c, *s: x[(b, g * width + c, *s)],
-            x.dtype,
-        )
+        shape = (x.shape[0], self.groups, width, *x.shape[2:])
+
+        def place(b: Any, g: Any, c: Any, *s: Any) -> Any:
+            return x[(b, g * width + c, *s)]
+
+        grouped = t.compute(shape, place, x.dtype)
         standard = Rows(t, grouped, tuple(range(2, grouped.rank))).standard(self.eps, dtype)
 
         def element(b: Any, c: Any, *s: Any) -> Any:
