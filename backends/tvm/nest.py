@@ -137,11 +137,14 @@ def _product(sizes: Sequence[Any]) -> Any:
 
 def _split(flat: Expr, extents: Sequence[Any]) -> list[Expr]:
     """The index that a position in the flattened axes stands for."""
+    # By truncation, which is the same here: TVM takes (o % 6 + 1) // 2 in an index for (o + 1) % 6 // 2. It
+    # leaves those of symbolic extents alone, and then joins the parts again by flooring only.
     found: list[Expr] = []
     rest = flat
     for extent in reversed(extents[1:]):
-        found.append(tirx.floormod(rest, extent))
-        rest = tirx.floordiv(rest, extent)
+        known = isinstance(extent, int)
+        found.append((tirx.truncmod if known else tirx.floormod)(rest, extent))
+        rest = (tirx.truncdiv if known else tirx.floordiv)(rest, extent)
     return [rest, *reversed(found)] if extents else []
 
 
