@@ -7,7 +7,7 @@ from typing import Any
 from ..counts import Cost
 from ..dims import Size, prod
 from ..dtypes import DType
-from .base import Layer, Lowering, Op, Shape, Sizes, WeightSpec, case
+from .base import Elements, Layer, Lowering, Op, Shape, Sizes, WeightSpec, case
 from .conv import bias_default, need_bias, need_groups, need_window, per_axis, window_sizes
 from .init import Init, fan_in_uniform
 from .rules import (
@@ -19,6 +19,8 @@ from .rules import (
     need_rank,
     need_same_dtype,
 )
+from .sample_te import mixed, nearby
+from .window_te import sum_type
 
 
 class DeformConvWith(Op, name="deform_conv_with"):
@@ -143,6 +145,45 @@ class DeformConvWith(Op, name="deform_conv_with"):
         kernels = weight.reshape(groups, out // groups, per_group * taps)
         result = t.torch.matmul(kernels, found).reshape(batch, out, rows, columns)
         return result if bias is None else result + bias[:, None, None]
+
+    def te(self, t: Elements, x: Any, offset: Any, weight: Any, mask: Any = None, bias: Any = None) -> Any:
+        channels, (height, width) = x.shape[1], x.shape[2:]
+        out, per_group, rows, columns = weight.shape
+        taps = rows * columns
+        parts = offset.shape[1] // (2 * taps)
+        each, groups = channels // parts, channels // per_group
+        stride, pad, dilation = ([t.size(size) for size in sizes] for sizes in self._window())
+        kind = sum_type(t.dtype())
+
+        def sample(b: Any, c: Any, j: Any, k: Any, *at: Any) -> Any:
+            tap = t.let(c // each * taps + j * columns + k)
+            axes = [
+                nearby(
+                    t,
+                    t.let(
+                        t.cast(offset[(b, 2 * tap + axis, *at)], kind)
+                        + t.cast(at[axis] * stride[axis] + step * dilation[axis] - pad[axis], kind)
+                    ),
+                    size,
+                    kind,
+                )
+                for axis, (step, size) in enumerate(((j, height), (k, width)))
+            ]
+            value = mixed(t, axes, lambda places: t.cast(x[(b, c, *places)], kind), kind)
+            return value if mask is None else value * t.cast(mask[(b, tap, *at)], kind)
+
+        # Every result channel of a group reads the samples.
+        sizes = t.shape()[2:]
+        sampled = t.compute((x.shape[0], channels, rows, columns, *sizes), sample, kind, keep=True)
+
+        def product(b: Any, o: Any, y: Any, z: Any, j: Any, k: Any, c: Any) -> Any:
+            channel = c if isinstance(groups, int) and groups == 1 else o // (out // groups) * per_group + c
+            return sampled[b, channel, j, k, y, z] * t.cast(weight[o, c, j, k], kind)
+
+        y = t.reduce("sum", t.shape(), (rows, columns, per_group), product, kind)
+        if bias is None:
+            return y if kind == t.dtype() else t.compute(t.shape(), lambda *i: y[i])
+        return t.compute(t.shape(), lambda *i: y[i] + t.cast(bias[i[1]], kind))
 
 
 class DeformConv(Layer, name="deform_conv"):
