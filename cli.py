@@ -10,6 +10,7 @@ import typer
 from .commands import (
     build,
     check,
+    compare,
     cost,
     deploy,
     explain,
@@ -43,6 +44,7 @@ app.command("fuse")(fuse.fuse)
 app.command("deploy")(deploy.deploy)
 app.command("compile")(build.compile)
 app.command("run")(run_model.run)
+app.command("compare")(compare.compare)
 app.command("list")(listing.list_plans)
 app.command("explain")(explain.explain)
 app.command("fmt")(fmt.fmt)

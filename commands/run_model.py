@@ -61,16 +61,11 @@ def run(
                 raise Failure(f"{name} is for plans: {plan} has its weights, and all else, in it")
         return run_artifact(Path(plan), input, names, top, seed, at, json)
     from ..backends.torch import InputError, LoweringError
-    from ..backends.torch.run import random_inputs
     from ..backends.torch.run import run as run_module
 
     model = open_model(plan, at, set)
     try:
-        spec = image_input(model)
-        model = sized(model, spec)
-        graph = model.file.program(model.name, model.bindings, model.parameters, ("eval",)).graph
-        _all_bound(graph)
-        arrays = random_inputs(graph, seed) if input is None else _image(Path(input), model, spec, graph)
+        model, arrays = prepared(model, input, seed)
         module = model.to_torch(seed=seed)
         if weights is not None:
             load(module, model.program, Path(weights), rename, json)
@@ -141,6 +136,20 @@ def say_run(
     say(f"  {seconds * 1000:.1f} ms")
     for found in classes:
         say(f"  {found['probability']:7.2%}  {found['label'] or 'class ' + str(found['index'])}")
+
+
+def prepared(model: Model, image: str | None, seed: int) -> tuple[Model, dict[str, Any]]:
+    """The model with all sizes bound, and its inputs by name: an image, or random numbers.
+
+    Raises `Failure` and ValueError.
+    """
+    from ..backends.torch.run import random_inputs
+
+    spec = image_input(model)
+    model = sized(model, spec)
+    graph = model.file.program(model.name, model.bindings, model.parameters, ("eval",)).graph
+    _all_bound(graph)
+    return model, random_inputs(graph, seed) if image is None else _image(Path(image), model, spec, graph)
 
 
 def image_input(model: Model) -> ImageInput | None:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch.utils._pytree import tree_map_only
 
 from ...compiler.dtypes import DType
 from ...compiler.pipeline import Deployed
 from ...compiler.program import Program
-from .deploy import run_prologue
+from .build import to_torch
+from .deploy import run_prologue, to_deployed
 from .dtypes import torch_dtype
 from .module import initial, seeded
 from .weights import BindError, bind, read_checkpoint
@@ -48,3 +51,17 @@ def deployed_arrays(
         tensor = wide[path].detach().to(torch_dtype(weight.type.dtype, torch_dtype(float_as))).contiguous()
         found[path] = (tensor.view(torch.uint16) if tensor.dtype == torch.bfloat16 else tensor).numpy()
     return found
+
+
+def evaluated(
+    deployed: Deployed, weights: Mapping[str, Tensor], inputs: Sequence[Any], optimised: bool
+) -> Any:
+    """What a plan, or its `optimised` graph, computes from its own weights and arrays, as arrays."""
+    source = deployed.source
+    if optimised:
+        module = to_deployed(source, weights, deployed=deployed)
+    else:
+        module = to_torch(source, state_dict=weights)
+    with torch.inference_mode():
+        found = module.eval()(*[torch.as_tensor(each) for each in inputs])
+    return tree_map_only(Tensor, lambda tensor: tensor.numpy(), found)

@@ -1,0 +1,119 @@
+"""`planform compare`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from ..terminal import paint, say, say_json
+from .deploy import lines_of
+from .frame import FINE, FOUND, SCHEMA, Address, At, Failure, Json, Set, command, open_model
+from .progress import stages
+from .run_model import prepared
+from .weights import Rename, fitting
+
+if TYPE_CHECKING:
+    from ..comparing import Comparison, Difference
+
+Backend = Literal["torch", "deploy", "tvm"]
+_HELP = "torch runs the plan, deploy its optimised graph in torch, tvm the same graph as kernels."
+
+
+@command
+def compare(
+    plan: Address,
+    a: Annotated[Backend, typer.Option("--a", help=_HELP)] = "torch",
+    b: Annotated[Backend, typer.Option("--b", help="What is held against it.")] = "tvm",
+    tolerance: Annotated[
+        float,
+        typer.Option(
+            "--tolerance", min=0, help="What may differ, as a part of the largest number of a value."
+        ),
+    ] = 1e-3,
+    weights: Annotated[
+        str | None,
+        typer.Option("--weights", "-w", metavar="FILE", help="A checkpoint: safetensors, or a torch file."),
+    ] = None,
+    rename: Rename = None,
+    input: Annotated[
+        str | None,
+        typer.Option("--input", "-i", metavar="IMAGE", help="An image; without one, the input is random."),
+    ] = None,
+    seed: Annotated[
+        int, typer.Option("--seed", min=0, max=2**63 - 1, help="For random weights and inputs.")
+    ] = 0,
+    at: At = None,
+    set: Set = None,
+    json: Json = False,
+) -> int:
+    """Run a plan in two backends, and name the first labelled value that differs.
+
+    Exits with 1 if a result differs by more than the tolerance.
+    """
+    from ..backends.torch import LoweringError
+    from ..backends.torch.arrays import source_weights
+    from ..comparing import compare as compare_backends
+
+    model = open_model(plan, at, set)
+    try:
+        model, arrays = prepared(model, input, seed)
+        program = model.file.program(model.name, model.bindings, model.parameters, ("eval",))
+        tensors: Mapping[str, Any] = (
+            source_weights(program, seed=seed)
+            if weights is None
+            else fitting(program, Path(weights), rename, json)
+        )
+        with stages(model.name, json) as tell:
+            found = compare_backends(model, a, b, tensors, list(arrays.values()), tolerance, tell)
+    except (LoweringError, ValueError) as error:
+        raise Failure(str(error), exit=FOUND) from None
+    if json:
+        say_json(_to_dict(found, model.name, a, b, tolerance))
+    else:
+        _print(found, model.name, a, b)
+    return FINE if found.ok else FOUND
+
+
+def _print(found: Comparison, name: str, a: str, b: str) -> None:
+    state = paint("same", "green") if found.ok else paint("different", "red")
+    say(f"{paint(name, 'bold')}: {a} and {b} are {state}")
+    for each in found.results:
+        say(f"  {each.name}: {_shown(each)}")
+    if found.ok:
+        return
+    if found.first is None:
+        say(f"no labelled value differs: {found.reason}")
+        return
+    say(f"the first value that differs is {paint(found.first.name, 'bold')}: {_shown(found.first)}")
+    for line in lines_of(found.first.origins):
+        say(f"  {paint(line.where, 'dim')}  {line.text}")
+
+
+def _shown(each: Difference) -> str:
+    return f"{each.error:.2e} of its largest number" if each.error == each.error else "not a number in one"
+
+
+def _to_dict(found: Comparison, name: str, a: str, b: str, tolerance: float) -> dict[str, Any]:
+    return {
+        "planform_json": SCHEMA,
+        "kind": "compare",
+        "ok": found.ok,
+        "plan": name,
+        "a": a,
+        "b": b,
+        "tolerance": tolerance,
+        "results": [_described(each) for each in found.results],
+        "first": None if found.first is None else _described(found.first),
+        "reason": found.reason,
+    }
+
+
+def _described(each: Difference) -> dict[str, Any]:
+    return {
+        "name": each.name,
+        "error": each.error if each.error == each.error else None,
+        "lines": [line._asdict() for line in lines_of(each.origins)],
+    }
