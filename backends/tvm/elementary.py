@@ -171,10 +171,10 @@ class Functions:
 
     @widened
     def pow(self, x: Expr, y: Expr) -> Expr:
-        """x^y; a few exponents that are numbers are arithmetic."""
+        """x^y of floats, or of integers where y is a number; a few such powers are arithmetic."""
         number = y.value if isinstance(y, (tirx.IntImm, tirx.FloatImm)) else None
         if not _is_float(x):
-            return self._whole_power(x, y, number)
+            return self._whole_power(x, number)
         simple = {
             0.5: lambda: tirx.sqrt(x),
             -0.5: lambda: self.rsqrt(x),
@@ -190,22 +190,14 @@ class Functions:
         x = self.let(x)
         return x * x * x
 
-    def _whole_power(self, x: Expr, y: Expr, number: Any) -> Expr:
-        """A power of integers, modulo 2^bits; of a negative exponent 0, or that of 1 and -1."""
-        x, y, one, zero = self.let(x), self.let(y), _like(1, x), _like(0, x)
-        bits = (
-            int(number).bit_length() if number is not None else int("".join(filter(str.isdigit, type_of(x))))
-        )
-        result, square = one, x
-        for bit in range(bits):
-            odd = (y >> _like(bit, y)) & one
-            result = self.let(tirx.Select(odd == one, result * square, result))
-            square = self.let(square * square)
-        if type_of(x).startswith("uint") or number is not None:
-            return result
-        parity = tirx.Select((y & one) == one, _like(-1, x), one)
-        below = tirx.Select(x == one, one, tirx.Select(x == _like(-1, x), parity, zero))
-        return tirx.Select(y < zero, below, result)
+    def _whole_power(self, x: Expr, exponent: int) -> Expr:
+        """A power of integers, modulo 2^bits, whose exponent is a number and not negative."""
+        result, square = _like(1, x), self.let(x)
+        while exponent:
+            if exponent % 2:
+                result = self.let(result * square)
+            square, exponent = self.let(square * square), exponent // 2
+        return result
 
     # Comparisons and logic.
 

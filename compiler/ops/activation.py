@@ -29,14 +29,17 @@ Counts for one element (conventions in pointwise.py):
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from math import pi, sqrt
 from typing import Any, ClassVar, Literal
 
 from ..counts import Cost
 from ..dims import prod
 from ..dtypes import DType
-from .base import REGISTRY, Layer, Lowering, Mode, Op, Shape, WeightSpec, case
+from .base import REGISTRY, Elements, Layer, Lowering, Mode, Op, Shape, WeightSpec, case
+from .functions import logistic
 from .init import Init, constant
-from .pointwise import Unary, as_float
+from .pointwise import Unary, as_float, wide
 from .rules import (
     ShapeError,
     axis_of,
@@ -49,6 +52,14 @@ from .rules import (
 )
 
 _SAMPLES = (case({}, (2, 3)), case({}, (2, 3, 4, 4)), case({}, ()))
+
+
+_SELU_ALPHA, _SELU_SCALE = 1.6732632423543772848, 1.0507009873554804934
+
+
+def leaky(t: Elements, x: Any, slope: Any) -> Any:
+    """X, below 0 times a slope."""
+    return t.select(x > t.full_like(x, 0), x, slope * x)
 
 
 class Activation(Unary):
@@ -81,6 +92,9 @@ class Relu6(Activation, name="relu6"):
     accepts = "if"
     samples = (*_SAMPLES, case({}, ("i64", (3,))))
 
+    def scalar(self, t: Elements, x: Any) -> Any:
+        return t.clamp(x, 0, 6)
+
 
 class LeakyRelu(Activation, name="leaky_relu"):
     """x, below 0 times a slope: [*s] -> [*s] (Maas et al. 2013)."""
@@ -88,6 +102,9 @@ class LeakyRelu(Activation, name="leaky_relu"):
     negative_slope: float = 0.01
     counts = Cost(compare=1, multiply=1)
     samples = (*_SAMPLES, case({"negative_slope": 0.2}, (2, 3)))
+
+    def scalar(self, t: Elements, x: Any) -> Any:
+        return leaky(t, x, t.full_like(x, self.negative_slope))
 
 
 class Elu(Activation, name="elu"):
@@ -97,11 +114,18 @@ class Elu(Activation, name="elu"):
     counts = Cost(compare=1, transcendental=1, multiply=1)
     samples = (*_SAMPLES, case({"alpha": 0.5}, (2, 3)))
 
+    def scalar(self, t: Elements, x: Any) -> Any:
+        return t.select(x > t.full_like(x, 0), x, t.full_like(x, self.alpha) * t.expm1(x))
+
 
 class Selu(Activation, name="selu"):
     """A scaled elu that keeps mean 0 and variance 1: [*s] -> [*s] (arXiv:1706.02515)."""
 
     counts = Cost(compare=1, transcendental=1, multiply=2)
+
+    def scalar(self, t: Elements, x: Any) -> Any:
+        above = t.full_like(x, _SELU_SCALE) * x
+        return t.select(x > t.full_like(x, 0), above, t.full_like(x, _SELU_SCALE * _SELU_ALPHA) * t.expm1(x))
 
 
 class Celu(Activation, name="celu"):
@@ -110,6 +134,10 @@ class Celu(Activation, name="celu"):
     alpha: float = 1.0
     counts = Cost(compare=1, transcendental=1, multiply=1, divide=1)
     samples = (*_SAMPLES, case({"alpha": 0.5}, (2, 3)))
+
+    def scalar(self, t: Elements, x: Any) -> Any:
+        alpha = t.full_like(x, self.alpha)
+        return t.select(x > t.full_like(x, 0), x, alpha * t.expm1(x / alpha))
 
 
 class Gelu(Activation, name="gelu"):
@@ -122,6 +150,13 @@ class Gelu(Activation, name="gelu"):
         exact = Cost(transcendental=1, multiply=3, add=1)
         tanh = Cost(transcendental=1, multiply=6, add=2)
         return (exact if self.approximate == "none" else tanh).scaled(prod(out))
+
+    def scalar(self, t: Elements, x: Any) -> Any:
+        if self.approximate == "none":
+            return t.gelu(x)
+        # 0.5 (1 + tanh(u)) is the logistic function of 2 u.
+        cubic = x + t.full_like(x, 0.044715) * x * x * x
+        return x * t.sigmoid(t.full_like(x, sqrt(8 / pi)) * cubic)
 
 
 class QuickGelu(Unary, name="quick_gelu"):
@@ -136,6 +171,12 @@ class QuickGelu(Unary, name="quick_gelu"):
         x = as_float(t, x)
         return x * t.torch.sigmoid(1.702 * x)
 
+    def scalar(self, t: Elements, x: Any) -> Any:
+        return x * t.sigmoid(t.full_like(x, 1.702) * x)
+
+    def numpy(self, np: Any, x: Any) -> Any:
+        return x * logistic(np, 1.702 * x)
+
 
 class Silu(Activation, name="silu"):
     """x*sigmoid(x), also called swish: [*s] -> [*s] (arXiv:1702.03118, arXiv:1710.05941)."""
@@ -144,6 +185,9 @@ class Silu(Activation, name="silu"):
     counts_complex = Cost(transcendental=3, multiply=8, add=5, divide=2)
     accepts = "fc"
     samples = (*_SAMPLES, case({}, ("complex", (3,))))
+
+    def numpy(self, np: Any, x: Any) -> Any:
+        return x * logistic(np, x)
 
 
 # The same operator under its other name.
@@ -155,6 +199,12 @@ class Mish(Activation, name="mish"):
 
     counts = Cost(transcendental=3, multiply=1)
 
+    def scalar(self, t: Elements, x: Any) -> Any:
+        # tanh(log(1 + e)) = n/(n + 2) with n = e (e + 2); beyond 20 it is 1.
+        e = t.let(t.exp(t.clamp(x, None, 20)))
+        n = t.let(e * (e + t.full_like(x, 2)))
+        return x * (n / (n + t.full_like(x, 2)))
+
 
 class HardSwish(Activation, name="hard_swish"):
     """x*relu6(x + 3)/6: [*s] -> [*s] (arXiv:1905.02244)."""
@@ -162,12 +212,18 @@ class HardSwish(Activation, name="hard_swish"):
     function = "hardswish"
     counts = Cost(add=1, compare=2, multiply=1, divide=1)
 
+    def scalar(self, t: Elements, x: Any) -> Any:
+        return x * t.clamp(x + t.full_like(x, 3), 0, 6) / t.full_like(x, 6)
+
 
 class HardSigmoid(Activation, name="hard_sigmoid"):
     """relu6(x + 3)/6: [*s] -> [*s] (arXiv:1905.02244)."""
 
     function = "hardsigmoid"
     counts = Cost(add=1, compare=2, divide=1)
+
+    def scalar(self, t: Elements, x: Any) -> Any:
+        return t.clamp(x + t.full_like(x, 3), 0, 6) / t.full_like(x, 6)
 
 
 class HardTanh(Activation, name="hard_tanh"):
@@ -185,6 +241,9 @@ class HardTanh(Activation, name="hard_tanh"):
             raise ShapeError("hard_tanh of u8 has no negative bound", "dtype", (("x", None),), "min_val")
         return super().dtype(x)
 
+    def scalar(self, t: Elements, x: Any) -> Any:
+        return t.clamp(x, self.min_val, self.max_val)
+
 
 class HardMish(Unary, name="hard_mish"):
     """0.5*x*min(max(x + 2, 0), 2): [*s] -> [*s], the piecewise quadratic mish of timm."""
@@ -198,12 +257,18 @@ class HardMish(Unary, name="hard_mish"):
         x = as_float(t, x)
         return 0.5 * x * t.torch.clamp(x + 2, 0, 2)
 
+    def scalar(self, t: Elements, x: Any) -> Any:
+        return t.full_like(x, 0.5) * x * t.clamp(x + t.full_like(x, 2), 0, 2)
+
 
 class LogSigmoid(Activation, name="log_sigmoid"):
     """log(sigmoid(x)): [*s] -> [*s]."""
 
     function = "logsigmoid"
     counts = Cost(transcendental=2, compare=2, add=2)
+
+    def scalar(self, t: Elements, x: Any) -> Any:
+        return t.neg(t.softplus(t.neg(x)))
 
 
 class Softplus(Activation, name="softplus"):
@@ -217,6 +282,11 @@ class Softplus(Activation, name="softplus"):
         scale = Cost(multiply=1, divide=1) if self.beta != 1 else Cost()
         return (Cost(transcendental=2, compare=1) + scale).scaled(prod(out))
 
+    def scalar(self, t: Elements, x: Any) -> Any:
+        beta = t.full_like(x, self.beta)
+        scaled = t.let(x * beta)
+        return t.select(scaled > t.full_like(x, self.threshold), x, t.softplus(scaled) / beta)
+
 
 class Softsign(Unary, name="softsign"):
     """x/(1 + |x|): [*s] -> [*s]."""
@@ -229,6 +299,12 @@ class Softsign(Unary, name="softsign"):
     def torch(self, t: Lowering, x: Any) -> Any:
         return t.F.softsign(as_float(t, x))
 
+    def scalar(self, t: Elements, x: Any) -> Any:
+        return x / (t.full_like(x, 1) + t.abs(x))
+
+    def numpy(self, np: Any, x: Any) -> Any:
+        return x / (1 + np.abs(x))
+
 
 class Softshrink(Activation, name="softshrink"):
     """x moved toward 0 by lambd: [*s] -> [*s]."""
@@ -237,6 +313,11 @@ class Softshrink(Activation, name="softshrink"):
     counts = Cost(compare=2, add=1)
     samples = (*_SAMPLES, case({"lambd": 0.1}, (2, 3)))
 
+    def scalar(self, t: Elements, x: Any) -> Any:
+        bound = t.full_like(x, self.lambd)
+        inside = t.select(t.isnan(x), x, t.full_like(x, 0))
+        return t.select(x > bound, x - bound, t.select(x < t.neg(bound), x + bound, inside))
+
 
 class Hardshrink(Activation, name="hardshrink"):
     """x, and 0 within [-lambd, lambd]: [*s] -> [*s]."""
@@ -244,6 +325,9 @@ class Hardshrink(Activation, name="hardshrink"):
     lambd: float = 0.5
     counts = Cost(compare=2)
     samples = (*_SAMPLES, case({"lambd": 0.1}, (2, 3)))
+
+    def scalar(self, t: Elements, x: Any) -> Any:
+        return t.select(t.abs(x) <= t.full_like(x, self.lambd), t.full_like(x, 0), x)
 
 
 class Tanhshrink(Unary, name="tanhshrink"):
@@ -256,6 +340,12 @@ class Tanhshrink(Unary, name="tanhshrink"):
 
     def torch(self, t: Lowering, x: Any) -> Any:
         return t.F.tanhshrink(as_float(t, x))
+
+    def scalar(self, t: Elements, x: Any) -> Any:
+        return x - t.tanh(x)
+
+    def numpy(self, np: Any, x: Any) -> Any:
+        return x - np.tanh(x)
 
 
 class Threshold(Activation, name="threshold"):
@@ -272,6 +362,9 @@ class Threshold(Activation, name="threshold"):
 
     def torch(self, t: Lowering, x: Any) -> Any:
         return t.F.threshold(x, self.threshold, self.value)
+
+    def scalar(self, t: Elements, x: Any) -> Any:
+        return t.select(x <= t.full_like(x, self.threshold), t.full_like(x, self.value), x)
 
 
 class Rrelu(Op, name="rrelu"):
@@ -307,6 +400,24 @@ class Rrelu(Op, name="rrelu"):
     def torch(self, t: Lowering, x: Any) -> Any:
         return t.F.rrelu(x, self.lower, self.upper, training=self.training)
 
+    @property
+    def te(self) -> Callable[[Elements, Any], Any]:
+        """There are loops where no slope is drawn."""
+        if self.training:
+            raise AttributeError("te")
+        return self._middle
+
+    def _middle(self, t: Elements, x: Any) -> Any:
+        def element(*i: Any) -> Any:
+            value = t.let(t.cast(x[i], wide(x.dtype)))
+            return leaky(t, value, t.full_like(value, (self.lower + self.upper) / 2))
+
+        return t.compute(t.shape(), element)
+
+    def numpy(self, np: Any, x: Any) -> Any:
+        slopes = np.random.uniform(self.lower, self.upper, x.shape)
+        return np.where(x <= 0, slopes * x, x).astype(x.dtype)
+
 
 class Glu(Op, name="glu"):
     """Half of an axis times the logistic function of the rest: [*s, 2*h] -> [*s, h] (arXiv:1612.08083)."""
@@ -330,6 +441,16 @@ class Glu(Op, name="glu"):
 
     def torch(self, t: Lowering, x: Any) -> Any:
         return t.F.glu(x, dim=self.axis)
+
+    def te(self, t: Elements, x: Any) -> Any:
+        axis = self.axis % x.rank
+        half = t.shape()[axis]
+
+        def element(*i: Any) -> Any:
+            gate = t.cast(x[*i[:axis], i[axis] + half, *i[axis + 1 :]], wide(x.dtype))
+            return t.cast(x[i], wide(x.dtype)) * t.sigmoid(gate)
+
+        return t.compute(t.shape(), element)
 
 
 class PreluWith(Op, name="prelu_with"):
@@ -357,6 +478,14 @@ class PreluWith(Op, name="prelu_with"):
 
     def torch(self, t: Lowering, x: Any, weight: Any) -> Any:
         return t.F.prelu(x, weight)
+
+    def te(self, t: Elements, x: Any, weight: Any) -> Any:
+        def element(*i: Any) -> Any:
+            one = not weight.rank or (isinstance(weight.shape[0], int) and weight.shape[0] == 1)
+            slope = weight[(0,) * weight.rank] if one else weight[i[1]]
+            return leaky(t, t.let(t.cast(x[i], wide(x.dtype))), t.cast(slope, wide(x.dtype)))
+
+        return t.compute(t.shape(), element)
 
     def module(self, t: Lowering, x: Shape, weight: Shape) -> Any:
         return t.nn.PReLU(weight[0])

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ..counts import NOTHING, Cost
-from ..dtypes import DTYPES, DType
-from .base import REGISTRY, Lowering, Op, Shape, case
+from ..dtypes import DTYPES, DType, is_bool, is_complex, is_integer
+from .base import REGISTRY, Elements, Lowering, Op, Shape, case
 from .rules import ShapeError
 
 if TYPE_CHECKING:
@@ -42,6 +42,21 @@ class Cast(Op, name="cast"):
     def torch(self, t: Lowering, x: Any) -> Any:
         return x.to(t.dtype(self.dtype))
 
+    def te(self, t: Elements, x: Any) -> Any:
+        return t.compute(t.shape(), lambda *i: x[i])
+
+    def numpy(self, np: Any, x: Any) -> Any:
+        if is_complex(self.dtype):
+            return x
+        if is_bool(self.dtype):
+            return x != 0
+        real = np.real(x)
+        return (
+            real.astype(f"{'u' if self.dtype == 'u8' else ''}int{self.dtype[1:]}")
+            if is_integer(self.dtype)
+            else real
+        )
+
 
 class Detach(Op, name="detach"):
     """The value without its gradient: [*s] -> [*s]. Also called stop_gradient."""
@@ -57,6 +72,12 @@ class Detach(Op, name="detach"):
 
     def torch(self, t: Lowering, x: Any) -> Any:
         return x.detach()
+
+    def te(self, t: Elements, x: Any) -> Any:
+        return t.compute(t.shape(), lambda *i: x[i])
+
+    def numpy(self, np: Any, x: Any) -> Any:
+        return x
 
 
 # The same operator under its other name.

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from math import pi
 from typing import Any
 
 from ..counts import NOTHING, Cost
 from ..dims import prod
 from ..dtypes import DType, complex_of, is_complex, real_of
-from .base import Lowering, Op, Shape, case
+from .base import Elements, Lowering, Op, Shape, case
 from .pointwise import Unary, as_float
 from .promotion import floating
 from .rules import ShapeError, broadcast, need_equal, need_rank, need_same_dtype
@@ -45,6 +46,9 @@ class Pair(Op):
 class Complex(Pair, name="complex"):
     """x + i*y of real and imaginary part: [*s], [*s] -> complex[*s] under broadcasting."""
 
+    def numpy(self, np: Any, x: Any, y: Any) -> Any:
+        return _joined(np, *np.broadcast_arrays(x, y))
+
 
 class Polar(Pair, name="polar"):
     """x*e^(i*y) of modulus (not negative) and angle: [*s], [*s] -> complex[*s] under broadcasting."""
@@ -54,6 +58,16 @@ class Polar(Pair, name="polar"):
     def cost(self, out: Shape, x: Shape, y: Shape) -> Cost:
         return Cost(multiply=2, transcendental=2).scaled(prod(out))
 
+    def numpy(self, np: Any, x: Any, y: Any) -> Any:
+        return _joined(np, x * np.cos(y), x * np.sin(y))
+
+
+def _joined(np: Any, real: Any, imag: Any) -> Any:
+    """Not by arithmetic, where an infinity would make NaN of the other part."""
+    found = np.empty(real.shape, np.result_type(real.dtype, np.complex64))
+    found.real, found.imag = real, imag
+    return found
+
 
 class Real(Unary, name="real"):
     """The real part: complex[*s] -> [*s]; of a real tensor itself."""
@@ -61,6 +75,9 @@ class Real(Unary, name="real"):
     role = "view"
     gives = "real"
     samples = _SAMPLES
+
+    def scalar(self, t: Elements, x: Any) -> Any:
+        return x
 
 
 class Imag(Unary, name="imag"):
@@ -86,6 +103,10 @@ class Angle(Unary, name="angle"):
     def torch(self, t: Lowering, x: Any) -> Any:
         return t.torch.angle(as_float(t, x))
 
+    def scalar(self, t: Elements, x: Any) -> Any:
+        angle = t.select(x < t.full_like(x, 0), t.full_like(x, pi), t.full_like(x, 0))
+        return t.select(t.isnan(x), x, angle)
+
 
 class Conj(Unary, name="conj"):
     """The complex conjugate: complex[*s] -> complex[*s]; one add, the sign. Of a real tensor itself."""
@@ -94,6 +115,9 @@ class Conj(Unary, name="conj"):
     # Computed at once: torch's lazy conjugate does not go with view_as_real.
     function = "conj_physical"
     samples = _SAMPLES
+
+    def scalar(self, t: Elements, x: Any) -> Any:
+        return x
 
 
 class ViewAsReal(Op, name="view_as_real"):
@@ -115,6 +139,9 @@ class ViewAsReal(Op, name="view_as_real"):
 
     def torch(self, t: Lowering, x: Any) -> Any:
         return t.torch.view_as_real(x)
+
+    def numpy(self, np: Any, x: Any) -> Any:
+        return np.stack([x.real, x.imag], -1)
 
 
 class ViewAsComplex(Op, name="view_as_complex"):
@@ -138,3 +165,6 @@ class ViewAsComplex(Op, name="view_as_complex"):
     def torch(self, t: Lowering, x: Any) -> Any:
         # The pairs must lie side by side.
         return t.torch.view_as_complex(x.contiguous())
+
+    def numpy(self, np: Any, x: Any) -> Any:
+        return _joined(np, x[..., 0], x[..., 1])

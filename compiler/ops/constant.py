@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, cast
 
 from ..counts import NOTHING, Cost
 from ..dims import Dim, Size, ceil_div
-from ..dtypes import BOOL, DTYPES, FLOAT, I64, DType
-from .base import Lowering, Op, Shape, case
+from ..dtypes import BOOL, DTYPES, FLOAT, I64, DType, is_integer
+from .base import Elements, Lowering, Op, Shape, case
 from .pointwise import Exact, number
 from .promotion import Number, need_category, type_of_number
 from .rules import ShapeError, need_at_least, need_rank
@@ -66,6 +66,12 @@ class Full(Constant, name="full"):
         sizes = tuple(t.size(size) for size in self.sizes)
         return t.torch.full(sizes, number(t, self.value), dtype=t.dtype(self.element()))
 
+    def te(self, t: Elements) -> Any:
+        return t.compute(t.shape(), lambda *i: t.number(self.value))
+
+    def numpy(self, np: Any) -> Any:
+        return np.full(self.sizes, self.value)
+
 
 class Zeros(Constant, name="zeros"):
     """Zeros: [] -> [*sizes]."""
@@ -80,6 +86,12 @@ class Zeros(Constant, name="zeros"):
     def torch(self, t: Lowering) -> Any:
         sizes = tuple(t.size(size) for size in self.sizes)
         return getattr(t.torch, self.name)(sizes, dtype=t.dtype(self.dtype))
+
+    def te(self, t: Elements) -> Any:
+        return t.compute(t.shape(), lambda *i: t.const(self.name == "ones"))
+
+    def numpy(self, np: Any) -> Any:
+        return np.full(self.sizes, int(self.name == "ones"))
 
 
 class Ones(Zeros, name="ones"):
@@ -99,6 +111,12 @@ class Eye(Constant, name="eye"):
 
     def torch(self, t: Lowering) -> Any:
         return t.torch.eye(*(t.size(size) for size in self.shape()), dtype=t.dtype(self.dtype))
+
+    def te(self, t: Elements) -> Any:
+        return t.compute(t.shape(), lambda *i: t.select(i[0] == i[1], t.const(1), t.const(0)))
+
+    def numpy(self, np: Any) -> Any:
+        return np.eye(self.rows, self.columns)
 
 
 class Arange(Constant, name="arange"):
@@ -145,6 +163,12 @@ class Arange(Constant, name="arange"):
         start, end = (number(t, bound) for bound in self._bounds())
         return t.torch.arange(start, end, self.step, dtype=t.dtype(self.element()))
 
+    def te(self, t: Elements) -> Any:
+        # In the widest type: steps that are added up in float32 would drift.
+        exact = "int64" if is_integer(self.element()) else "float64"
+        start, step = (t.cast(t.number(bound), exact) for bound in (self._bounds()[0], self.step))
+        return t.compute(t.shape(), lambda *i: start + t.cast(i[0], exact) * step)
+
 
 class Linspace(Constant, name="linspace"):
     """Numbers evenly spaced from `start` to `end`, both included: [] -> [steps]."""
@@ -161,6 +185,22 @@ class Linspace(Constant, name="linspace"):
 
     def torch(self, t: Lowering) -> Any:
         return t.torch.linspace(self.start, self.end, t.size(self.steps), dtype=t.dtype(self.dtype))
+
+    def te(self, t: Elements) -> Any:
+        start, end = t.const(self.start, "float64"), t.const(self.end, "float64")
+        gaps = t.cast(t.number(self.steps), "float64") - t.const(1, "float64")
+        step = (end - start) / t.maximum(gaps, t.const(1, "float64"))
+
+        def element(i: Any) -> Any:
+            # From the nearer end, so that both ends are exact.
+            at = t.let(t.cast(i, "float64"))
+            left = gaps - at
+            return t.select(at <= left, start + step * at, end - step * left)
+
+        return t.compute(t.shape(), element)
+
+    def numpy(self, np: Any) -> Any:
+        return np.linspace(self.start, self.end, self.steps)
 
 
 Nested = Number | tuple["Nested", ...]
@@ -194,6 +234,11 @@ class Literal(Constant, name="tensor"):
 
     def torch(self, t: Lowering) -> Any:
         return t.torch.tensor(_lists(self.values), dtype=t.dtype(self.element()))
+
+    def numpy(self, np: Any) -> Any:
+        # Converted to the type of the result where it is stored.
+        found = np.array(_lists(self.values))
+        return found.astype(np.int64) if is_integer(self.element()) else found.reshape(self.shape())
 
 
 def _items(values: Any) -> tuple[Any, ...] | None:
@@ -242,6 +287,17 @@ class Tril(Op, name="tril"):
     def torch(self, t: Lowering, x: Any) -> Any:
         return getattr(t.torch, self.name)(x, diagonal=self.diagonal)
 
+    def te(self, t: Elements, x: Any) -> Any:
+        def element(*i: Any) -> Any:
+            edge = i[-2] + self.diagonal
+            inside = i[-1] <= edge if self.name == "tril" else i[-1] >= edge
+            return t.select(inside, x[i], t.const(0))
+
+        return t.compute(t.shape(), element)
+
+    def numpy(self, np: Any, x: Any) -> Any:
+        return getattr(np, self.name)(x, self.diagonal)
+
 
 class Triu(Tril, name="triu"):
     """The upper triangle of matrices, else zero: [*b, M, N] -> [*b, M, N]; `diagonal` moves its edge up."""
@@ -270,3 +326,6 @@ class OneHot(Op, name="one_hot"):
 
     def torch(self, t: Lowering, x: Any) -> Any:
         return t.F.one_hot(x, t.size(self.classes))
+
+    def te(self, t: Elements, x: Any) -> Any:
+        return t.compute(t.shape(), lambda *i: t.select(x[i[:-1]] == i[-1], t.const(1), t.const(0)))

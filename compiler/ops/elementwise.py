@@ -9,7 +9,7 @@ from typing import Any
 from ..counts import NOTHING, Cost
 from ..dims import prod
 from ..dtypes import DType, is_bool, is_integer
-from .base import Lowering, Shape, case
+from .base import Elements, Lowering, Shape, case
 from .pointwise import Binary
 from .rules import ShapeError
 
@@ -130,6 +130,35 @@ class Pow(Binary, name="pow"):
                 help="write it as a float",
             )
         return common
+
+    def te(self, t: Elements, x: Any, y: Any = None) -> Any:
+        if "float" in t.dtype() or self._exponent() is not None:
+            return super().te(t, x, y)
+
+        def emit(b: Any, outs: list[Any]) -> None:
+            shape = t.shape()
+            with b.loops(shape, "i") as i:
+                base, exponent = self.sides(t, i, x, y)
+                power = self._whole_power(t, b, b.let(base), b.let(exponent))
+                b.store(outs[0], power, *(i or [0]))
+
+        return t.build([(t.shape(), t.dtype())], emit)[0]
+
+    def _whole_power(self, t: Elements, b: Any, base: Any, exponent: Any) -> Any:
+        """Squares for the exponent's bits; of a negative exponent 0, or that of 1 and -1."""
+        one, zero = t.const(1), t.const(0)
+        # The result, the square, and what is left of the exponent.
+        cells = b.alloc([3], t.dtype(), "power")
+        for at, value in enumerate((one, base, exponent)):
+            b.store(cells, value, at)
+        with b.repeat(cells[2] > zero):
+            odd = cells[2] % t.const(2) == one
+            b.store(cells, t.select(odd, cells[0] * cells[1], cells[0]), 0)
+            b.store(cells, cells[1] * cells[1], 1)
+            b.store(cells, cells[2] >> one, 2)
+        parity = t.select(exponent % t.const(2) == zero, one, base)
+        below = t.select(t.abs(base) == one, parity, zero)
+        return t.select(exponent < zero, below, cells[0])
 
     def _exponent(self) -> float | None:
         given = None if self.reverse else self.scalar

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from math import log
+from typing import Any
+
 from ..counts import Cost
 from ..dtypes import I64, DType, is_bool
 from .base import case
@@ -9,6 +12,11 @@ from .pointwise import Unary
 
 _ANY = (case({}, (2, 3)), case({}, ("i64", (3,))), case({}, ("complex", (2,))), case({}, ()))
 _REAL = (case({}, (2, 3)), case({}, ("i64", (3,))), case({}, ()))
+
+
+def logistic(np: Any, x: Any) -> Any:
+    """1/(1 + e^-x) of complex numbers, in numpy."""
+    return 1 / (1 + np.exp(-x))
 
 
 class Neg(Unary, name="neg"):
@@ -77,6 +85,9 @@ class Rsqrt(Unary, name="rsqrt"):
     domain = (0.1, 4.0)
     samples = _ANY
 
+    def numpy(self, np: Any, x: Any) -> Any:
+        return 1 / np.sqrt(x)
+
 
 class Exp(Unary, name="exp"):
     """e^x: [*s] -> [*s]."""
@@ -94,6 +105,9 @@ class Exp2(Unary, name="exp2"):
     counts_complex = Cost(multiply=4, transcendental=3)
     gives = "float"
     samples = _ANY
+
+    def numpy(self, np: Any, x: Any) -> Any:
+        return np.exp(x * log(2))
 
 
 class Expm1(Unary, name="expm1"):
@@ -273,6 +287,9 @@ class Sigmoid(Unary, name="sigmoid"):
     counts_complex = Cost(multiply=4, add=3, divide=2, transcendental=3)
     gives = "float"
     samples = _ANY
+
+    def numpy(self, np: Any, x: Any) -> Any:
+        return logistic(np, x)
 
 
 class Floor(Unary, name="floor"):

@@ -65,6 +65,11 @@ class TopK(Op, name="top_k"):
         found = x.topk(t.size(self.k), self.axis, self.largest, self.sorted)
         return found[0], found[1]
 
+    def numpy(self, np: Any, x: Any) -> Any:
+        order = positions(np, x, self.axis, self.largest)
+        found = order.take(range(self.k), self.axis) if x.ndim else order
+        return _taken(np, x, found, self.axis), found
+
 
 class Sort(Op, name="sort"):
     """Sorted along an axis, and where each came from: [*S] -> [*S], i64[*S]; torch.sort."""
@@ -89,6 +94,10 @@ class Sort(Op, name="sort"):
         found = x.sort(dim=self.axis, descending=self.descending, stable=self.stable)
         return found[0], found[1]
 
+    def numpy(self, np: Any, x: Any) -> Any:
+        found = positions(np, x, self.axis, self.descending)
+        return _taken(np, x, found, self.axis), found
+
 
 class Argsort(Op, name="argsort"):
     """The positions that sort along an axis: [*S] -> i64[*S]; torch.argsort."""
@@ -111,6 +120,24 @@ class Argsort(Op, name="argsort"):
 
     def torch(self, t: Lowering, x: Any) -> Any:
         return x.argsort(dim=self.axis, descending=self.descending, stable=self.stable)
+
+    def numpy(self, np: Any, x: Any) -> Any:
+        return positions(np, x, self.axis, self.descending)
+
+
+def positions(np: Any, x: Any, axis: int, descending: bool) -> Any:
+    """The positions that sort an array along an axis; equal elements keep their order, NaN is the largest."""
+    if not x.ndim:
+        return np.zeros((), np.int64)
+    if not descending:
+        return np.argsort(x, axis, kind="stable")
+    # What is equal is in order after two reversals.
+    found = np.argsort(np.flip(x, axis), axis, kind="stable")
+    return x.shape[axis] - 1 - np.flip(found, axis)
+
+
+def _taken(np: Any, x: Any, order: Any, axis: int) -> Any:
+    return np.take_along_axis(x, order, axis) if x.ndim else x
 
 
 def sorting(x: Shape, axis: int) -> Cost:

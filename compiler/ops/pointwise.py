@@ -8,7 +8,7 @@ takes the place of `cost`: it has the same parameters, and counts with every ten
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from ..counts import NOTHING, Cost
@@ -26,6 +26,11 @@ def as_float(t: Lowering, x: Any) -> Any:
     """The operand, converted to `float` where it is boolean or an integer."""
     dtype = t.dtype_of(x)
     return x if is_float(dtype) or is_complex(dtype) else x.to(t.dtype(FLOAT))
+
+
+def wide(dtype: str) -> str:
+    """The type in which elements of a type are worked out: of 16-bit floats float32, as torch does."""
+    return "float32" if dtype in ("float16", "bfloat16") else dtype
 
 
 def number(t: Lowering, scalar: Number) -> Any:
@@ -72,11 +77,11 @@ class Unary(Op):
         return getattr(t.torch, self.function or self.name)(as_float(t, x) if self.gives == "float" else x)
 
     def te(self, t: Elements, x: Any) -> Any:
-        wanted = t.dtype() if self.gives == "float" else x.dtype
+        wanted = wide(x.dtype if self.gives == "bool" else t.dtype())
         return t.compute(t.shape(), lambda *i: self.scalar(t, t.let(t.cast(x[i], wanted))))
 
     def numpy(self, np: Any, x: Any) -> Any:
-        return getattr(np, self.function or self.name)(x)
+        return getattr(np, _NUMPY.get(self.name, self.name))(x)
 
     def scalar(self, t: Elements, x: Any) -> Any:
         """The function of one element, as an expression."""
@@ -169,20 +174,16 @@ class Binary(Exact):
         return type(self).compute(t, left, right)
 
     def te(self, t: Elements, x: Any, y: Any = None) -> Any:
+        return t.compute(t.shape(), lambda *i: self.combine(t, *self.sides(t, i, x, y)))
+
+    def sides(self, t: Elements, i: Sequence[Any], x: Any, y: Any) -> tuple[Any, Any]:
+        """The left and the right operand at an index of the result, in the type that they are promoted to."""
         types = [value.type for value in t.node.inputs]
         common = self.common([(type.dtype, len(type.shape)) for type in types])
-        wanted = t.type(floating(common) if self.gives == "float" else common)
-
-        def element(*i: Any) -> Any:
-            left = t.cast(t.read(x, i), wanted)
-            if y is not None:
-                right = t.cast(t.read(y, i), wanted)
-            else:
-                assert self.scalar is not None
-                right = t.cast(t.number(self.scalar), wanted)
-            return self.combine(t, right, left) if self.reverse else self.combine(t, left, right)
-
-        return t.compute(t.shape(), element)
+        wanted = wide(t.type(floating(common) if self.gives == "float" else common))
+        left = t.cast(t.read(x, i), wanted)
+        right = t.cast(t.number(self.scalar) if y is None else t.read(y, i), wanted)
+        return (right, left) if self.reverse else (left, right)
 
     def numpy(self, np: Any, x: Any, y: Any = None) -> Any:
         other = self.scalar if y is None else y
@@ -195,4 +196,18 @@ class Binary(Exact):
 
 
 # Where numpy has another name than torch.
-_NUMPY = {"sub": "subtract", "mul": "multiply", "div": "divide", "pow": "power"}
+_NUMPY = {
+    "sub": "subtract",
+    "mul": "multiply",
+    "div": "divide",
+    "pow": "power",
+    "eq": "equal",
+    "ne": "not_equal",
+    "neg": "negative",
+    "asin": "arcsin",
+    "acos": "arccos",
+    "atan": "arctan",
+    "asinh": "arcsinh",
+    "acosh": "arccosh",
+    "atanh": "arctanh",
+}

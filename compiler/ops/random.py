@@ -42,6 +42,15 @@ class Random(Op):
         """The axes along which draws differ."""
         return x
 
+    def kept(self, np: Any, x: Any) -> Any:
+        """Whether each element stays, one draw for each entry of the mask."""
+        axes = len(self.mask(x.shape))
+        drawn = np.random.random_sample((*x.shape[:axes], *(1,) * (x.ndim - axes)))
+        return drawn >= self.p
+
+    def numpy(self, np: Any, x: Any) -> Any:
+        return np.where(self.kept(np, x), x / (1 - self.p or 1.0), 0).astype(x.dtype)
+
 
 class Dropout(Random, name="dropout"):
     """Zero each element with probability p, scale the others by 1/(1 - p): [*b] -> [*b] (arXiv:1207.0580)."""
@@ -124,6 +133,16 @@ class AlphaDropout(Random, name="alpha_dropout"):
     def torch(self, t: Lowering, x: Any) -> Any:
         return t.F.alpha_dropout(x, self.p, training=True)
 
+    def numpy(self, np: Any, x: Any) -> Any:
+        # Section 3 of the paper: what is dropped becomes -scale*alpha, the limit of SELU below, and an affine
+        # map restores mean and variance.
+        keep, limit = 1 - self.p, -1.7580993408473766
+        if keep == 0:
+            return np.zeros_like(x)
+        slope = (keep + limit * limit * keep * self.p) ** -0.5
+        found = slope * np.where(self.kept(np, x), x, limit) - slope * self.p * limit
+        return found.astype(x.dtype)
+
     def module(self, t: Lowering, x: Shape) -> Any:
         return t.nn.AlphaDropout(self.p)
 
@@ -156,3 +175,10 @@ class DropPath(Random, name="drop_path"):
         if self.scale_by_keep and keep > 0:
             kept = kept / keep
         return x * kept
+
+    def mask(self, x: Shape) -> Shape:
+        return x[:1]
+
+    def numpy(self, np: Any, x: Any) -> Any:
+        scale = 1 - self.p if self.scale_by_keep and self.p < 1 else 1.0
+        return np.where(self.kept(np, x), x / scale, 0).astype(x.dtype)

@@ -8,7 +8,8 @@ from typing import Any, ClassVar, Literal
 from ..counts import Cost
 from ..dims import prod
 from ..dtypes import DType
-from .base import Lowering, Op, Shape, case
+from .base import Elements, Lowering, Op, Shape, case
+from .pointwise import wide
 from .rules import ShapeError, need_float
 
 
@@ -44,6 +45,14 @@ class Spike(Op, name="spike"):
 
     def cost(self, out: Shape, x: Shape) -> Cost:
         return Cost(compare=prod(x))
+
+    def te(self, t: Elements, x: Any) -> Any:
+        def element(*i: Any) -> Any:
+            value = t.let(t.cast(x[i], wide(x.dtype)))
+            fired = t.cast(value >= t.full_like(value, self.threshold), wide(x.dtype))
+            return t.select(t.isnan(value), value, fired)
+
+        return t.compute(t.shape(), element)
 
     def torch(self, t: Lowering, x: Any) -> Any:
         over = x - self.threshold
