@@ -35,6 +35,8 @@ class Axis(NamedTuple):
 
 def emit_nest(loops: Loops, made: Sequence[Tensor], results: Sequence[Tensor], machine: Machine) -> None:
     """Write the loops that compute `results`, whose buffers are given, from tensors made in this order."""
+    if all(any(isinstance(size, int) and size == 0 for size in each.shape) for each in results):
+        return
     stages = _stages(made, results)
     inner = [stage for stage in stages if stage.buffer is None]
     for stage in inner:
