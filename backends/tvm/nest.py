@@ -357,12 +357,12 @@ def _in_memory(tensor: Tensor) -> bool:
 
 
 def _runs_along(accesses: Sequence[Access], reduced: Expr, spatial: Expr) -> bool:
-    """Whether neighbours in memory are combined with each other, and not side by side."""
-    score = 0
+    """Whether neighbours are combined with each other, and not side by side: what jumps less in memory."""
+    jumps = 0
     for tensor, indices in accesses:
-        place = tensor.place(indices)
-        score += _uses(place[-1], reduced) - _uses(place[-1], spatial)
-    return score >= 0
+        for part in tensor.place(indices)[:-1]:
+            jumps += _uses(part, reduced) - _uses(part, spatial)
+    return jumps <= 0
 
 
 class _Combination:
@@ -385,7 +385,7 @@ class _Combination:
                 return tirx.const(float(one) if "float" in dtype else one, dtype)
             case "max" | "min" as kind:
                 if "float" in dtype:
-                    infinity = tirx.infinity(dtype)
+                    infinity = tirx.const(float("inf"), dtype)
                     return infinity if kind == "min" else -infinity
                 return tirx.min_value(dtype) if kind == "max" else tirx.max_value(dtype)
             case _ as kind:
