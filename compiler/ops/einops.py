@@ -150,7 +150,9 @@ class PatternOp(Op):
                 parts = parted(t, position, [sizes[run[0]] for run in group])
                 at.update(zip((run[0] for run in group), parts, strict=True))
             firsts = [[name for name in group if name in at] for group in left]
-            extents = [[sizes.get(n) or t.size(found.sizes[n]) for n in group] for group in firsts]
+            extents = [
+                [sizes[n] if n in sizes else t.size(found.sizes[n]) for n in group] for group in firsts
+            ]
             return x[
                 tuple(joined([at[n] for n in group], e) for group, e in zip(firsts, extents, strict=True))
             ]

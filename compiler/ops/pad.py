@@ -8,7 +8,7 @@ from ..counts import NOTHING, Cost
 from ..dims import Size, minimum
 from ..dtypes import DType, is_bool
 from .base import Elements, Lowering, Op, Shape, case
-from .places import where_all
+from .places import typed, where_all
 from .rules import ShapeError, need_at_least, need_rank
 
 
@@ -96,7 +96,7 @@ class Pad(Op, name="pad"):
         def element(*i: Any) -> Any:
             at = [p - amounts[axis][0] if axis in amounts else p for axis, p in enumerate(i)]
             for axis, (before, after) in amounts.items():
-                at[axis] = t.let(at[axis])
+                at[axis] = typed(t, at[axis], x.shape[axis])
                 if self.mode != "constant":
                     at[axis] = t.let(self._continued(t, at[axis], x.shape[axis], before, after))
             if self.mode != "constant":
@@ -116,20 +116,29 @@ class Pad(Op, name="pad"):
         if self.mode == "replicate":
             at = t.maximum(at, 0) if low else at
             return t.minimum(at, size - 1) if high else at
-        at = t.let(t.select(at < 0, at + size, at)) if low else at
-        return t.select(at < size, at, at - size) if high else at
+        # What is cropped is not repeated.
+        first, end = _cropped(t, before), size - _cropped(t, after)
+        at = t.let(t.select(at < first, at + (end - first), at)) if low else at
+        return t.select(at < end, at, at - (end - first)) if high else at
 
     def numpy(self, np: Any, x: Any) -> Any:
         pairs = [(0, 0)] * (x.ndim - len(self.amounts) // 2)
         pairs += list(zip(self.amounts[::2], self.amounts[1::2], strict=True))[::-1]
         added = [(max(before, 0), max(after, 0)) for before, after in pairs]
+
+        def cropped(found: Any) -> Any:
+            ends = zip(pairs, found.shape, strict=True)
+            return found[tuple(slice(max(-a, 0), size - max(-b, 0)) for (a, b), size in ends)]
+
         if self.mode == "constant":
-            found = np.pad(x, added, constant_values=self.value)
-        else:
-            found = np.pad(x, added, {"replicate": "edge", "circular": "wrap"}.get(self.mode, self.mode))
-        return found[
-            tuple(slice(max(-a, 0), n - max(-b, 0)) for (a, b), n in zip(pairs, found.shape, strict=True))
-        ]
+            return np.pad(cropped(x), added, constant_values=self.value)
+        if self.mode == "circular":
+            return np.pad(cropped(x), added, "wrap")
+        return cropped(np.pad(x, added, "edge" if self.mode == "replicate" else "reflect"))
+
+
+def _cropped(t: Elements, amount: Any) -> Any:
+    return max(-amount, 0) if isinstance(amount, int) else t.maximum(-amount, 0)
 
 
 def _positive(amount: Any) -> bool:

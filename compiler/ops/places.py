@@ -82,6 +82,11 @@ def moved(t: Elements, x: Any, place: Callable[..., Sequence[Any]]) -> Any:
     return t.compute(t.shape(), lambda *i: x[tuple(place(*i))])
 
 
+def typed(t: Elements, position: Any, size: Any) -> Any:
+    """The position in the type of an axis' size, as both sides of a choice must be."""
+    return t.let(position if isinstance(size, int) else t.cast(position, "int64"))
+
+
 def from_end(position: Any, size: Any) -> Any:
     """The position counted from the other end: size - 1 - position.
 

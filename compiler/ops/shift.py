@@ -7,7 +7,7 @@ from typing import Any
 from ..dims import Size
 from .base import Elements, Lowering, Shape, case
 from .join import Move
-from .places import from_end, moved
+from .places import from_end, moved, typed
 from .rules import ShapeError, axes_of, axis_of
 
 
@@ -54,7 +54,8 @@ class Roll(Move, name="roll"):
                 n = sizes[axis]
                 by = t.size(0 if isinstance(n, int) and n == 0 else shift % n)
                 if not isinstance(by, int) or by:
-                    found[axis] = t.let(t.select(i[axis] < by, i[axis] + (t.size(n) - by), i[axis] - by))
+                    at = typed(t, i[axis], t.size(n))
+                    found[axis] = t.let(t.select(at < by, at + (t.size(n) - by), at - by))
             return found
 
         return moved(t, x, place)
