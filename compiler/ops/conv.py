@@ -10,7 +10,7 @@ from ..dtypes import DType
 from .base import Elements, Layer, Lowering, Op, Shape, Sizes, WeightSpec, case
 from .init import Init, fan_in_uniform
 from .rules import ShapeError, need_at_least, need_divisible, need_equal, need_positive, need_same_dtype
-from .window_te import sliding, sum_type
+from .window_te import Window, sliding, sum_type
 
 Pads = tuple[tuple[Size, Size], ...]
 Padding = Sizes | Literal["same", "tf_same"]
@@ -232,8 +232,7 @@ class ConvWith(Op, name="conv_with"):
         rank = len(source) - 2
         kernel = filters[-rank:]
         stride, dilation, pads = self.window(source[2:], kernel)
-        windows = t.node.results[0].shape[2:]
-        read = sliding(t, x, windows, kernel, stride, dilation, [before for before, _ in pads])
+        read = sliding(t, x, Window(kernel, stride, dilation, pads))
         out, channels = weight.shape[-rank - 2], weight.shape[-rank - 1]
         per_group = out // self.groups
         kind = sum_type(t.dtype())

@@ -6,14 +6,17 @@ operations.
 
 from __future__ import annotations
 
+from functools import reduce
 from typing import Any, Literal
 
 from ..counts import Cost
 from ..dims import Size, ceil_div, minimum, prod
 from ..dtypes import FLOAT, I64, DType, is_bool, is_complex, is_float
-from .base import Lowering, Op, Shape, Sizes, case
+from .base import Elements, Lowering, Op, Shape, Sizes, case
 from .conv import per_axis, resolve_padding
+from .places import joined, parted
 from .rules import ShapeError, need_at_least, need_equal, need_float, need_positive, need_rank
+from .window_te import Window, counted, pooled, sum_type
 
 PoolPadding = Sizes | Literal["tf_same"]
 
@@ -85,6 +88,17 @@ class Windows(Op):
         """Elements of one window."""
         return prod(per_axis(self.kernel, rank, "kernel"))
 
+    def window(
+        self, t: Elements, pad: PoolPadding = 0, dilation: Sizes = 1, ceil_mode: bool = False
+    ) -> Window:
+        """The windows on the first operand's spatial axes."""
+        spatial = t.node.inputs[0].shape[2:]
+        rank = len(spatial)
+        kernel, dilations = per_axis(self.kernel, rank, "kernel"), per_axis(dilation, rank, "dilation")
+        stride = self.strides(rank)
+        pads = resolve_padding(pad, spatial, kernel, stride, dilations)
+        return Window(kernel, stride, dilations, pads, ceil_mode)
+
     def padded(self, t: Lowering, x: Any, pad: PoolPadding, dilation: Sizes, value: float) -> tuple[Any, Any]:
         """The input and torch's own padding argument; TensorFlow's uneven padding is written out before."""
         rank = t.rank(x) - 2
@@ -140,6 +154,11 @@ class MaxPool(Windows, name="max_pool"):
         x, pad = self.padded(t, x, self.pad, self.dilation, float("-inf"))
         return function(x, **_window(t, self, rank), padding=pad, **_more(t, self, rank))
 
+    def te(self, t: Elements, x: Any) -> Any:
+        window = self.window(t, self.pad, self.dilation, self.ceil_mode)
+        y = pooled(t, "max", x, window, _least(x.dtype), sum_type(x.dtype))
+        return y if y.dtype == x.dtype else t.compute(t.shape(), lambda *i: y[i])
+
 
 class MaxPoolIndices(Windows, name="max_pool_indices"):
     """Maximum of each window and where it was: [B, C, *S] -> values [B, C, *S'], i64[B, C, *S'].
@@ -173,10 +192,41 @@ class MaxPoolIndices(Windows, name="max_pool_indices"):
         rank = t.rank(x) - 2
         function = (t.F.max_pool1d, t.F.max_pool2d, t.F.max_pool3d)[rank - 1]
         pad = per_spatial(t, self.pad, rank, "pad")
-        pooled = function(
+        found = function(
             x, **_window(t, self, rank), padding=pad, **_more(t, self, rank), return_indices=True
         )
-        return pooled[0], pooled[1]
+        return found[0], found[1]
+
+    def te(self, t: Elements, x: Any) -> Any:
+        window = self.window(t, self.pad, self.dilation)
+        kernel, stride, dilation = ([t.size(each) for each in given] for given in window[:3])
+        before = [t.size(pad) for pad, _ in window.pads]
+        batch, channels, *windows = t.shape()
+        sizes = x.shape[2:]
+        kind = sum_type(x.dtype)
+
+        def emit(b: Any, outs: list[Any]) -> None:
+            with b.loop(batch * channels, "plane", "parallel") as plane, b.loops(windows, "o") as at:
+                n, c = b.let(plane // channels), b.let(plane % channels)
+                best, place = b.alloc([1], kind), b.alloc([1], "int64")
+                starts = [b.let(i * s - p) for i, s, p in zip(at, stride, before, strict=True)]
+                # The first element inside stands where all are minus infinity.
+                first = [t.select(i < 0, i % d, i) for i, d in zip(starts, dilation, strict=True)]
+                b.store(best, t.const(_least(kind), kind), 0)
+                b.store(place, t.cast(joined(first, sizes), "int64"), 0)
+                with b.loops(kernel, "k") as tap:
+                    places = [b.let(i + k * d) for i, k, d in zip(starts, tap, dilation, strict=True)]
+                    conditions = [i >= 0 for i in places]
+                    conditions += [i < size for i, size in zip(places, sizes, strict=True)]
+                    with b.when(reduce(t.logical_and, conditions)):
+                        value = b.let(t.cast(x[(n, c, *places)], kind))
+                        with b.when(t.logical_or(value > best[0], t.isnan(value))):
+                            b.store(best, value, 0)
+                            b.store(place, t.cast(joined(places, sizes), "int64"), 0)
+                b.store(outs[0], t.cast(best[0], x.dtype), n, c, *at)
+                b.store(outs[1], place[0], n, c, *at)
+
+        return t.build([(t.shape(), x.dtype), (t.shape(1), "int64")], emit)
 
 
 class MaxUnpool(Windows, name="max_unpool"):
@@ -254,6 +304,25 @@ class MaxUnpool(Windows, name="max_unpool"):
         pad = per_spatial(t, self.pad, rank, "pad")
         return function(x, indices, **_window(t, self, rank), padding=pad, output_size=size)
 
+    def te(self, t: Elements, x: Any, indices: Any) -> Any:
+        batch, channels, *sizes = t.shape()
+        count: Any = 1
+        for size in sizes:
+            count = count * size
+
+        def emit(b: Any, outs: list[Any]) -> None:
+            with b.loop(batch * channels, "plane", "parallel") as plane:
+                n, c = b.let(plane // channels), b.let(plane % channels)
+                with b.loops(sizes, "o") as at:
+                    b.store(outs[0], t.const(0), n, c, *at)
+                with b.loops(x.shape[2:], "i") as at:
+                    place = b.let(indices[(n, c, *at)])
+                    # Torch refuses an index outside; nothing is written there.
+                    with b.when(t.logical_and(place >= 0, place < count)):
+                        b.store(outs[0], x[(n, c, *at)], n, c, *parted(t, place, sizes))
+
+        return t.build([(t.shape(), t.dtype())], emit)[0]
+
 
 class AvgPool(Windows, name="avg_pool"):
     """Mean of each window: [B, C, *S] -> [B, C, *S'], in 1 to 3 spatial axes; torch's avg_pool1d, 2d and 3d.
@@ -311,12 +380,33 @@ class AvgPool(Windows, name="avg_pool"):
         if self.pad != "tf_same":
             pad = per_spatial(t, self.pad, rank, "pad")  # pyright: ignore[reportArgumentType]  # a size by now
             return function(x, padding=pad, count_include_pad=self.count_include_pad, **settings)
+        if self._shares() and t.dtype_of(x) == I64:
+            x = x.to(t.dtype(FLOAT))
         y = function(self.padded(t, x, self.pad, 1, 0.0)[0], **settings)
         if not self._shares():
             return y
         # The share of each window that lies inside, one for all samples and channels.
         inside = self.padded(t, t.torch.ones_like(x[:1, :1]), self.pad, 1, 0.0)[0]
         return y / function(inside, **settings)
+
+    def te(self, t: Elements, x: Any) -> Any:
+        window = self.window(t, self.pad, 1, self.ceil_mode)
+        wanted = sum_type(t.dtype())
+        sums = pooled(t, "sum", x, window, 0, wanted)
+        margins = window.pads if self.count_include_pad else [(0, 0)] * (x.rank - 2)
+        taps = t.size(self.taps(x.rank - 2))
+
+        def mean(*i: Any) -> Any:
+            count: Any = self.divisor_override
+            if count is None:
+                count = counted(t, window, margins, i[2:])
+            total, count = sums[i], t.cast(taps if count is None else count, wanted)
+            if "int" not in wanted:
+                return total / count
+            # Torch rounds toward zero.
+            return t.sign(total) * t.sign(count) * (t.abs(total) // t.abs(count))
+
+        return t.compute(t.shape(), mean)
 
 
 class LpPool(Windows, name="lp_pool"):
@@ -361,6 +451,29 @@ class LpPool(Windows, name="lp_pool"):
         if rank == 1:
             kernel, stride = kernel[0], stride[0]
         return function(x, self.p, kernel, stride, self.ceil_mode)
+
+    def te(self, t: Elements, x: Any) -> Any:
+        window = self.window(t, ceil_mode=self.ceil_mode)
+        kind = sum_type(t.dtype())
+        powers = t.compute(x.shape, lambda *i: t.pow(t.cast(x[i], kind), t.const(self.p, kind)), kind)
+        sums = pooled(t, "sum", powers, window, 0, kind)
+        # Torch takes the mean over what is inside, times the taps of a whole window.
+        taps = t.size(self.taps(x.rank - 2))
+
+        def root(*i: Any) -> Any:
+            total, count = sums[i], counted(t, window, [(0, 0)] * (x.rank - 2), i[2:])
+            if count is not None:
+                total = total / t.cast(count, kind) * t.cast(taps, kind)
+            return t.pow(total, t.const(1 / self.p, kind))
+
+        return t.compute(t.shape(), root)
+
+
+def _least(dtype: str) -> float | int:
+    """What never wins: minus infinity, or the least integer."""
+    if "float" in dtype:
+        return float("-inf")
+    return 0 if dtype.startswith("uint") else -(1 << int(dtype.removeprefix("int")) - 1)
 
 
 def _need_order(dtype: DType, what: str, padded: bool) -> None:
