@@ -9,13 +9,10 @@ from tvm import tirx
 from tvm.target import Target
 
 _LOWER = (
-    tirx.transform.StmtSimplify(),
     tirx.transform.FlattenBuffer(),
     tirx.transform.BF16ComputeLegalize(),
     tirx.transform.VectorizeLoop(True),
     tirx.transform.UnrollLoop(),
-    tirx.transform.StmtSimplify(),
-    tirx.transform.RemoveNoOp(),
     tirx.transform.AnnotateEntryFunc(),
     tirx.transform.SplitHostDevice(),
     tirx.transform.MakePackedAPI(),

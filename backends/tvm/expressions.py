@@ -14,7 +14,7 @@ from ...compiler.dtypes import DType
 from ...compiler.graph import Node
 from . import elementary
 from .dtypes import tvm_dtype
-from .loops import Buffer, Expr, Loops, type_of
+from .loops import CURRENT, Buffer, Expr, Loops, type_of
 from .tensors import Built, Combine, Computed, Program, Reduced, Shape, Tensor
 
 _BINARY = {
@@ -179,22 +179,21 @@ class Expressions(elementary.Functions):
 
     def let(self, value: Expr) -> Expr:
         """The value under a name, so that it is worked out once though it is used twice."""
-        loops = _current.get()
+        loops = CURRENT.get()
         return value if loops is None or _guarded.get() else loops.let(value)
 
 
-_current: ContextVar[Loops | None] = ContextVar("current", default=None)
 _guarded: ContextVar[bool] = ContextVar("guarded", default=False)
 
 
 @contextmanager
 def emitting(loops: Loops) -> Any:
     """Names that elements need are bound in these loops."""
-    token = _current.set(loops)
+    token = CURRENT.set(loops)
     try:
         yield
     finally:
-        _current.reset(token)
+        CURRENT.reset(token)
 
 
 @contextmanager

@@ -13,10 +13,9 @@ from ...compiler.dims import free_symbols
 from ...compiler.dtypes import DType
 from ...compiler.fusion.roles import role_of
 from ...compiler.graph import Builder, Graph, Node, Value
-from ...compiler.printer import print_graph
 from .aliases import is_alias
 from .dtypes import tvm_dtype
-from .expressions import Expressions, size_expression
+from .expressions import Expressions, emitting, size_expression
 from .layouts import PLAIN, Layout
 from .loops import Loops, pointer, private_function
 from .machine import Machine
@@ -104,7 +103,7 @@ class KernelMaker:
         how = [str(layouts.get(value, PLAIN)) for value in (*node.inputs, *node.results)]
         how += [str(packing) for _, packing in operands] + [self.float_as]
         places = [operands.index((value, packings.get(at))) for at, value in enumerate(node.inputs)]
-        name = "kernel_" + hashlib.sha256(f"{print_graph(body)} {how} {places}".encode()).hexdigest()[:16]
+        name = "kernel_" + hashlib.sha256(f"{_structure(body)} {how} {places}".encode()).hexdigest()[:16]
         if name not in self.functions:
             writer = _Writer(node, body, layouts, self.machine, self.float_as, symbols)
             self.functions[name], self._over[name] = writer.write(operands, places, template)
@@ -136,6 +135,12 @@ class _Writer:
         self, operands: Sequence[Operand], places: Sequence[int], template: Template | None
     ) -> tuple[Any, tuple[int, ...]]:
         """The function, and the operands whose place the result may take."""
+        with emitting(self.loops):
+            return self._write(operands, places, template)
+
+    def _write(
+        self, operands: Sequence[Operand], places: Sequence[int], template: Template | None
+    ) -> tuple[Any, tuple[int, ...]]:
         sources: list[Source] = []
         for number, (value, packing) in enumerate(operands):
             dtype = tvm_dtype(value.type.dtype, self.float_as)
@@ -198,6 +203,19 @@ class _Writer:
             results = [found] if isinstance(found, Tensor) else list(found)
             known.update(zip(node.results, results, strict=True))
         return made
+
+
+def _structure(body: Graph) -> str:
+    """All of a group that its code depends on: operators and types, no names."""
+    number = {value: f"{at}.{value.index}" for at, node in enumerate(body.nodes) for value in node.results}
+    rows = [
+        f"{node.op.name} {node.op!r} {node.slots} {[number[value] for value in node.inputs]} "
+        f"{[str(value.type) for value in node.results]}"
+        for node in body.nodes
+        if not node.op.source
+    ]
+    inputs = [f"{number[value]} {value.type}" for value in body.inputs]
+    return "\n".join([*inputs, *rows, *[number[value] for value in body.outputs]])
 
 
 def main_of(nodes: Iterable[Node]) -> Node | None:

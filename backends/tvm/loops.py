@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any, Literal
 
 import tvm
@@ -31,11 +32,15 @@ def type_of(value: Expr) -> str:
     return str(value.ty.dtype)
 
 
+_FAR = 1 << 30
+
+
 class Loops:
     """Collects statements; loops and conditions are contexts."""
 
     def __init__(self) -> None:
         self._scopes: list[list[Any]] = [[]]
+        self._analyzer = tvm.sym.Analyzer()
         # What ends with each scope.
         self._ends: list[list[Any]] = [[]]
 
@@ -62,6 +67,8 @@ class Loops:
         variable = tirx.Var(name, dtype)
         first = tirx.const(0, dtype)
         last = tirx.const(extent, dtype) if isinstance(extent, int) else extent
+
+        self._analyzer.bind(variable, tvm.ir.Range(first, last))
 
         def close(body: Any) -> Any:
             return tirx.For(variable, first, last, _KINDS[kind], body)
@@ -105,7 +112,17 @@ class Loops:
             return value
         variable = tirx.Var(name, value.ty)
         self.emit(tirx.Bind(variable, value))
+        if str(value.ty.dtype) in ("int32", "int64"):
+            bound = self._analyzer.const_int_bound(value)
+            if abs(bound.min_value) < _FAR and abs(bound.max_value) < _FAR:
+                least = tirx.const(bound.min_value, value.ty.dtype)
+                count = tirx.const(bound.max_value - bound.min_value + 1, value.ty.dtype)
+                self._analyzer.bind(variable, tvm.ir.Range.from_min_extent(least, count))
         return variable
+
+    def simplify(self, value: Expr) -> Expr:
+        """The same integer, with what is known of the loops' variables."""
+        return self._analyzer.simplify(value)
 
     def alloc(self, shape: Sequence[Expr], dtype: str, name: str = "local", scope: str = "global") -> Buffer:
         """A buffer that lives to the end of the scope; a `local` one is on the stack, or in registers."""
@@ -134,6 +151,11 @@ class Loops:
         free = tirx.call_intrin("int32", "tirx.TVMBackendFreeWorkspace", *cpu, data)
         self._ends[-1].insert(0, tirx.Evaluate(free))
         return made
+
+    @property
+    def statements(self) -> list[Any]:
+        """Those of the innermost scope so far."""
+        return self._scopes[-1]
 
     def body(self) -> Any:
         """All statements as one."""
@@ -171,3 +193,7 @@ def private_function(parameters: Sequence[Any], body: Any) -> Any:
     return tirx.PrimFunc(
         list(parameters), tirx.SeqStmt([body, done]), ret_type=PrimType("int32"), attrs=attributes
     )
+
+
+CURRENT: ContextVar[Loops | None] = ContextVar("loops", default=None)
+"""The loops that are being written."""

@@ -13,7 +13,7 @@ from typing import Any, Literal, NamedTuple
 from tvm import tirx
 
 from .layouts import PLAIN, Layout
-from .loops import Buffer, Expr, Loops
+from .loops import CURRENT, Buffer, Expr, Loops
 
 Shape = tuple[Any, ...]
 Combine = Literal["sum", "prod", "max", "min", "any", "all"]
@@ -61,7 +61,14 @@ class Tensor:
 
     def place(self, indices: Sequence[Expr]) -> list[Expr]:
         """Where an element is in the buffer."""
-        return self.layout.indices(tuple(indices[self.outer :])) or [tirx.const(0, "int32")]
+        found = self.layout.indices(tuple(indices[self.outer :])) or [tirx.const(0, "int32")]
+        loops = CURRENT.get()
+        if self.layout.axis is None or loops is None:
+            return found
+        # Blocks that a loop runs over show as such, so that lanes are seen to be neighbours.
+        for axis in (self.layout.axis, -1):
+            found[axis] = loops.simplify(found[axis])
+        return found
 
     def at(self, indices: tuple[Expr, ...]) -> Expr:
         """Work an element out; while reads are watched, a name stands for what has no buffer yet."""
@@ -129,8 +136,10 @@ def watch(function: Callable[[], Any]) -> list[Access]:
     """What is read while a function runs."""
     global _watch
     before, _watch = _watch, []
+    token = CURRENT.set(None)
     try:
         function()
         return _watch
     finally:
         _watch = before
+        CURRENT.reset(token)

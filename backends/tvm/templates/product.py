@@ -246,21 +246,52 @@ class Writer:
     def _finish(self, cells: Any, spot: Spot, tile: Tile, left: int) -> None:
         """Work out the rest of the group for the tile's elements, and store."""
         product, loops, lanes = self.product, self.loops, self.product.lanes
-        blocks = -(-left // lanes)
+        blocks, rest = divmod(left, lanes)
+        if self._is_short():
+            for pixel in range(tile.pixels):
+                for block in range(blocks + bool(rest)):
+                    self._vector(
+                        cells, spot, blocks + bool(rest), pixel, block, lanes if block < blocks else rest
+                    )
+            return
+        # What takes many steps is written once, and reads the sums from memory.
+        count = blocks + bool(rest)
+        sums = loops.alloc([tile.pixels * count * lanes], product.dtype, "sums", "local")
+        with loops.loop(lanes, "lane", "vectorized") as lane:
+            for cell in range(tile.pixels * count):
+                loops.store(sums, tirx.BufferLoad(cells, [cell * lanes + lane]), cell * lanes + lane)
+        with loops.loop(tile.pixels, "pixel") as pixel:
+            if blocks:
+                with loops.loop(blocks, "block") as block:
+                    self._vector(sums, spot, count, pixel, block, lanes)
+            if rest:
+                self._vector(sums, spot, count, pixel, tirx.const(blocks, "int32"), rest)
+
+    def _is_short(self) -> bool:
+        """Whether the rest of the group is a few operations for each element."""
+        trial = Loops()
+        index = tuple(tirx.Var(f"i{axis}", "int32") for axis in range(self.main.rank))
+        with emitting(trial):
+            values = [result.at(index) for result in self.results]
+        return len(trial.statements) <= _SHORT and all(len(str(value)) < 40 * _SHORT for value in values)
+
+    def _vector(self, cells: Any, spot: Spot, blocks: int, pixel: Any, block: Any, valid: int) -> None:
+        """Some neighbouring channels of one pixel."""
+        product, loops, lanes = self.product, self.loops, self.product.lanes
         first = spot.section * product.out + spot.group * product.wide
-        for pixel in range(tile.pixels):
-            for block in range(blocks):
-                valid = min(lanes, left - block * lanes)
-                with loops.loop(valid, "lane", "vectorized") as lane:
-                    channel = first + block * lanes + lane
-                    index = product.index(spot.sample, channel, spot.row, spot.start + pixel)
-                    cell = (pixel * blocks + block) * lanes + lane
-                    self.main.element = lambda _, cell=cell: tirx.BufferLoad(cells, [cell])
-                    with emitting(loops):
-                        values = [result.at(index) for result in self.results]
-                        for result, value in zip(self.results, values, strict=True):
-                            loops.store(result.buffer, value, *result.place(index))
+        with loops.loop(valid, "lane", "vectorized") as lane:
+            index = product.index(spot.sample, first + block * lanes + lane, spot.row, spot.start + pixel)
+            cell = (pixel * blocks + block) * lanes + lane
+            self.main.element = lambda _: tirx.BufferLoad(cells, [cell])
+            with emitting(loops):
+                values = [result.at(index) for result in self.results]
+                for result, value in zip(self.results, values, strict=True):
+                    loops.store(result.buffer, value, *result.place(index))
         self.main.element = None
+
+
+_SHORT = 4
+"""Operations on each element of a result that are written out for each vector."""
 
 
 def tile_of(run: int, vectors: int, registers: int, most: int = 64) -> tuple[int, int]:
