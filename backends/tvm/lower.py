@@ -40,7 +40,7 @@ class Lowered:
     def pack(self, weights: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """The weights as the program's slots want them, from the graph's weights by path."""
         return {
-            key: np.ascontiguousarray(weights[path]) if packing is None else packing(weights[path])
+            key: np.asarray(weights[path], order="C") if packing is None else packing(weights[path])
             for key, (path, packing) in self.packings.items()
         }
 
