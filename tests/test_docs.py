@@ -112,6 +112,7 @@ def test_every_command_is_documented() -> None:
         "graph",
         "compile",
         "run",
+        "compare",
         "list",
         "explain",
         "fmt",
