@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import cache as once
 from importlib.metadata import version
 from pathlib import Path
@@ -77,6 +77,10 @@ def compile_graph(
         "architecture": architecture,
         "features": sorted(features_of(machine.target) & cpu.checked(architecture)),
         "dtype": dtype,
+        "packings": {
+            key: [path, None if packing is None else asdict(packing)]
+            for key, (path, packing) in lowered.packings.items()
+        },
     }
     program = _with_minima(lowered.program, graph)
     from .link import linked

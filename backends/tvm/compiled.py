@@ -18,6 +18,7 @@ from .artifact import Artifact, check_processor, read
 from .errors import ArtifactError, InputError
 from .files import write
 from .inputs import text
+from .packing import Packing
 from .program import Program
 from .runtime import Runner, aligned_copy, filled
 
@@ -134,10 +135,22 @@ def artifact_of(
     build: Build, weights: Mapping[str, np.ndarray], about: Mapping[str, Any] | None = None
 ) -> Artifact:
     """The artifact of a build and the deployed weights, for whatever processor it is."""
-    held = {path: aligned_copy(array) for path, array in weights.items()}
     manifest = {**build.artifact.manifest, **(about or {})}
+    held: dict[str, np.ndarray] = {}
+    for key, (path, fields) in manifest.pop("packings").items():
+        array = weights[path] if fields is None else _packing(fields)(weights[path])
+        held[key] = aligned_copy(array)
     manifest["versions"] = {**build.artifact.manifest["versions"], **(about or {}).get("versions", {})}
     return replace(build.artifact, weights=held, manifest=manifest)
+
+
+def _packing(fields: Mapping[str, Any]) -> Packing:
+    """A packing, also of lists for tuples as JSON gives them."""
+
+    def tuples(value: Any) -> Any:
+        return tuple(map(tuples, value)) if isinstance(value, (list, tuple)) else value
+
+    return Packing(**{name: tuples(value) for name, value in fields.items()})
 
 
 def load_compiled(path: str | Path) -> CompiledPlan:
