@@ -12,9 +12,11 @@ from typing import Any, Literal
 from ..counts import NOTHING, Cost
 from ..dims import Size, ceil_div, maximum, prod
 from ..dtypes import DType
-from .base import Lowering, Op, Shape, Sizes, case
-from .pool_adaptive import window_total
+from .base import Elements, Lowering, Op, Shape, Sizes, case
+from .pool_adaptive import AdaptiveAvgPool, window_total
+from .resize_te import Axis, filtered, float_type
 from .rules import ShapeError, need_at_least, need_equal, need_float, need_rank, need_same_dtype
+from .sample_te import mixed
 
 ResizeMode = Literal["nearest", "nearest-exact", "linear", "bilinear", "bicubic", "trilinear", "area"]
 # The spatial axes that a mode is for, and the elements that it mixes for one of the result.
@@ -119,6 +121,67 @@ class Resize(Op, name="resize"):
         scale = self.scale
         factor = list(map(float, scale)) if isinstance(scale, tuple) else float(scale or 0.0)
         return t.F.interpolate(x, scale_factor=factor, **settings)
+
+    def te(self, t: Elements, x: Any) -> Any:
+        source, result = t.node.inputs[0].shape[2:], t.node.results[0].shape[2:]
+        if self.mode == "area":
+            return AdaptiveAvgPool(size=result).te(t, x)
+        rank = len(source)
+        given = self.scale if isinstance(self.scale, tuple) else (self.scale,) * rank
+        axes = [
+            Axis(t, size, count, scale, self.align_corners)
+            for size, count, scale in zip(source, result, given, strict=True)
+        ]
+        if self.mode in ("nearest", "nearest-exact"):
+            return self._nearest(t, x, axes)
+        kind = float_type(x.dtype)
+        if self.antialias or x.dtype == "uint8":
+            return self._filtered(t, x, axes, kind)
+
+        def element(b: Any, c: Any, *at: Any) -> Any:
+            taps = [
+                axis.cubic(o, kind) if self.mode == "bicubic" else axis.linear(o, kind)
+                for axis, o in zip(axes, at, strict=True)
+            ]
+            return mixed(t, taps, lambda places: t.cast(x[(b, c, *places)], kind), kind)
+
+        return t.compute(t.shape(), element)
+
+    def _nearest(self, t: Elements, x: Any, axes: list[Axis]) -> Any:
+        kind, exact = float_type(x.dtype), self.mode == "nearest-exact"
+        sizes = t.shape()[2:]
+        # Torch has another kernel for pictures whose height and width are 128 together, or less.
+        small = len(axes) == 2 and sizes[0] + sizes[1] <= 128
+
+        def place(axis: Axis, o: Any) -> Any:
+            if small is False:
+                return axis.nearest(o, kind, exact)
+            if small is True:
+                return axis.nearest_small(o, exact)
+            return t.select(small, axis.nearest_small(o, exact), axis.nearest(o, kind, exact))
+
+        def element(b: Any, c: Any, *at: Any) -> Any:
+            return x[(b, c, *(place(axis, o) for axis, o in zip(axes, at, strict=True)))]
+
+        return t.compute(t.shape(), element)
+
+    def _filtered(self, t: Elements, x: Any, axes: list[Axis], kind: str) -> Any:
+        """Along rows, then along columns; bytes are rounded after each, as torch does."""
+        reach = 2 if self.mode == "bicubic" else 1
+        whole = x.dtype == "uint8"
+        for at in (3, 2):
+            axis = axes[at - 2]
+            if axis.unless_same(True, False) is True:
+                continue
+            y = filtered(axis, x, at, reach, self.antialias, kind)
+            x = _bytes(t, y) if whole else y
+        return t.compute(t.shape(), lambda *i: x[i])
+
+
+def _bytes(t: Elements, x: Any) -> Any:
+    """Rounded, within the range of bytes."""
+    half = t.const(0.5, "float32")
+    return t.compute(x.shape, lambda *i: t.clamp(t.floor(x[i] + half), 0, 255), "uint8", keep=True)
 
 
 def _scaled(size: Size, scale: float) -> Size:
