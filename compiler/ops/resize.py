@@ -16,7 +16,8 @@ from .base import Elements, Lowering, Op, Shape, Sizes, case
 from .pool_adaptive import AdaptiveAvgPool, window_total
 from .resize_te import Axis, filtered, float_type
 from .rules import ShapeError, need_at_least, need_equal, need_float, need_rank, need_same_dtype
-from .sample_te import mixed
+from .sample_te import Tap, cubic, mixed, nearby, whole
+from .window_te import sum_type
 
 ResizeMode = Literal["nearest", "nearest-exact", "linear", "bilinear", "bicubic", "trilinear", "area"]
 # The spatial axes that a mode is for, and the elements that it mixes for one of the result.
@@ -275,6 +276,61 @@ class GridSample(Op, name="grid_sample"):
             x, grid, mode=self.mode, padding_mode=self.padding_mode, align_corners=self.align_corners
         )
 
+    def te(self, t: Elements, x: Any, grid: Any) -> Any:
+        sizes = x.shape[2:]
+        kind = sum_type(x.dtype)
+
+        def element(b: Any, c: Any, *at: Any) -> Any:
+            # The last axis of the grid counts the axes from behind.
+            taps = [
+                self._taps(t, t.cast(grid[(b, *at, len(sizes) - 1 - axis)], kind), size, len(sizes), kind)
+                for axis, size in enumerate(sizes)
+            ]
+            return mixed(t, taps, lambda places: t.cast(x[(b, c, *places)], kind), kind)
+
+        return t.compute(t.shape(), element)
+
+    def _taps(self, t: Elements, value: Any, size: Any, rank: int, kind: str) -> list[Tap]:
+        """What is mixed on an axis for a position between -1 and 1."""
+        one, half, length = t.const(1, kind), t.const(0.5, kind), t.cast(size, kind)
+        # Halves are exact, so that torch's kernels for two axes and for three differ in what they round.
+        if self.align_corners:
+            spans = length - one
+            at = (value + one) * (spans * half) if rank == 2 else (value + one) * half * spans
+        else:
+            at = (
+                (value + one) * (length * half) - half if rank == 2 else ((value + one) * length - one) * half
+            )
+        at = t.let(at)
+        if self.mode == "bicubic":
+            low = t.let(t.floor(at))
+            weights = cubic(t, t.let(at - low), kind)
+            return [
+                Tap(weight, *self._index(t, low + t.const(step, kind), size, kind))
+                for step, weight in zip((-1, 0, 1, 2), weights, strict=True)
+            ]
+        if self.mode == "nearest":
+            return [Tap(one, *self._index(t, at, size, kind))]
+        return nearby(t, self._inside(t, at, length, kind), size, kind)
+
+    def _index(self, t: Elements, at: Any, size: Any, kind: str) -> tuple[Any, tuple[Any, ...]]:
+        """The element nearest to a position, and what must hold for it to be there."""
+        place = whole(t, t.round(self._inside(t, at, t.cast(size, kind), kind)), -1, size, kind)
+        return place, (place >= 0, place < size) if self.padding_mode == "zeros" else ()
+
+    def _inside(self, t: Elements, at: Any, length: Any, kind: str) -> Any:
+        """A position moved into the input, unless there are zeros around it."""
+        if self.padding_mode == "zeros":
+            return at
+        zero, last = t.const(0, kind), length - t.const(1, kind)
+        if self.padding_mode == "reflection":
+            low = t.const(0 if self.align_corners else -0.5, kind)
+            turn = t.const(2, kind) * (last if self.align_corners else length)
+            far = t.let(t.abs(at - low))
+            rest = t.let(far - t.trunc(far / turn) * turn)
+            at = t.let(t.minimum(rest, turn - rest) + low)
+        return t.let(t.select(at > zero, t.select(at < last, at, last), zero))
+
 
 class AffineGrid(Op, name="affine_grid"):
     """Positions for `grid_sample` from affine maps: [B, 2, 3] -> [B, H, W, 2] with `size` [H, W]; [B, 3, 4]
@@ -308,3 +364,20 @@ class AffineGrid(Op, name="affine_grid"):
     def torch(self, t: Lowering, theta: Any) -> Any:
         size = [t.shape(theta)[0], 1, *(t.size(size) for size in self.size)]
         return t.F.affine_grid(theta, size, self.align_corners)
+
+    def te(self, t: Elements, theta: Any) -> Any:
+        sizes = t.shape()[1:-1]
+        kind = sum_type(theta.dtype)
+
+        def place(i: Any, size: Any) -> Any:
+            spans = size - 1 if self.align_corners else size
+            return t.cast(2 * i - (size - 1), kind) / t.cast(spans, kind)
+
+        def element(b: Any, *rest: Any) -> Any:
+            at, row = rest[:-1], rest[-1]
+            total = t.cast(theta[b, row, len(sizes)], kind)
+            for column, (i, size) in enumerate(reversed(list(zip(at, sizes, strict=True)))):
+                total = total + t.cast(theta[b, row, column], kind) * place(i, size)
+            return total
+
+        return t.compute(t.shape(), element)

@@ -5,12 +5,13 @@ A box is (x1, y1, x2, y2). All shapes follow from shapes, none from data.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from ..counts import Cost
 from ..dims import Size, prod
 from ..dtypes import I64, DType
-from .base import Lowering, Op, Shape, Sizes, case
+from .base import Elements, Lowering, Op, Shape, Sizes, case
 from .conv import per_axis
 from .rules import (
     ShapeError,
@@ -21,6 +22,8 @@ from .rules import (
     need_rank,
     need_same_dtype,
 )
+from .sample_te import Tap, mixed, whole
+from .window_te import sum_type, where
 
 
 def need_boxes(boxes: Shape, columns: int, what: str, operand: str) -> None:
@@ -50,6 +53,18 @@ def overlap(t: Lowering, a: Any, b: Any) -> Any:
     return inter / (area_a[:, None] + area_b - inter)
 
 
+def overlap_of(t: Elements, a: Callable[[int], Any], b: Callable[[int], Any], kind: str) -> Any:
+    """Intersection over union of two boxes that are read by column."""
+    (ax, ay, az, aw), (bx, by, bz, bw) = (
+        [t.let(t.cast(box(column), kind)) for column in range(4)] for box in (a, b)
+    )
+    zero = t.const(0, kind)
+    width = t.maximum(t.minimum(az, bz) - t.maximum(ax, bx), zero)
+    height = t.maximum(t.minimum(aw, bw) - t.maximum(ay, by), zero)
+    inter = t.let(width * height)
+    return inter / ((az - ax) * (aw - ay) + (bz - bx) * (bw - by) - inter)
+
+
 class BoxIou(Op, name="box_iou"):
     """Intersection over union of all pairs of boxes: [N, 4], [M, 4] -> [N, M]; torchvision.ops.box_iou."""
 
@@ -70,6 +85,12 @@ class BoxIou(Op, name="box_iou"):
 
     def torch(self, t: Lowering, a: Any, b: Any) -> Any:
         return overlap(t, a, b)
+
+    def te(self, t: Elements, a: Any, b: Any) -> Any:
+        kind = sum_type(t.dtype())
+        return t.compute(
+            t.shape(), lambda *i: overlap_of(t, lambda k: a[i[0], k], lambda k: b[i[1], k], kind)
+        )
 
 
 class Nms(Op, name="nms"):
@@ -120,6 +141,41 @@ class Nms(Op, name="nms"):
             scores = scores.masked_fill(hidden, float("-inf")).index_fill(0, best, float("-inf"))
         indices = t.torch.cat(kept)
         return indices, (indices >= 0).sum()
+
+    def te(self, t: Elements, boxes: Any, scores: Any) -> Any:
+        count = scores.shape[0]
+        kind = sum_type(boxes.dtype)
+        lowest, threshold = t.const(float("-inf"), kind), t.const(self.iou_threshold, kind)
+
+        def emit(b: Any, outs: list[Any]) -> None:
+            left = b.alloc([count], kind)
+            top, best = b.alloc([1], kind), b.alloc([1], "int64")
+            with b.loop(count) as i:
+                b.store(left, t.cast(scores[i], kind), i)
+            b.store(outs[1], t.const(0, "int64"), 0)
+            with b.loop(self.max_boxes) as step:
+                # The first of the greatest; a NaN is greater than all.
+                b.store(top, left[0], 0)
+                b.store(best, t.const(0, "int64"), 0)
+                with b.loop(count) as i:
+                    score = b.let(left[i])
+                    more = t.logical_or(
+                        score > top[0], t.logical_and(t.isnan(score), t.logical_not(t.isnan(top[0])))
+                    )
+                    with b.when(more):
+                        b.store(top, score, 0)
+                        b.store(best, t.cast(i, "int64"), 0)
+                at, found = b.let(best[0]), b.let(top[0] > lowest)
+                b.store(outs[0], t.select(found, at, t.const(-1, "int64")), step)
+                with b.when(found):
+                    b.store(outs[1], outs[1][0] + t.const(1, "int64"), 0)
+                with b.loop(count) as i:
+                    shared = overlap_of(t, lambda k: boxes[at, k], lambda k, i=i: boxes[i, k], kind)
+                    with b.when(shared > threshold):
+                        b.store(left, lowest, i)
+                b.store(left, lowest, at)
+
+        return t.build([(t.shape(), "int64"), (t.shape(1), "int64")], emit)
 
 
 class RoiAlign(Op, name="roi_align"):
@@ -210,6 +266,42 @@ class RoiAlign(Op, name="roi_align"):
         points = t.torch.where(inside, mixed, 0.0)
         bins = points.unflatten(2, (wide, self.sampling_ratio)).unflatten(1, (high, self.sampling_ratio))
         return bins.mean((2, 4)).permute(0, 3, 1, 2)
+
+    def te(self, t: Elements, x: Any, boxes: Any) -> Any:
+        kind = sum_type(x.dtype)
+        ratio = self.sampling_ratio
+        bins = [t.size(size) for size in per_axis(self.size, 2, "size")]
+
+        def taps(k: Any, axis: int, place: Any) -> tuple[list[Tap], list[Any]]:
+            # Columns of a box are (x, y), the axes (y, x).
+            start, end = (
+                t.cast(boxes[k, 1 + corner + 1 - axis], kind) * t.const(self.spatial_scale, kind)
+                - t.const(0.5 if self.aligned else 0.0, kind)
+                for corner in (0, 2)
+            )
+            one, length = t.const(1, kind), x.shape[2 + axis]
+            extent = end - start if self.aligned else t.maximum(end - start, one)
+            step = extent / t.cast(bins[axis] * ratio, kind)
+            at = t.let(start + (t.cast(place, kind) + t.const(0.5, kind)) * step)
+            inside = [at >= t.const(-1, kind), at <= t.cast(length, kind)]
+            at = t.let(t.maximum(at, t.const(0, kind)))
+            first = whole(t, at, 0, length - 1, kind)
+            second = t.let(t.minimum(first + 1, length - 1))
+            share = t.let(t.select(second > first, at - t.cast(first, kind), t.const(0, kind)))
+            return [Tap(one - share, first), Tap(share, second)], inside
+
+        def point(k: Any, c: Any, i: Any, j: Any, y: Any, z: Any) -> Any:
+            sample = whole(t, t.cast(boxes[k, 0], kind), 0, x.shape[0] - 1, kind)
+            (rows, inside), (columns, within) = taps(k, 0, i * ratio + y), taps(k, 1, j * ratio + z)
+            return where(
+                t,
+                [*inside, *within],
+                lambda: mixed(t, [rows, columns], lambda places: t.cast(x[(sample, c, *places)], kind), kind),
+                t.const(0, kind),
+            )
+
+        sums = t.reduce("sum", t.shape(), (ratio, ratio), point, kind)
+        return t.compute(t.shape(), lambda *i: sums[i] / t.const(ratio * ratio, kind))
 
     def _axis(self, t: Lowering, start: Any, end: Any, length: Any, bins: Any) -> tuple[Any, ...]:
         """Along one axis, for all grid points [K, bins*ratio]: both neighbours, the second's share, being
