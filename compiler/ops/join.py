@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..counts import NOTHING, Cost
 from ..dims import Size, at_least, ceil_div, divisible, maximum, minimum, render, total
@@ -110,7 +110,9 @@ class Stack(Move, name="stack"):
 class Pieces(View):
     """An axis in pieces that follow each other, one result each."""
 
-    axis: int
+    if TYPE_CHECKING:
+        # Not a field here: the pieces' sizes are the first argument.
+        axis: int
 
     def te(self, t: Elements, x: Any) -> Any:
         axis = axis_of(self.axis, x.rank)
