@@ -9,11 +9,15 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Packing:
-    """Fill up with zeros to `padded`, take apart as `split`, and put the axes in this `order`."""
+    """Fill up with zeros to `padded`, take apart as `split`, and put the axes in this `order`.
+
+    Before that, `sides` takes each matrix W of the last two axes to `sides` . W . `sides`^T, in float64.
+    """
 
     padded: tuple[int, ...]
     split: tuple[int, ...]
     order: tuple[int, ...]
+    sides: tuple[tuple[float, ...], ...] = ()
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -22,9 +26,17 @@ class Packing:
 
     def __call__(self, array: np.ndarray) -> np.ndarray:
         """The array packed."""
-        after = [(0, most - size) for most, size in zip(self.padded, array.shape, strict=True)]
-        filled = np.pad(array, after)
+        given = self._transformed(array) if self.sides else array
+        after = [(0, most - size) for most, size in zip(self.padded, given.shape, strict=True)]
+        filled = np.pad(given, after)
         return np.ascontiguousarray(filled.reshape(self.split).transpose(self.order))
 
+    def _transformed(self, array: np.ndarray) -> np.ndarray:
+        sides = np.array(self.sides)
+        flat = array.reshape(-1, sides.shape[1] ** 2).astype(np.float64)
+        made = (flat @ np.kron(sides, sides).T).astype(array.dtype)
+        return made.reshape(*array.shape[:-2], len(sides), len(sides))
+
     def __str__(self) -> str:
-        return f"{list(self.padded)} {list(self.split)} {list(self.order)}"
+        sides = f" {[list(row) for row in self.sides]}" if self.sides else ""
+        return f"{list(self.padded)} {list(self.split)} {list(self.order)}{sides}"
