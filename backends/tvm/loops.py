@@ -43,6 +43,9 @@ class Loops:
         self._analyzer = tvm.sym.Analyzer()
         # What ends with each scope.
         self._ends: list[list[Any]] = [[]]
+        # Of named floats; in a loop of vectors each lane has its own.
+        self._cells: set[Any] = set()
+        self._lanes: tuple[int, Expr, int] | None = None
 
     def emit(self, statement: Any) -> None:
         """Add a statement."""
@@ -73,8 +76,12 @@ class Loops:
         def close(body: Any) -> Any:
             return tirx.For(variable, first, last, _KINDS[kind], body)
 
+        if kind == "vectorized" and isinstance(extent, int):
+            self._lanes = len(self._scopes) - 1, variable, extent
         with self._scope(close):
             yield variable
+        if kind == "vectorized":
+            self._lanes = None
 
     @contextmanager
     def loops(self, extents: Sequence[Expr], name: str = "i", kind: Kind = "serial") -> Iterator[list[Expr]]:
@@ -107,9 +114,15 @@ class Loops:
         self.emit(tirx.BufferStore(buffer, value, [_index(index) for index in indices]))
 
     def let(self, value: Expr, name: str = "v") -> Expr:
-        """Compute once: a variable with the value, visible to the end of the scope."""
+        """Compute once: a variable with the value, visible to the end of the scope.
+
+        A float is put in a cell, which LLVM keeps in a register: TVM's analyzer writes bindings out inside
+        each other, so that what is used twice would double at each step.
+        """
         if isinstance(value, (int, float, bool, tirx.Var, tirx.IntImm, tirx.FloatImm)):
             return value
+        if type_of(value) in ("float32", "float64"):
+            return value if getattr(value, "buffer", None) in self._cells else self._cell(value, name)
         variable = tirx.Var(name, value.ty)
         self.emit(tirx.Bind(variable, value))
         if str(value.ty.dtype) in ("int32", "int64"):
@@ -119,6 +132,14 @@ class Loops:
                 count = tirx.const(bound.max_value - bound.min_value + 1, value.ty.dtype)
                 self._analyzer.bind(variable, tvm.ir.Range.from_min_extent(least, count))
         return variable
+
+    def _cell(self, value: Expr, name: str) -> Expr:
+        scope, at, size = self._lanes or (len(self._scopes) - 1, tirx.const(0, "int32"), 1)
+        cell = tirx.decl_buffer([tirx.const(size, "int32")], type_of(value), name=name, scope="local")
+        self._scopes[scope].append(tirx.AllocBuffer(cell, {"disable_lower_builtin": tirx.IntImm("bool", 1)}))
+        self._cells.add(cell)
+        self.store(cell, value, at)
+        return tirx.BufferLoad(cell, [at])
 
     def simplify(self, value: Expr) -> Expr:
         """The same integer, with what is known of the loops' variables."""
