@@ -14,6 +14,7 @@ import tvm
 import tvm_ffi
 from tvm import tirx
 
+from planform.backends.tvm.codegen import generate
 from planform.backends.tvm.elementary import Functions
 from planform.backends.tvm.loops import Loops
 from planform.backends.tvm.machine import host
@@ -35,7 +36,7 @@ def _kernel(name: str, dtype: str, arity: int) -> Any:
     attributes = tvm.ir.make_node("ir.DictAttrs", global_symbol="call")
     function = tirx.PrimFunc([*operands, result], loops.body(), attrs=attributes)
     module = tvm.IRModule({tvm.ir.GlobalVar("call"): function})
-    return tvm.tirx.build(module, target=host().target), str(value.ty.dtype)
+    return generate(module, host().target), str(value.ty.dtype)
 
 
 _library = cache(_kernel)
@@ -148,3 +149,44 @@ def test_special_values(name: str) -> None:
     odd = name in ("expm1", "log1p", "tanh", "erf", "gelu", "silu", "sqrt", "sin", "tan", "asin", "atan")
     if odd:
         assert np.signbit(evaluate(name, SPECIAL[:2])).tolist() == [False, True]
+
+
+PAIRS = (
+    *("floor_divide", "remainder", "maximum", "minimum", "atan2", "pow"),
+    *("eq", "ne", "lt", "ge", "logical_and", "logical_or", "logical_xor"),
+)
+EXACTLY = (
+    *("sign", "floor", "ceil", "trunc", "round", "neg", "abs", "relu"),
+    *("isnan", "isinf", "isfinite", "logical_not"),
+)
+
+
+@pytest.mark.parametrize("name", PAIRS)
+def test_pairs_are_those_of_torch(name: str) -> None:
+    numbers = np.array([0.0, -0.0, 1.0, -1.0, 5.5, -5.5, 2.0, 0.3, 1e30, inf, -inf, nan], np.float32)
+    x, y = (each.ravel().copy() for each in np.meshgrid(numbers, numbers))
+    found = evaluate(name, x, y).astype(np.float32)
+    wanted = getattr(torch, name)(torch.from_numpy(x), torch.from_numpy(y)).numpy().astype(np.float32)
+    np.testing.assert_allclose(found, wanted, rtol=1e-6)
+    assert (np.signbit(found) == np.signbit(wanted))[~np.isnan(wanted)].all()
+
+
+@pytest.mark.parametrize("name", EXACTLY)
+def test_exact_functions_are_those_of_torch(name: str) -> None:
+    x = np.concatenate([SPECIAL, np.array([0.5, 1.5, 2.5, -0.5, -1.5, -0.3, 3.7], np.float32)])
+    np.testing.assert_array_equal(evaluate(name, x), getattr(torch, name)(torch.from_numpy(x)).numpy())
+
+
+@pytest.mark.parametrize("name", ["floor_divide", "remainder"])
+def test_integers_divide_as_in_torch(name: str) -> None:
+    x, y = (each.ravel().copy() for each in np.meshgrid(np.arange(-9, 10), np.arange(-9, 10)))
+    x, y = x[y != 0], y[y != 0]
+    wanted = getattr(torch, name)(torch.from_numpy(x), torch.from_numpy(y)).numpy()
+    np.testing.assert_array_equal(evaluate(name, x, y), wanted)
+
+
+@pytest.mark.parametrize("name", ["eq", "ne", "logical_xor", "lt"])
+def test_booleans_compare_as_in_torch(name: str) -> None:
+    x, y = np.array([False, False, True, True]), np.array([False, True, False, True])
+    wanted = getattr(torch, name)(torch.from_numpy(x), torch.from_numpy(y)).numpy()
+    np.testing.assert_array_equal(evaluate(name, x, y), wanted)

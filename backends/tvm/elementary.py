@@ -150,7 +150,8 @@ class Functions:
         down = self.let(self.floor(quotient))
         nearest = down + tirx.Select(quotient - down > _like(0.5, x), _like(1, x), zero)
         direct = self.let(x / y)
-        whole = tirx.Select(quotient != zero, nearest, direct * zero)
+        none = tirx.Select(tirx.EQ(direct, zero), direct, tirx.Select(direct < zero, _like(-0.0, x), zero))
+        whole = tirx.Select(tirx.EQ(quotient, zero), none, nearest)
         return tirx.Select(y == zero, direct, whole)
 
     def remainder(self, x: Expr, y: Expr) -> Expr:
@@ -203,11 +204,11 @@ class Functions:
 
     def eq(self, x: Expr, y: Expr) -> Expr:
         """Whether equal."""
-        return tirx.EQ(x, y)
+        return tirx.EQ(_number(x), _number(y))
 
     def ne(self, x: Expr, y: Expr) -> Expr:
         """Whether different."""
-        return tirx.NE(x, y)
+        return _differ(x, y)
 
     def lt(self, x: Expr, y: Expr) -> Expr:
         """Whether less."""
@@ -612,7 +613,12 @@ def _is_nan(x: Expr) -> Expr:
 
 
 def _truth(x: Expr) -> Expr:
-    return x if type_of(x) == "bool" else tirx.NE(x, _like(0, x))
+    return x if type_of(x) == "bool" else _differ(x, _like(0, x))
+
+
+def _differ(x: Expr, y: Expr) -> Expr:
+    """Whether not equal: also where one is NaN, of which TVM's own comparison says no."""
+    return tirx.Not(tirx.EQ(x, y)) if _is_float(x) else tirx.NE(_number(x), _number(y))
 
 
 def _f32(value: float) -> Expr:
