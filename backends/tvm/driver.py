@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import reduce
 from typing import Any
 
 import tvm
 from tvm import tirx
 from tvm.ir import Call, GlobalVar, PointerType, PrimType
 
-from .program import Program, Step, segments
+from .expressions import OPERATIONS
+from .program import Formula, Program, Step, segments
+from .slices import TURN
 
 
 def module_of(program: Program, functions: Mapping[str, Any]) -> Any:
@@ -25,7 +28,7 @@ def module_of(program: Program, functions: Mapping[str, Any]) -> Any:
         for number, segment in enumerate(segments(steps)):
             if not segment[0].external:
                 name = f"{phase}_{number}"
-                found[GlobalVar(name)] = _driver(name, segment, program, names, functions, symbols)
+                found[GlobalVar(name)] = _driver(name, segment, program, names, symbols)
     return tvm.IRModule(found)
 
 
@@ -34,12 +37,11 @@ def _driver(
     steps: Sequence[Step],
     program: Program,
     names: Mapping[str, Any],
-    functions: Mapping[str, Any],
     symbols: Sequence[str],
 ) -> Any:
     table = tirx.decl_buffer([max(len(program.slots), 1)], "int64", name="table")
     sizes = tirx.decl_buffer([max(len(symbols), 1)], "int64", name="sizes")
-    statements: list[Any] = []
+    bindings: list[Any] = []
     pointers: dict[tuple[int, str], Any] = {}
 
     def pointer(slot: int, dtype: str) -> Any:
@@ -47,15 +49,34 @@ def _driver(
         if key not in pointers:
             kind = PointerType(PrimType(dtype), "global")
             pointers[key] = tirx.Var(f"slot{slot}", kind)
-            statements.append(
-                tirx.Bind(pointers[key], tirx.call_intrin(kind, "tirx.reinterpret", table[slot]))
-            )
+            found = tirx.call_intrin(kind, "tirx.reinterpret", table[slot])
+            bindings.append(tirx.Bind(pointers[key], found))
         return pointers[key]
 
-    for step in steps:
+    def size(formula: Formula) -> Any:
+        if isinstance(formula, int):
+            return tirx.const(formula, "int64")
+        if isinstance(formula, str):
+            return sizes[symbols.index(formula)]
+        kind, *rest = formula
+        return reduce(OPERATIONS[kind], [size(each) for each in rest])
+
+    def call(step: Step, turn: Any) -> Any:
+        if step.body:
+            return loop(step)
         slots = [*step.operands, *step.results]
         arguments = [pointer(slot, program.slots[slot].dtype) for slot in slots]
-        arguments += [sizes[symbols.index(symbol)] for symbol in step.symbols]
-        statements.append(tirx.Evaluate(Call(names[step.function], arguments, ret_ty=PrimType("int32"))))
+        arguments += [turn if symbol == TURN else sizes[symbols.index(symbol)] for symbol in step.symbols]
+        return tirx.Evaluate(Call(names[step.function], arguments, ret_ty=PrimType("int32")))
+
+    def loop(step: Step) -> Any:
+        number, count = tirx.Var(TURN, "int64"), size(step.count)
+        turn = count - 1 - number if step.reverse else number
+        body = tirx.SeqStmt([call(each, turn) for each in step.body])
+        turns = tirx.For(number, tirx.const(0, "int64"), count, tirx.ForKind.SERIAL, body)
+        start = [call(each, tirx.const(0, "int64")) for each in step.start]
+        return tirx.SeqStmt([*start, turns])
+
+    calls = [call(step, tirx.const(0, "int64")) for step in steps]
     attributes = tvm.ir.make_node("ir.DictAttrs", global_symbol=name)
-    return tirx.PrimFunc([table, sizes], tirx.SeqStmt(statements), attrs=attributes)
+    return tirx.PrimFunc([table, sizes], tirx.SeqStmt([*bindings, *calls]), attrs=attributes)

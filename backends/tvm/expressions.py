@@ -17,7 +17,7 @@ from .dtypes import tvm_dtype
 from .loops import CURRENT, Buffer, Expr, Loops, type_of
 from .tensors import Built, Combine, Computed, Program, Reduced, Shape, Tensor
 
-_BINARY = {
+OPERATIONS = {
     "add": lambda a, b: a + b,
     "mul": lambda a, b: a * b,
     "floordiv": tirx.floordiv,
@@ -39,7 +39,7 @@ def size_expression(size: Size, symbols: dict[str, Expr]) -> Any:
             return found
         found = args[0]
         for each in args[1:]:
-            found = _BINARY[kind](found, each)
+            found = OPERATIONS[kind](found, each)
         return found
 
     return fold(size, int, symbols.__getitem__, combine)

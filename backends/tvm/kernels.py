@@ -63,6 +63,8 @@ class KernelMaker:
         self.machine = machine
         self.float_as = float_as
         self.functions: dict[str, Any] = {}
+        # What stands for a value inside of a loop.
+        self.outside: dict[Value, Value] = {}
         self._over: dict[str, tuple[int, ...]] = {}
 
     def template(self, node: Node, layouts: Layouts) -> Template | None:
@@ -84,7 +86,9 @@ class KernelMaker:
         template = find(main, found, self.machine, dtype)
         if template is None:
             return None
-        packed = [given.get(slot) for slot in template.packings]
+        packed = [self.outside.get(given[slot], given[slot]) for slot in template.packings if slot in given]
+        if len(packed) < len(template.packings):
+            return None
         return (
             template
             if all(value is not None and value.node.op.name == "weight" for value in packed)

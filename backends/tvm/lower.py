@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -12,9 +12,13 @@ from ...compiler.dims import Dim, Size, fold
 from ...compiler.dtypes import DType, is_complex
 from ...compiler.fusion import Group, Partition, fuse, partition
 from ...compiler.fusion.roles import role_of
-from ...compiler.graph import Graph, Node, Value, map_leaves
+from ...compiler.graph import Builder, Graph, Node, Value, map_leaves
+from ...compiler.ops.layout import Reshape
+from ...compiler.ops.rules import axis_of
+from ...compiler.ops.scan import Scan
 from ...compiler.readings import readings
 from ...compiler.static import static_nodes
+from . import slices
 from .aliases import is_alias
 from .dtypes import tvm_dtype
 from .kernels import KernelMaker, Unsupported, body_of, follows, main_of
@@ -50,9 +54,13 @@ def lower(graph: Graph, machine: Machine, float_as: DType = "f32") -> Lowered:
 
     Raises `Unsupported` for an operator that has neither a defining computation nor one in numpy.
     """
+    return _Lowering(kernels_of(graph, float_as), machine, float_as).run()
+
+
+def kernels_of(graph: Graph, float_as: DType = "f32") -> Graph:
+    """The graph with a node for each kernel."""
     parts = partition(graph, float_as=float_as, blocks=False)
-    fused = fuse(graph, replace(parts, groups=_possible(parts)))
-    return _Lowering(fused, machine, float_as).run()
+    return fuse(graph, replace(parts, groups=_possible(parts)))
 
 
 def _possible(parts: Partition) -> tuple[Group, ...]:
@@ -92,6 +100,7 @@ class _Lowering:
         self.slot_of: dict[Value, int] = {}
         self.constants: list[Step] = []
         self.steps: list[Step] = []
+        self.kept: set[Value] = set()
 
     def run(self) -> Lowered:
         """The whole program."""
@@ -150,6 +159,7 @@ class _Lowering:
 
     def _read(self, value: Value, packing: Packing | None = None) -> int:
         """The slot of an operand; weights get theirs when they are read, one for each way to pack them."""
+        value = self.maker.outside.get(value, value)
         if value.node.op.name != "weight":
             return self.slot_of[value]
         path = str(value.node.path)
@@ -165,6 +175,9 @@ class _Lowering:
     def _place(self, node: Node) -> None:
         if is_alias(node) and self._is_plain(node.inputs[0]):
             self.slot_of[node.results[0]] = self._read(node.inputs[0])
+            return
+        if isinstance(node.op, Scan):
+            self._loop(node, node.op)
             return
         constant = node in self.static
         template = self.maker.template(node, self.layouts)
@@ -187,6 +200,88 @@ class _Lowering:
         arguments = {name: _plain(getattr(node.op, name)) for name in node.op.arguments()}
         arguments["slots"] = list(node.slots)
         steps.append(Step(node.op.name, operands, results, (), (), arguments, about))
+
+    def _loop(self, node: Node, op: Scan) -> None:
+        """A recurrence: slices in, the body's kernels, a slice out, the new state in the place of the old.
+
+        Raises `Unsupported` where numpy runs an operator of the body.
+        """
+        (body,) = node.bodies
+        graph = kernels_of(body, self.float_as)
+        sequence, axis = node.inputs[0], axis_of(op.axis, len(node.inputs[0].shape))
+        first = len(self.slots)
+        results = [self._slot(value, "output" if value in self.kept else "arena") for value in node.results]
+        states = results[1:]
+        start: list[Step] = []
+        for value, slot in zip(node.inputs[1:], states, strict=False):
+            self._move(start, slices.copy(self._dtype(value), value.shape), self._plain(value), slot)
+        source = self._plain(sequence)
+        before, self.steps = self.steps, []
+        slot = self._slot(graph.inputs[0], "arena")
+        self._move(self.steps, slices.take(self._dtype(sequence), sequence.shape, axis), source, slot)
+        inner = graph.inputs[1:]
+        self.slot_of.update(zip(inner, states, strict=False))
+        self.maker.outside.update(zip(inner[op.states :], node.inputs[1 + op.states :], strict=True))
+        for each in graph.operators():
+            self._place(each)
+        output, *new = graph.outputs
+        result = node.results[0]
+        # All are read before any is written: a new state may be an old one, or the slice.
+        ready = [self._apart(value, states) for value in new]
+        how = slices.put(self._dtype(result), result.shape, axis)
+        self._move(self.steps, how, self._plain(output), results[0])
+        for value, slot, target in zip(new, ready, states, strict=True):
+            self._move(self.steps, slices.copy(self._dtype(value), value.shape), slot, target)
+        steps, self.steps = tuple(self.steps), before
+        if any(step.external for step in steps):
+            raise Unsupported(node)
+        touched = [slot for step in (*start, *steps) for slot in (*step.operands, *step.results)]
+        # What is inside is written by the loop alone.
+        inside = [slot for slot in dict.fromkeys(touched) if slot >= first and self._is_own(slot)]
+        reads = tuple(slot for slot in dict.fromkeys(touched) if slot not in inside)
+        loop = Step("scan", reads, (results[0], *(slot for slot in inside if slot != results[0])))
+        turns = formula(sequence.shape[axis])
+        about = _about(node)
+        self.steps.append(
+            replace(loop, about=about, start=tuple(start), body=steps, count=turns, reverse=op.reverse)
+        )
+
+    def _is_own(self, slot: int) -> bool:
+        return self.slots[slot].kind in ("arena", "output")
+
+    def _apart(self, value: Value, states: Sequence[int]) -> int:
+        """The slot of a new state, or of a copy if that is the place of an old one."""
+        slot = self._plain(value)
+        if slot not in states:
+            return slot
+        apart = self._slot_like(value)
+        self._move(self.steps, slices.copy(self._dtype(value), value.shape), slot, apart)
+        return apart
+
+    def _slot_like(self, value: Value) -> int:
+        shape = tuple(formula(size) for size in value.shape)
+        self.slots.append(Slot("arena", self._dtype(value), shape, shape))
+        return len(self.slots) - 1
+
+    def _plain(self, value: Value) -> int:
+        """A slot with the value row by row."""
+        slot = self._read(value)
+        if self._is_plain(value):
+            return slot
+        builder = Builder("plain")
+        given = builder.input("x", value.type)
+        made = builder.add(Reshape(sizes=value.shape), (given,), ("x",))
+        kernel = self.maker.make(made, {given: self.layouts[value]})
+        found = self._slot_like(value)
+        self.steps.append(Step(kernel.name, (slot,), (found,), kernel.symbols))
+        return found
+
+    def _move(
+        self, steps: list[Step], how: tuple[str, Any, tuple[str, ...]], source: int, target: int
+    ) -> None:
+        name, function, symbols = how
+        self.maker.functions.setdefault(name, function)
+        steps.append(Step(name, (source,), (target,), symbols))
 
     def _is_plain(self, value: Value) -> bool:
         return self.layouts.get(value, PLAIN).axis is None

@@ -31,12 +31,16 @@ def _problem(program: Program, symbols: Mapping[str, int]) -> tuple[Problem, dic
             for size in about.stored:
                 count *= value_of(size, symbols)
             sizes.append(count * numpy_dtype(about.dtype).itemsize)
+    # What the caller gets is not in the arena, and may be read on the way.
+    writer = {slot: number for number, step in enumerate(program.steps) for slot in step.results}
     ordered: list[int] = []
     for number, step in enumerate(program.steps):
         reads = tuple(dict.fromkeys(numbers[slot] for slot in step.operands if slot in numbers))
         writes = tuple(numbers[slot] for slot in step.results if slot in numbers)
         overlays = tuple((writes[0], numbers[slot]) for slot in step.over if slot in numbers and writes)
-        tasks.append(Task(reads, writes, overlays, tuple(ordered[-1:]) if step.external else ()))
+        after = [writer[slot] for slot in step.operands if slot in writer and slot not in numbers]
+        after += ordered[-1:] if step.external else []
+        tasks.append(Task(reads, writes, overlays, tuple(dict.fromkeys(after))))
         if step.external:
             ordered.append(number)
     return Problem(tuple(sizes), tuple(tasks)), numbers

@@ -46,7 +46,9 @@ class Slot:
 class Step:
     """A kernel, or an operator that numpy runs (then `arguments` are its arguments, by name).
 
-    `over` are operands (slots) whose place the first result may take. `about` says where it comes from.
+    `over` are operands (slots) whose place the first result may take. `about` says where it comes from. A
+    loop runs `start`, and `body` `count` times, the symbol `turn` going up from 0, or down to it if
+    `reverse`; its operands and results are all that these read and write.
     """
 
     function: str
@@ -56,6 +58,10 @@ class Step:
     over: tuple[int, ...] = ()
     arguments: Mapping[str, Any] | None = None
     about: str = ""
+    start: tuple[Step, ...] = ()
+    body: tuple[Step, ...] = ()
+    count: Formula = None
+    reverse: bool = False
 
     @property
     def external(self) -> bool:
@@ -132,7 +138,8 @@ class Program:
 
 def _step(data: Mapping[str, Any]) -> Step:
     lists = ("operands", "results", "symbols", "over")
-    return Step(**{**data, **{name: tuple(data[name]) for name in lists}})
+    inner = {name: tuple(_step(each) for each in data[name]) for name in ("start", "body")}
+    return Step(**{**data, **{name: tuple(data[name]) for name in lists}, **inner})
 
 
 def is_leaf(tree: Any) -> bool:
