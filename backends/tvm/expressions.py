@@ -164,7 +164,8 @@ class Expressions(elementary.Functions):
         if type_of(value) == dtype:
             return value
         if dtype == "bool":
-            return tirx.NE(value, tirx.const(0, type_of(value)))
+            # Not `!=`, which TVM takes to be false of NaN.
+            return tirx.Not(tirx.EQ(value, tirx.const(0, type_of(value))))
         return value.astype(dtype)
 
     def select(self, condition: Expr, yes: Expr, no: Expr) -> Expr:
