@@ -136,7 +136,10 @@ def _checks(shape: tuple[int, ...]) -> np.ndarray:
 ADVERSARIAL = {
     "checks": lambda w, x: (_checks(w.shape), _checks(x.shape)),
     "ones": lambda w, x: (np.ones_like(w), np.ones_like(x)),
-    "one pixel far above the others": lambda w, x: (w, np.where(_checks(x.shape) * x > 2.9, 1e4 * x, x)),
+    "one pixel far above the others": lambda w, x: (
+        w,
+        x * np.where(np.indices(x.shape)[-2:].prod(0) == 25, 1e4, 1.0),
+    ),
     "channels of all magnitudes": lambda w, x: (
         w * np.logspace(-4, 4, w.shape[1], dtype=np.float32)[:, None, None],
         x,
@@ -154,7 +157,7 @@ def test_adversarial_weights_stay_far_below_the_gate(choose: Choose, outputs: in
     weight, x = ADVERSARIAL[case](network.weights["b.w"], x)
     network.weights["b.w"] = np.ascontiguousarray(weight, dtype=np.float32)
     runner, _ = network.runner()
-    assert error(runner(np.ascontiguousarray(x, dtype=np.float32)), network.wanted(x)) < GATE / 20
+    assert error(runner(np.ascontiguousarray(x, dtype=np.float32)), network.wanted(x)) < GATE / 100
 
 
 @pytest.mark.parametrize("outputs", [2, 4])

@@ -9,7 +9,6 @@ points.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from itertools import count as count_from
 from typing import Any, NamedTuple
 
 from tvm import tirx
@@ -23,7 +22,7 @@ from ..packing import Packing
 from ..tensors import Tensor
 from .base import Accumulated, zero
 from .winograd_plan import TAPS, Plan, Work, plan
-from .winograd_transforms import Name, Transforms
+from .winograd_transforms import Transforms
 
 
 class Winograd:
@@ -137,7 +136,6 @@ class _Writer:
         sample, row, column = place
         top, left = row - winograd.before[0], column - winograd.before[1]
         half = loops.alloc([size, size, self.lanes], "float32", "half", "local")
-        named = loops.alloc([2 * size, self.lanes], "float32", "named", "local")
         with loops.loop(size, "i") as i:
             line = loops.let(top + i, "line")
             inside = tirx.And(line >= 0, line < winograd.sizes[0])
@@ -145,27 +143,14 @@ class _Writer:
                 for j in range(size):
                     loops.store(half, zero("float32"), i, j, lane)
             with loops.when(inside), loops.loop(valid, "lane", "vectorized") as lane:
-                name = self._name(named, lane)
-                given = [name(self._read(sample, part, line, left, j, lane)) for j in range(size)]
-                for j, value in enumerate(self.transforms.forward(name, given)):
+                given = [loops.let(self._read(sample, part, line, left, j, lane)) for j in range(size)]
+                for j, value in enumerate(self.transforms.forward(loops, given)):
                     loops.store(half, value, i, j, lane)
         at = part * self.plan.room + tile
         with loops.loop(size, "j") as j, loops.loop(valid, "lane", "vectorized") as lane:
-            name = self._name(named, lane)
-            given = [name(tirx.BufferLoad(half, [tirx.const(i, "int32"), j, lane])) for i in range(size)]
-            for i, value in enumerate(self.transforms.forward(name, given)):
+            given = [loops.let(tirx.BufferLoad(half, [tirx.const(i, "int32"), j, lane])) for i in range(size)]
+            for i, value in enumerate(self.transforms.forward(loops, given)):
                 loops.store(strip.made, value, i * size + j, at, lane)
-
-    def _name(self, named: Buffer, lane: Expr) -> Name:
-        """Keeps values in registers: rows of a small buffer, of which all places are known."""
-        rows = count_from()
-
-        def name(value: Expr) -> Expr:
-            row = tirx.const(next(rows), "int32")
-            self.loops.store(named, value, row, lane)
-            return tirx.BufferLoad(named, [row, lane])
-
-        return name
 
     def _read(self, sample: Expr, part: Expr, line: Expr, left: Expr, j: int, lane: Expr) -> Expr:
         """An element of a tile's input; columns that no tile has outside of the image need no test."""
@@ -191,8 +176,8 @@ class _Writer:
             [self.points, _apart(plan.group * plan.blocks * plan.room), self.lanes], "float32", "sums"
         )
         with loops.loop(self.points, "point") as point, loops.loop(panels, "panel") as panel:
-            turns = -(-strip.count // plan.pixels) if isinstance(strip.count, int) else None
-            turns = tirx.ceildiv(strip.count, plan.pixels) if turns is None else turns
+            full = isinstance(strip.count, int)
+            turns = plan.room // plan.pixels if full else tirx.ceildiv(strip.count, plan.pixels)
             with loops.loop(turns, "turn") as turn:
                 self._multiply(strip, sums, point, (group, panel), turn)
         vectors: Any = panels * plan.blocks
@@ -277,11 +262,9 @@ class _Writer:
         size, outputs = self.transforms.size, self.plan.outputs
         sample, row, column = place
         half = loops.alloc([size, outputs, lanes], "float32", "half", "local")
-        named = loops.alloc([2 * size, lanes], "float32", "named", "local")
         with loops.loop(size, "i") as i, loops.loop(lanes, "lane", "vectorized") as lane:
-            name = self._name(named, lane)
-            given = [name(tirx.BufferLoad(sums, [i * size + j, at, lane])) for j in range(size)]
-            for j, value in enumerate(self.transforms.backward(name, given)):
+            given = [loops.let(tirx.BufferLoad(sums, [i * size + j, at, lane])) for j in range(size)]
+            for j, value in enumerate(self.transforms.backward(loops, given)):
                 loops.store(half, value, i, j, lane)
         cells = loops.alloc([outputs, lanes], "float32", "cells", "local")
         columns: Any = outputs
@@ -292,9 +275,10 @@ class _Writer:
             rows = loops.let(tirx.min(winograd.made[0] - row, outputs), "rows")
         with loops.loop(columns, "j") as j:
             with loops.loop(lanes, "lane", "vectorized") as lane:
-                name = self._name(named, lane)
-                given = [name(tirx.BufferLoad(half, [tirx.const(i, "int32"), j, lane])) for i in range(size)]
-                for i, value in enumerate(self.transforms.backward(name, given)):
+                given = [
+                    loops.let(tirx.BufferLoad(half, [tirx.const(i, "int32"), j, lane])) for i in range(size)
+                ]
+                for i, value in enumerate(self.transforms.backward(loops, given)):
                     bias = zero("float32") if self.bias is None else self.bias[vector, lane]
                     loops.store(cells, value + bias, i, lane)
             with loops.loop(rows, "i") as i, loops.loop(valid, "lane", "vectorized") as lane:

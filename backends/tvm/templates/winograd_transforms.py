@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from fractions import Fraction
 
 from tvm import tirx
 
-from ..loops import Expr
+from ..loops import Expr, Loops
 from .winograd_plan import TAPS
 
 # Where the polynomials are evaluated, besides 0 and infinity: at these and their negatives. Of simple
 # fractions, 3/4 and 3/2 give F(4x4, 3x3) the smallest error: 0.4 of that of 1 and 2.
 _POINTS = {2: (Fraction(1),), 4: (Fraction(3, 4), Fraction(3, 2))}
-
-Name = Callable[[Expr], Expr]
-"""Works a value out once, and gives it by another name."""
 
 
 class Transforms:
@@ -41,21 +38,21 @@ class Transforms:
         weight.append([Fraction(int(power == TAPS - 1)) for power in range(TAPS)])
         self.weight = tuple(tuple(float(each) for each in row) for row in weight)
 
-    def forward(self, name: Name, given: Sequence[Expr]) -> list[Expr]:
+    def forward(self, loops: Loops, given: Sequence[Expr]) -> list[Expr]:
         """B^T of a column: rows of p and -p share their even and their odd parts."""
         found = [_sum(self.input[0], given)]
         for number, point in enumerate(self.positive):
             row = self.input[2 * number + 1]
             even = [c if power % 2 == 0 else Fraction(0) for power, c in enumerate(row)]
             odd = [c / point if power % 2 else Fraction(0) for power, c in enumerate(row)]
-            left, right = name(_sum(even, given)), name(_sum(odd, given))
+            left, right = loops.let(_sum(even, given)), loops.let(_sum(odd, given))
             found += [_sum([Fraction(1), sign * point], [left, right]) for sign in (1, -1)]
         return [*found, _sum(self.input[-1], given)]
 
-    def backward(self, name: Name, given: Sequence[Expr]) -> list[Expr]:
+    def backward(self, loops: Loops, given: Sequence[Expr]) -> list[Expr]:
         """A^T of a column: even powers want the sum of p's and -p's elements, odd ones the difference."""
         pairs = [(given[2 * n + 1], given[2 * n + 2]) for n in range(len(self.positive))]
-        both = [[name(a + b), name(a - b)] for a, b in pairs]
+        both = [[loops.let(a + b), loops.let(a - b)] for a, b in pairs]
         found: list[Expr] = []
         for power in range(self.outputs):
             terms = [each[power % 2] for each in both]
