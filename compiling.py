@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from . import __version__
 from .compiler.dtypes import FLOATS, DType
 from .compiler.pipeline import Deployed, deploy
+from .dsl.diagnostics import PlanError
 
 if TYPE_CHECKING:
     from .api import Model
@@ -33,7 +34,7 @@ def to_tvm(
     from .backends.tvm.compiled import with_weights
 
     deployed = deployed_model(model, dtype)
-    tensors = source_weights(deployed.source, weights, seed)
+    tensors = source_weights(deployed.source, weights, seed, lambda: trained(model))
     build = compile_graph(deployed.graph, target, dtype, cached=cached, link=False, tell=tell)
     return with_weights(build, deployed_arrays(deployed, tensors, dtype), about(model))
 
@@ -67,6 +68,14 @@ def deployed_model(model: Model, dtype: DType = "f32") -> Deployed:
     if dtype not in FLOATS:
         raise ValueError(f"there is no float {dtype!r}; they are {', '.join(FLOATS)}")
     return deploy(model.file.program(model.name, model.bindings, model.parameters, ("eval",)))
+
+
+def trained(model: Model) -> Collection[str]:
+    """The paths of all weights that the plan has in training; none at sizes that training refuses."""
+    try:
+        return model.file.program(model.name, model.bindings, model.parameters, ("train",)).weights.keys()
+    except PlanError:
+        return ()
 
 
 def about(model: Model) -> dict[str, Any]:

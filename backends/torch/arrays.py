@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,17 +23,23 @@ from .weights import BindError, bind, read_checkpoint
 
 
 def source_weights(
-    program: Program, weights: Mapping[str, Tensor] | str | Path | None = None, seed: int | None = None
+    program: Program,
+    weights: Mapping[str, Tensor] | str | Path | None = None,
+    seed: int | None = None,
+    others: Callable[[], Collection[str]] = tuple,
 ) -> Mapping[str, Tensor]:
     """A plan's own weights, by path: those of a state_dict or file, or else its initial ones.
 
-    Raises `BindError` unless all fits, `CheckpointError` and OSError.
+    `others` gives the paths of weights that the plan has in training alone. Raises `BindError` unless all
+    fits, `CheckpointError` and OSError.
     """
     if weights is None:
         cpu = torch.device("cpu")
         with seeded(seed, cpu):
             return {path: initial(weight, torch.float32, cpu) for path, weight in program.weights.items()}
     report = bind(program, read_checkpoint(weights) if isinstance(weights, (str, Path)) else weights)
+    if report.extra:
+        report = replace(report, extra=tuple(path for path in report.extra if path not in others()))
     if not report.ok:
         raise BindError(report)
     return report.tensors

@@ -173,7 +173,7 @@ class Functions:
     @widened
     def pow(self, x: Expr, y: Expr) -> Expr:
         """x^y of floats, or of integers where y is a number; a few such powers are arithmetic."""
-        number = y.value if isinstance(y, (tirx.IntImm, tirx.FloatImm)) else None
+        number: Any = y.value if isinstance(y, (tirx.IntImm, tirx.FloatImm)) else None
         if not _is_float(x):
             return self._whole_power(x, number)
         simple = {

@@ -126,7 +126,7 @@ class Loops:
         variable = tirx.Var(name, value.ty)
         self.emit(tirx.Bind(variable, value))
         if str(value.ty.dtype) in ("int32", "int64"):
-            bound = self._analyzer.const_int_bound(value)
+            bound: Any = self._analyzer.const_int_bound(value)
             if abs(bound.min_value) < _FAR and abs(bound.max_value) < _FAR:
                 least = tirx.const(bound.min_value, value.ty.dtype)
                 count = tirx.const(bound.max_value - bound.min_value + 1, value.ty.dtype)

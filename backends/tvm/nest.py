@@ -242,7 +242,7 @@ def _merged(extents: Sequence[Any], variables: Sequence[Expr], accesses: Sequenc
     """Axes in groups that can be run as one loop: no operand tells them apart. Axes of one are left out."""
     analyzer = tvm.sym.Analyzer()
     for variable, extent in zip(variables, extents, strict=True):
-        analyzer.bind(variable, tvm.ir.Range(0, extent))
+        analyzer.bind(variable, tvm.ir.Range(tirx.const(0, variable.ty.dtype), extent))
     places: list[tuple[list[Expr], list[Any]]] = []
     for tensor, indices in accesses:
         if tensor.buffer is not None or isinstance(tensor, Source):

@@ -252,7 +252,7 @@ class _Head:
     def _product(
         self, rows: int, vectors: int, depth: int, left: Any, right: Any, keep: Any, valid: int | None = None
     ) -> None:
-        """Rows by vectors of sums over `depth`, in tiles that registers hold; `keep` takes a tile's vectors."""
+        """Rows by vectors of sums over `depth`, in tiles that registers hold; `keep` takes their vectors."""
         plan, loops, lanes = self.plan, self.loops, self.plan.lanes
         pixels, blocks = tile_of(rows, vectors, plan.registers, rows)
         valid = vectors * lanes if valid is None else valid
