@@ -327,13 +327,15 @@ def _emit_reduced(loops: Loops, stage: Reduced, prefix: list[Expr], machine: Mac
             return _logical(stage, prefix, (*at[:-1], start + lane))
 
         count = _count(loops, stage, tile, shape[-1], start, index)
-        sums = loops.alloc([tile], stage.dtype, "sums")
-        with loops.loop(tile, "j") as lane:
+        sums = loops.alloc([tile], stage.dtype, "sums", "local")
+        # What is asked of a position alone, whether it is padding, is then asked once for all lanes.
+        kind = "vectorized" if count is tile and packed and stage.dtype == "float32" else "serial"
+        with loops.loop(tile, "j", kind) as lane:
             loops.store(sums, work.identity, lane)
-        with loops.loops(extents, "k") as reduced, loops.loop(count, "j") as lane, emitting(loops):
+        with loops.loops(extents, "k") as reduced, loops.loop(count, "j", kind) as lane, emitting(loops):
             value = element(index(lane), reduced)
             loops.store(sums, work.combine(tirx.BufferLoad(sums, [lane]), value), lane)
-        with loops.loop(count, "j") as lane:
+        with loops.loop(count, "j", kind) as lane:
             loops.store(stage.buffer, tirx.BufferLoad(sums, [lane]), *stage.place(index(lane)))
 
 
