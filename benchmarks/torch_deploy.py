@@ -31,7 +31,9 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parent.parent
+from contest.cases import build_timm, drawn, image_size
+from contest.processes import MALLOC, environment
+
 NETWORKS = (
     *("resnet18", "resnet50", "mobilenetv2_100", "efficientnet_b0", "convnext_tiny"),
     *("vit_small_patch16_224", "densenet121", "swin_tiny_patch4_window7_224"),
@@ -42,40 +44,16 @@ GOAL_MEAN, GOAL_WORST = 0.85, 1.05
 # The largest error beside timm, as a part of the largest result.
 TOLERANCE = 1e-3
 SIDES = ("timm", "planform")
-# What glibc reads when a process starts: from which size memory is mapped, and how much is kept.
-MALLOC: Mapping[str, Mapping[str, str]] = {
-    "default": {},
-    "raised": {"MALLOC_MMAP_THRESHOLD_": str(32 << 20), "MALLOC_TRIM_THRESHOLD_": str(1 << 30)},
-}
-
-
-def build_timm(network: str) -> Any:
-    """The peer's network in eval mode."""
-    sys.path.insert(0, str(ROOT / "tests"))
-    from support.torchvision_shim import import_timm
-
-    return import_timm().create_model(network).eval()
 
 
 def prepare(network: str, folder: Path) -> dict[str, Any]:
     """Write weights, an image and what timm makes of it."""
     import torch
-    from torch import nn
 
-    torch.manual_seed(0)
-    model = build_timm(network)
-    norms = [m for m in model.modules() if isinstance(m, (nn.BatchNorm2d, nn.LayerNorm, nn.GroupNorm))]
+    model = drawn(network)
     with torch.no_grad():
-        for norm in norms:
-            norm.weight.uniform_(0.5, 1.5)
-            norm.bias.uniform_(-0.2, 0.2)
-            if isinstance(norm, nn.BatchNorm2d):
-                norm.momentum = None
-        size = model.default_cfg["input_size"]
-        if any(isinstance(norm, nn.BatchNorm2d) for norm in norms):
-            model.train()(torch.randn(4, *size))
-        image = torch.randn(1, *size)
-        result = model.eval()(image)
+        image = torch.randn(1, *image_size(model))
+        result = model(image)
     torch.save((model.state_dict(), image, result), folder / "case.pt")
     return {"size": list(image.shape)}
 
@@ -115,10 +93,8 @@ def work(side: str, network: str, folder: Path, seconds: float) -> dict[str, Any
 
 def start(arguments: Sequence[str], threads: int, malloc: str = "default") -> dict[str, Any]:
     """Run this file as a worker in a fresh process; what it printed last."""
-    clean = {name: text for name, text in os.environ.items() if not name.startswith("MALLOC_")}
-    clean |= {"OMP_NUM_THREADS": str(threads), **MALLOC[malloc]}
     line = [sys.executable, __file__, "--worker", *arguments]
-    done = subprocess.run(line, env=clean, capture_output=True, text=True)
+    done = subprocess.run(line, env=environment(threads, malloc), capture_output=True, text=True)
     if done.returncode:
         raise SystemExit(f"{' '.join(arguments)} failed:\n{done.stderr}")
     return json.loads(done.stdout.splitlines()[-1])

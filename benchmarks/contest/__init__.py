@@ -1,0 +1,1 @@
+"""What the benchmarks that compare runtimes share: cases, contestants, fresh processes, and figures."""
