@@ -152,6 +152,16 @@ def test_a_worker_answers_and_tells_why_it_died() -> None:
         worker.ask({})
 
 
+def test_a_worker_that_hangs_is_ended() -> None:
+    line = [sys.executable, "-c", "import time\ntime.sleep(600)"]
+    with (
+        Worker("slow", line, environment(1)) as worker,
+        pytest.raises(WorkerError, match=r"^slow: no answer within 0 s$"),
+    ):
+        worker.ask({}, limit=0.1)
+    assert worker.process.returncode == -9
+
+
 @pytest.mark.parametrize(
     ("answer", "told"),
     [

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import select
 import subprocess
 import sys
 import tempfile
@@ -22,6 +23,8 @@ MALLOC: Mapping[str, dict[str, str]] = {
 }
 # A worker may take more time than its threads have by that much, which is what clocks are off by.
 _SLACK = 0.2
+# A worker that does not answer for so many seconds is ended.
+LIMIT = 1200.0
 # A worker that waits may keep so many cores busy: some threads spin a little before they sleep.
 _RESTLESS = 0.1
 
@@ -59,11 +62,15 @@ class Worker:
             line, env=dict(variables), stdin=pipe, stdout=pipe, stderr=self.errors, text=True
         )
 
-    def ask(self, request: Mapping[str, Any]) -> dict[str, Any]:
-        """The answer; raises `WorkerError`."""
+    def ask(self, request: Mapping[str, Any], limit: float = LIMIT) -> dict[str, Any]:
+        """The answer; raises `WorkerError`, also if there is none within the limit in seconds."""
         assert self.process.stdin and self.process.stdout
         try:
             print(json.dumps(request), file=self.process.stdin, flush=True)
+            # Nothing is left of the answer before, which was read to its end.
+            if not select.select([self.process.stdout], [], [], limit)[0]:
+                self.process.kill()
+                raise WorkerError(f"{self.name}: no answer within {limit:.0f} s")
             answer = self.process.stdout.readline()
         except BrokenPipeError:
             answer = ""

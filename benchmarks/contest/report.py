@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from html import escape
+from math import isfinite
 from typing import Any
 
 from planform.compiler.svg import SANS
@@ -50,7 +51,7 @@ def markdown(about: Mapping[str, Any], cases: Sequence[Case], goals: Sequence[Ma
         some = [case for case in cases if case.batch == batch]
         lines += [f"## Batch {batch}", "", *_latencies(some, sides), ""]
         average = mean(some)
-        if average is not None:
+        if average is not None and isfinite(average):
             lines += [f"Geometric mean of the ratios: {average:.3f}.", ""]
     lines += _compiling(cases)
     failed = [(case, side, why) for case in cases for side, why in case.failed.items()]
