@@ -36,8 +36,8 @@ from contest.processes import MALLOC, environment
 
 NETWORKS = (
     *("resnet18", "resnet50", "mobilenetv2_100", "efficientnet_b0", "convnext_tiny"),
-    *("vit_small_patch16_224", "densenet121", "swin_tiny_patch4_window7_224"),
-    *("repvgg_a0", "inception_v3", "dla34", "swinv2_tiny_window8_256"),
+    *("vit_small_patch16_224", "fasternet_t0", "mambaout_femto", "densenet121"),
+    *("swin_tiny_patch4_window7_224", "repvgg_a0", "inception_v3", "dla34", "swinv2_tiny_window8_256"),
 )
 QUICK = ("resnet18", "mobilenetv2_100", "vit_small_patch16_224")
 GOAL_MEAN, GOAL_WORST = 0.85, 1.05
