@@ -153,7 +153,9 @@ class _Writer:
             source = Source(shape, dtype, f"x{number}")
             source.buffer, source.layout = self._buffer(layout.shape(shape), dtype, f"x{number}"), layout
             sources.append(source)
-        known: dict[Value, Tensor] = {value: sources[place] for value, place in zip(self.body.inputs, places, strict=True)}
+        known: dict[Value, Tensor] = {
+            value: sources[place] for value, place in zip(self.body.inputs, places, strict=True)
+        }
         main = None if template is None else main_of(self.body.operators())
         made = self._trace(known, main)
         results: list[Tensor] = []
