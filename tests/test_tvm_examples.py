@@ -9,10 +9,10 @@ import torch
 from torch.utils._pytree import tree_flatten
 
 import planform
-from planform.api import Model
+from planform.api import Model, examples
 from planform.compiler.readings import readings
 
-EXAMPLES = {path.stem: path for path in planform.examples()}
+EXAMPLES = {path.stem: path for path in examples()}
 # One convolutional network, one with attention, one with a recurrence.
 QUICK = ("mobilenet_v2", "deit", "lrcn")
 # Yi has billions of parameters. STU-Net's volumes have no template yet, and take minutes.
