@@ -17,7 +17,7 @@ from .elaborate import Elaboration
 from .run import unbound
 from .scope import FileScope, Frame
 from .suggest import did_you_mean
-from .values import kind_of, show
+from .values import Poisoned, kind_of, show
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +135,9 @@ def judge(claim: syntax.Claim, scope: FileScope, graph: Callable[[dict[str, Any]
         got, wanted = _figures(claim, run, frame, graph)
     except PlanError as error:
         return Verdict(claim, claim.subject.name, text, None, None, error.diagnostics[0])
+    except Poisoned:
+        # What the claim names is wrong in the claim itself, or was wrong where the file declares it.
+        return Verdict(claim, claim.subject.name, text, None, None, (run.diagnostics or scope.errors)[0])
     holds = _holds(claim, got, wanted)
     found: Diagnostic | None = None
     if not holds:

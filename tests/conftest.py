@@ -10,8 +10,9 @@ from hypothesis import settings
 
 from support.torchvision_shim import import_timm, import_torchvision
 
-# Tests run in several processes on few cores; must be set before the first import of torch.
+# Tests run in several processes on few cores; must be set before the first import of torch or TVM.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("TVM_NUM_THREADS", "1")
 
 # `make test` repeats the same examples and `make test-all` draws new ones. Tests bound time themselves.
 settings.register_profile("gate", derandomize=True, deadline=None)

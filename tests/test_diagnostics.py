@@ -139,3 +139,17 @@ def test_plans_and_claims_of_a_wrong_constant_are_silent(tmp_path: Path) -> None
     with pytest.raises(PlanError) as caught:
         _ = Model(PlanFile(tmp_path / "net.plan"), "p", {}).graph
     assert [d.code for d in caught.value.diagnostics] == ["E202"]
+
+
+def test_a_name_that_is_not_known_within_a_claimed_list(tmp_path: Path) -> None:
+    text = "planform 1\nmodel net(x: [B, 8]) {\n    return relu(x)\n}\nplan p = net()\nclaim p: shape at (B=1) == [1, wide]\n"
+    (found,) = diagnostics(tmp_path, text)
+    assert "wide" in found.message and found.primary.span.text == "wide"
+
+
+def test_a_claimed_list_of_a_wrong_constant_is_silent(tmp_path: Path) -> None:
+    text = (
+        "planform 1\nWIDTH = 8 // 0\nmodel net(x: [B, 8]) {\n    return relu(x)\n}\nplan p = net()\n"
+        "claim p: shape at (B=1) == [1, WIDTH]\n"
+    )
+    assert [d.code for d in diagnostics(tmp_path, text)] == ["E202"]
