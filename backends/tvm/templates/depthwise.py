@@ -78,10 +78,10 @@ class Depthwise:
                 (sample, channel, column) if flat else (sample, channel, row, column)
             ),
         )
-        _Writer(product, loops, operands["weight"], operands.get("bias"), main, results).write()
+        ChannelWriter(product, loops, operands["weight"], operands.get("bias"), main, results).write()
 
 
-class _Writer(Writer):
+class ChannelWriter(Writer):
     """Each channel sums its own products."""
 
     def _tile(self, spot: Spot, tile: Tile, left: int) -> None:
@@ -91,18 +91,12 @@ class _Writer(Writer):
             bias = zero(product.dtype) if self.bias is None else self.bias[spot.group, lane]
             for pixel in range(tile.pixels):
                 loops.store(cells, bias, pixel * lanes + lane)
-        vertical, horizontal = product.vertical, product.horizontal
-        with loops.loop(vertical.count, "y") as y:
-            line = vertical.at(spot.row, y)
-            guard: AbstractContextManager[None] = nullcontext()
-            if vertical.padded:
-                line = loops.let(line, "line")
-                guard = loops.when(tirx.And(line >= 0, line < vertical.size))
-            with guard, loops.loop(lanes, "lane", "vectorized") as lane:
+        horizontal = product.horizontal
+        with self.lines(spot) as (above, line), loops.loop(lanes, "lane", "vectorized") as lane:
                 channel = spot.group * lanes + lane
                 # All taps of a row at once, so that an input vector is read once for all that it goes into.
                 for tap in range(horizontal.count):
-                    weight = self.weight[spot.group, y, tap, lane]
+                    weight = self.weight[spot.group, *above, tap, lane]
                     for pixel in range(tile.pixels):
                         place = horizontal.at(tile.start + pixel, tap)
                         if tile.start >= 0 and not 0 <= place < horizontal.size:

@@ -8,8 +8,8 @@ costs nothing; rows are skipped.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -49,6 +49,9 @@ class Product:
     `sections` (a convolution's groups) of `out` each. `read(sample, channel, line, column)` is an element of
     the input; `index(sample, channel, row, column)` the place of a result. Weights are packed
     [section and group of vectors, part, tap, tap, channel of the part, vectors].
+
+    With `depth`, an axis of taps before the others, there are `planes` of rows; rows and lines are then pairs
+    with the plane, and taps of weights three.
     """
 
     batch: Any
@@ -66,6 +69,8 @@ class Product:
     dtype: str
     read: Callable[[Expr, Expr, Expr, Expr], Expr]
     index: Callable[[Expr, Expr, Expr, Expr], tuple[Expr, ...]]
+    depth: Taps | None = None
+    planes: int = 1
 
     @property
     def wide(self) -> int:
@@ -117,13 +122,10 @@ class Writer:
     def write(self) -> None:
         """Loops over samples, groups of output channels and rows on all threads, and tiles within."""
         product, loops = self.product, self.loops
-        tiles = [
-            Tile(start, min(product.pixels, product.run - start))
-            for start in range(0, product.run, product.pixels)
-        ]
-        single = product.rows == 1
+        tiles = self._tiles()
+        single = product.planes * product.rows == 1
         # Of a single row the tiles are spread over the threads.
-        turns = len(tiles) if single else product.rows
+        turns = len(tiles) if single else product.planes * product.rows
         whole = product.out // product.wide
         for first, count in ((0, whole), (whole, product.groups - whole)):
             if not count:
@@ -139,10 +141,32 @@ class Writer:
                 section = loops.let(tirx.floormod(rest, product.sections), "section")
                 sample = loops.let(tirx.floordiv(rest, product.sections), "sample")
                 nothing = tirx.const(0, "int32")
+                row: Any = nothing if single else turn
+                if product.depth is not None:
+                    plane = loops.let(tirx.floordiv(row, product.rows), "plane")
+                    row = plane, loops.let(tirx.floormod(row, product.rows), "row")
                 if single:
-                    self._single(Spot(sample, section, group, nothing, turn), tiles, left)
+                    self._single(Spot(sample, section, group, row, turn), tiles, left)
                 else:
-                    self._row(Spot(sample, section, group, turn, nothing), tiles, left)
+                    self._row(Spot(sample, section, group, row, nothing), tiles, left)
+
+    def rows(self, sample: Expr, first: Expr, count: Expr) -> None:
+        """Some rows of a sample, on one thread: all of them for a group of output channels, then the next."""
+        product, loops = self.product, self.loops
+        tiles, nothing = self._tiles(), tirx.const(0, "int32")
+        whole = product.out // product.wide
+        for start, groups in ((0, whole), (whole, product.groups - whole)):
+            if not groups:
+                continue
+            left = min(product.wide, product.out - start * product.wide)
+            with loops.loop(groups, "group") as group, loops.loop(count, "row") as number:
+                row = loops.let(first + number, "row")
+                self._row(Spot(sample, nothing, group + start, row, nothing), tiles, left)
+
+    def _tiles(self) -> list[Tile]:
+        product = self.product
+        starts = range(0, product.run, product.pixels)
+        return [Tile(start, min(product.pixels, product.run - start)) for start in starts]
 
     def _single(self, spot: Spot, tiles: Sequence[Tile], left: int) -> None:
         """The tile of a number; tiles that are alike are one branch."""
@@ -199,25 +223,46 @@ class Writer:
         self._finish(cells, spot, tile, left)
 
     def _taps(self, cells: Any, spot: Spot, tile: Tile, blocks: int, part: Expr, channels: int) -> None:
-        loops, vertical, horizontal = self.loops, self.product.vertical, self.product.horizontal
-        with loops.loop(vertical.count, "y") as y:
-            line = vertical.at(spot.row, y)
+        loops, horizontal = self.loops, self.product.horizontal
+        with self.lines(spot) as (above, line):
+            if tile.start < 0:
+                with loops.loop(horizontal.count, "x") as x:
+                    taps = (*above, x)
+                    self._step(cells, spot, range(tile.pixels), blocks, taps, line, part, channels)
+                return
+            for number in range(horizontal.count):
+                spots = [horizontal.at(tile.start + pixel, number) for pixel in range(tile.pixels)]
+                pixels = [pixel for pixel, at in enumerate(spots) if 0 <= at < horizontal.size]
+                if pixels:
+                    taps = (*above, tirx.const(number, "int32"))
+                    self._step(cells, spot, pixels, blocks, taps, line, part, channels)
+
+    @contextmanager
+    def lines(self, spot: Spot) -> Iterator[tuple[tuple[Expr, ...], Any]]:
+        """Loops over the taps that choose a line of the input, and the line, where it is inside."""
+        depth, vertical = self.product.depth, self.product.vertical
+        if depth is None:
+            with self._inside(vertical, spot.row, "y") as (y, line):
+                yield (y,), line
+            return
+        with (
+            self._inside(depth, spot.row[0], "z") as (z, plane),
+            self._inside(vertical, spot.row[1], "y") as (y, line),
+        ):
+            yield (z, y), (plane, line)
+
+    @contextmanager
+    def _inside(self, taps: Taps, position: Expr, name: str) -> Iterator[tuple[Expr, Expr]]:
+        """The loop over taps along an axis: each with its place in the input, where that has it."""
+        loops = self.loops
+        with loops.loop(taps.count, name) as tap:
+            place = taps.at(position, tap)
             guard: AbstractContextManager[None] = nullcontext()
-            if vertical.padded:
-                line = loops.let(line, "line")
-                guard = loops.when(tirx.And(line >= 0, line < vertical.size))
+            if taps.padded:
+                place = loops.let(place, "line")
+                guard = loops.when(tirx.And(place >= 0, place < taps.size))
             with guard:
-                if tile.start < 0:
-                    with loops.loop(horizontal.count, "x") as x:
-                        taps = (y, x)
-                        self._step(cells, spot, range(tile.pixels), blocks, taps, line, part, channels)
-                    return
-                for number in range(horizontal.count):
-                    spots = [horizontal.at(tile.start + pixel, number) for pixel in range(tile.pixels)]
-                    pixels = [pixel for pixel, at in enumerate(spots) if 0 <= at < horizontal.size]
-                    if pixels:
-                        taps = (y, tirx.const(number, "int32"))
-                        self._step(cells, spot, pixels, blocks, taps, line, part, channels)
+                yield tap, place
 
     def _step(
         self,
@@ -225,7 +270,7 @@ class Writer:
         spot: Spot,
         pixels: Sequence[int],
         blocks: int,
-        taps: tuple[Expr, Expr],
+        taps: tuple[Expr, ...],
         line: Expr,
         part: Expr,
         channels: int,
@@ -235,7 +280,7 @@ class Writer:
         with loops.loop(channels, "channel") as channel, loops.loop(lanes, "lane", "vectorized") as lane:
             # Pixel by pixel, so that one broadcast input element at a time is in a register.
             for pixel in pixels:
-                column = product.horizontal.at(spot.start + pixel, taps[1])
+                column = product.horizontal.at(spot.start + pixel, taps[-1])
                 at = spot.section * product.channels + part * product.part + channel
                 value = product.read(spot.sample, at, line, column)
                 for block in range(blocks):
@@ -270,7 +315,8 @@ class Writer:
     def _is_short(self) -> bool:
         """Whether the rest of the group is a few operations for each element."""
         trial = Loops()
-        index = tuple(tirx.Var(f"i{axis}", "int32") for axis in range(self.main.rank))
+        rank = len(self.product.index(*[tirx.const(0, "int32")] * 4))
+        index = tuple(tirx.Var(f"i{axis}", "int32") for axis in range(rank))
         with emitting(trial):
             values = [result.at(index) for result in self.results]
         return len(trial.statements) <= _SHORT and all(len(str(value)) < 40 * _SHORT for value in values)
