@@ -12,12 +12,19 @@ from typing import Any
 from ....compiler.graph import Node
 from ..layouts import Layout
 from ..machine import Machine
-from . import attention, convolution, depthwise, linear, winograd
+from . import attention, convolution, depthwise, grouped, linear, winograd
 from .base import Template
 
 Fit = Callable[[Node, Mapping[str, Layout], Machine, str], "Template | None"]
 
-TEMPLATES: tuple[Any, ...] = (attention.fit, depthwise.fit, winograd.fit, convolution.fit, linear.fit)
+TEMPLATES: tuple[Any, ...] = (
+    attention.fit,
+    depthwise.fit,
+    winograd.fit,
+    grouped.fit,
+    convolution.fit,
+    linear.fit,
+)
 
 
 def find(node: Node, layouts: Mapping[str, Layout], machine: Machine, dtype: str) -> Template | None:

@@ -1,4 +1,4 @@
-"""Direct convolution, of dense channels or of groups that fill vectors."""
+"""Direct convolution, of dense channels or of groups that fill vectors, or halves of them."""
 
 from __future__ import annotations
 
@@ -13,45 +13,40 @@ from ..loops import Expr, Loops
 from ..machine import Machine
 from ..packing import Packing
 from ..tensors import Tensor
+from .axes import Axes
 from .base import Accumulated
 from .product import Product, Taps, Writer, tile_of
 
 
 class Convolution:
-    """A convolution in one or two axes whose sizes, but for the batch, are known."""
+    """A convolution in one to three axes whose sizes, but for the batch, are known.
 
-    def __init__(self, node: Node, machine: Machine, dtype: str) -> None:
-        x, weight, result = node.inputs[0].shape, node.inputs[1].shape, node.results[0].shape
-        stride, dilation, pads = node.op.window(x[2:], weight[2:])  # pyright: ignore[reportAttributeAccessIssue]
-        self.flat = len(x) == 3
-        self.machine, self.dtype, self.lanes = machine, dtype, machine.lanes(dtype)
+    `lanes` may be fewer than a register has, for groups of so many output channels.
+    """
+
+    def __init__(self, node: Node, machine: Machine, dtype: str, lanes: int) -> None:
+        weight = node.inputs[1].shape
+        self.axes = axes = Axes.of(node)
+        self.dtype, self.lanes = dtype, lanes
         self.sections = int(getattr(node.op, "groups"))  # noqa: B009
-        self.channels, self.out = int(weight[1]), int(weight[0]) // self.sections
-        taps = [
-            Taps(int(k), int(s), int(d), int(p[0]), int(size), any(p))
-            for k, s, d, p, size in zip(weight[2:], stride, dilation, pads, x[2:], strict=True)
-        ]
-        sizes = [int(size) for size in result[2:]]
-        self.vertical, self.horizontal = taps if len(taps) == 2 else (Taps(1, 1, 1, 0, 1, False), taps[0])
-        self.rows, self.run = sizes if len(sizes) == 2 else (1, sizes[0])
-        self.columns = self.run
+        self.channels, self.out = int(weight[1]), int(weight[0]) // self.sections  # pyright: ignore[reportArgumentType]
         # One tap without padding: neighbours in memory need no row to be neighbours.
-        self.pointwise = all(tap.count == 1 and tap.stride == 1 and not tap.padded for tap in taps)
-        if self.pointwise:
-            self.rows, self.run = 1, self.rows * self.run
-            self.vertical = self.horizontal = Taps(1, 1, 1, 0, self.run, False)
-        vectors = -(-self.out // self.lanes)
+        self.pointwise = all(tap.count == 1 and tap.stride == 1 and not tap.padded for tap in axes.taps)
+        self.run = axes.planes * axes.rows * axes.run if self.pointwise else axes.run
+        vectors = -(-self.out // lanes)
         self.pixels, self.blocks = tile_of(self.run, vectors, machine.registers)
-        wide = self.blocks * self.lanes
-        groups, parts = -(-self.out // wide), -(-self.channels // self.lanes)
-        kernel = [tap.count for tap in taps]
-        both = kernel if len(kernel) == 2 else [1, *kernel]
-        split = (self.sections * groups, wide, parts, self.lanes, *both)
-        padded = (self.sections * groups * wide, parts * self.lanes, *kernel)
-        self.packings = {"weight": Packing(padded, split, (0, 2, 4, 5, 3, 1))}
+        wide = self.blocks * lanes
+        groups, parts = -(-self.out // wide), -(-self.channels // lanes)
+        kernel = [tap.count for tap in axes.taps[-axes.rank :]]
+        shaped = (self.sections, self.out, self.channels, *kernel)
+        padded = (self.sections, groups * wide, parts * lanes, *kernel)
+        split = (self.sections * groups, wide, parts, lanes, *((1, 1) if self.pointwise else axes.kernel))
+        taps = range(4, len(split))
+        self.packings = {"weight": Packing(padded, split, (0, 2, *taps, 3, 1), shaped=shaped)}
         if "bias" in node.slots:
-            self.packings["bias"] = Packing(padded[:1], split[:2], (0, 1))
-        self.layout = PLAIN if self.rows * self.run == 1 else Layout(1, self.lanes)
+            self.packings["bias"] = Packing(padded[:2], split[:2], (0, 1), shaped=shaped[:2])
+        single = axes.planes * axes.rows * axes.run == 1
+        self.layout = PLAIN if single else Layout(1, machine.lanes(dtype))
 
     def emit(
         self,
@@ -62,24 +57,26 @@ class Convolution:
         machine: Machine,
     ) -> None:
         """The product's loops."""
-        x = operands["x"]
+        x, axes = operands["x"], self.axes
+        one = Taps(1, 1, 1, 0, self.run, False)
 
-        def spread(line: Expr, column: Expr) -> tuple[Expr, ...]:
-            if self.flat:
-                return (column,)
-            if self.pointwise:
-                return tirx.floordiv(column, self.columns), tirx.floormod(column, self.columns)
-            return line, column
+        def spread(line: Any, column: Expr) -> tuple[Expr, ...]:
+            if not self.pointwise or axes.rank == 1:
+                return axes.spread(line, column)
+            line, column = tirx.floordiv(column, axes.run), tirx.floormod(column, axes.run)
+            if axes.rank == 3:
+                line = tirx.floordiv(line, axes.rows), tirx.floormod(line, axes.rows)
+            return axes.spread(line, column)
 
         product = Product(
             x.shape[0],
-            self.rows,
+            1 if self.pointwise else axes.rows,
             self.run,
             self.channels,
             self.out,
             self.sections,
-            self.vertical,
-            self.horizontal,
+            one if self.pointwise else axes.vertical,
+            one if self.pointwise else axes.horizontal,
             self.pixels,
             self.blocks,
             self.lanes,
@@ -87,6 +84,8 @@ class Convolution:
             self.dtype,
             lambda sample, channel, line, column: x[(sample, channel, *spread(line, column))],
             lambda sample, channel, row, column: (sample, channel, *spread(row, column)),
+            None if self.pointwise else axes.depth,
+            1 if self.pointwise else axes.planes,
         )
         Writer(product, loops, operands["weight"], operands.get("bias"), main, results).write()
 
@@ -97,10 +96,15 @@ def fit(node: Node, layouts: Mapping[str, Layout], machine: Machine, dtype: str)
         return None
     x, weight = node.inputs[0].shape, node.inputs[1].shape
     known = all(isinstance(size, int) for size in (*x[1:], *weight))
-    if not known or len(x) not in (3, 4) or len(weight) != len(x) or node.inputs[0] is node.inputs[1]:
+    if not known or len(weight) != len(x) or node.inputs[0] is node.inputs[1]:
         return None
     groups = int(getattr(node.op, "groups"))  # noqa: B009
     out = int(weight[0])  # pyright: ignore[reportArgumentType]
-    if groups > 1 and (out // groups) % machine.lanes(dtype):
-        return None
-    return Convolution(node, machine, dtype)
+    lanes = machine.lanes(dtype)
+    if groups > 1 and (out // groups) % lanes:
+        # Shorter vectors, or groups that nearly fill those that they take.
+        if (out // groups) % (lanes // 2) == 0:
+            lanes //= 2
+        elif out // groups < lanes:
+            return None
+    return Convolution(node, machine, dtype, lanes)

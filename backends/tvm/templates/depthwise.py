@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 from tvm import tirx
@@ -14,36 +13,28 @@ from ..loops import Loops
 from ..machine import Machine
 from ..packing import Packing
 from ..tensors import Tensor
+from .axes import Axes
 from .base import Accumulated, zero
-from .product import Product, Spot, Taps, Tile, Writer
+from .product import Product, Spot, Tile, Writer
 
 
 class Depthwise:
-    """One filter for each channel, in one or two axes whose sizes are known; channels are packed."""
+    """One filter for each channel, in one to three axes whose sizes are known; channels are packed."""
 
     def __init__(self, node: Node, machine: Machine, dtype: str) -> None:
-        x, weight, result = node.inputs[0].shape, node.inputs[1].shape, node.results[0].shape
-        stride, dilation, pads = node.op.window(x[2:], weight[2:])  # pyright: ignore[reportAttributeAccessIssue]
-        self.flat = len(x) == 3
+        self.axes = axes = Axes.of(node)
         self.dtype, self.lanes = dtype, machine.lanes(dtype)
-        self.out = int(weight[0])  # pyright: ignore[reportArgumentType]
-        taps = [
-            Taps(int(k), int(s), int(d), int(p[0]), int(size), any(p))
-            for k, s, d, p, size in zip(weight[2:], stride, dilation, pads, x[2:], strict=True)
-        ]
-        sizes = [int(size) for size in result[2:]]  # pyright: ignore[reportArgumentType]
-        self.vertical, self.horizontal = taps if len(taps) == 2 else (Taps(1, 1, 1, 0, 1, False), taps[0])
-        self.rows, self.run = sizes if len(sizes) == 2 else (1, sizes[0])
+        self.out = int(node.inputs[1].shape[0])  # pyright: ignore[reportArgumentType]
         # Besides the sums, a row of weights and an input vector are in registers.
-        most = max(machine.registers - min(self.horizontal.count, 7) - 4, 4)
-        self.pixels = -(-self.run // -(-self.run // most))
-        kernel = [tap.count for tap in taps]
-        both = kernel if len(kernel) == 2 else [1, *kernel]
+        most = max(machine.registers - min(axes.horizontal.count, 7) - 4, 4)
+        self.pixels = -(-axes.run // -(-axes.run // most))
+        kernel = [tap.count for tap in axes.taps[-axes.rank :]]
         groups = -(-self.out // self.lanes)
         padded = (groups * self.lanes, 1, *kernel)
-        self.packings = {"weight": Packing(padded, (groups, self.lanes, *both), (0, 2, 3, 1))}
+        split = (groups, self.lanes, *axes.kernel)
+        self.packings = {"weight": Packing(padded, split, (0, *range(2, len(split)), 1))}
         if "bias" in node.slots:
-            self.packings["bias"] = Packing(padded[:1], (groups, self.lanes), (0, 1))
+            self.packings["bias"] = Packing(padded[:1], split[:2], (0, 1))
         self.layout = Layout(1, self.lanes)
 
     def emit(
@@ -55,28 +46,25 @@ class Depthwise:
         machine: Machine,
     ) -> None:
         """Loops over samples, vectors of channels and rows on all threads, and tiles of a row within."""
-        x = operands["x"]
-        flat = self.flat
+        x, axes = operands["x"], self.axes
         product = Product(
             x.shape[0],
-            self.rows,
-            self.run,
+            axes.rows,
+            axes.run,
             1,
             self.out,
             1,
-            self.vertical,
-            self.horizontal,
+            axes.vertical,
+            axes.horizontal,
             self.pixels,
             1,
             self.lanes,
             self.lanes,
             self.dtype,
-            lambda sample, channel, line, column: x[
-                (sample, channel, column) if flat else (sample, channel, line, column)
-            ],
-            lambda sample, channel, row, column: (
-                (sample, channel, column) if flat else (sample, channel, row, column)
-            ),
+            lambda sample, channel, line, column: x[(sample, channel, *axes.spread(line, column))],
+            lambda sample, channel, row, column: (sample, channel, *axes.spread(row, column)),
+            axes.depth,
+            axes.planes,
         )
         ChannelWriter(product, loops, operands["weight"], operands.get("bias"), main, results).write()
 
@@ -93,18 +81,18 @@ class ChannelWriter(Writer):
                 loops.store(cells, bias, pixel * lanes + lane)
         horizontal = product.horizontal
         with self.lines(spot) as (above, line), loops.loop(lanes, "lane", "vectorized") as lane:
-                channel = spot.group * lanes + lane
-                # All taps of a row at once, so that an input vector is read once for all that it goes into.
-                for tap in range(horizontal.count):
-                    weight = self.weight[spot.group, *above, tap, lane]
-                    for pixel in range(tile.pixels):
-                        place = horizontal.at(tile.start + pixel, tap)
-                        if tile.start >= 0 and not 0 <= place < horizontal.size:
-                            continue
-                        column = horizontal.at(spot.start + pixel, tap)
-                        value = product.read(spot.sample, channel, line, column)
-                        cell = pixel * lanes + lane
-                        loops.store(cells, tirx.BufferLoad(cells, [cell]) + value * weight, cell)
+            channel = spot.group * lanes + lane
+            # All taps of a row at once, so that an input vector is read once for all that it goes into.
+            for tap in range(horizontal.count):
+                weight = self.weight[spot.group, *above, tap, lane]
+                for pixel in range(tile.pixels):
+                    place = horizontal.at(tile.start + pixel, tap)
+                    if tile.start >= 0 and not 0 <= place < horizontal.size:
+                        continue
+                    column = horizontal.at(spot.start + pixel, tap)
+                    value = product.read(spot.sample, channel, line, column)
+                    cell = pixel * lanes + lane
+                    loops.store(cells, tirx.BufferLoad(cells, [cell]) + value * weight, cell)
         self._finish(cells, spot, tile, left)
 
 
@@ -114,7 +102,7 @@ def fit(node: Node, layouts: Mapping[str, Layout], machine: Machine, dtype: str)
         return None
     x, weight = node.inputs[0].shape, node.inputs[1].shape
     known = all(isinstance(size, int) for size in (*x[1:], *weight))
-    if not known or len(x) not in (3, 4) or len(weight) != len(x):
+    if not known or len(weight) != len(x):
         return None
     if not getattr(node.op, "groups") == x[1] == weight[0]:  # noqa: B009
         return None

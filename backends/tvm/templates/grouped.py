@@ -1,0 +1,183 @@
+"""Convolution in narrow groups: a vector holds the output channels of several groups.
+
+Each lane needs the input channels of its own group. Of the packed input these lie in the same few registers,
+so that for each channel of a group one permutation brings it to all lanes of the group, and goes into all
+taps of a row that read the pixel.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from tvm import tirx
+
+from ....compiler.graph import Node
+from ..layouts import Layout
+from ..loops import Expr, Loops
+from ..machine import Machine
+from ..packing import Packing
+from ..tensors import Tensor
+from .axes import Axes
+from .base import Accumulated, zero
+from .product import Product, Spot, Tile, Writer
+
+_WRITTEN = 768
+"""Products in the code of a tile, about, at most."""
+
+
+class Grouped:
+    """Groups whose output channels divide a vector; channels are packed, sizes known but for the batch."""
+
+    def __init__(self, node: Node, machine: Machine, dtype: str) -> None:
+        weight = node.inputs[1].shape
+        self.axes = axes = Axes.of(node)
+        self.dtype, self.lanes = dtype, machine.lanes(dtype)
+        self.out, self.channels = int(weight[0]), int(weight[1])  # pyright: ignore[reportArgumentType]
+        self.own = self.out // int(getattr(node.op, "groups"))  # noqa: B009
+        taps = axes.horizontal.count
+        # Besides the sums, a row of weights, an input vector and its permutations are in registers.
+        most = max(machine.registers - min(taps, 7) - 5, 4)
+        most = min(most, max(_WRITTEN // (taps * self.channels), 4))
+        self.pixels = -(-axes.run // -(-axes.run // most))
+        kernel = [tap.count for tap in axes.taps[-axes.rank :]]
+        vectors = -(-self.out // self.lanes)
+        padded = (vectors * self.lanes, self.channels, *kernel)
+        split = (vectors, self.lanes, self.channels, *axes.kernel)
+        # [vector, taps above a row, channel, tap of the row, lane]
+        order = (0, *range(3, len(split) - 1), 2, len(split) - 1, 1)
+        self.packings = {"weight": Packing(padded, split, order)}
+        if "bias" in node.slots:
+            self.packings["bias"] = Packing(padded[:1], split[:2], (0, 1))
+        self.layout = Layout(1, self.lanes)
+
+    def emit(
+        self,
+        loops: Loops,
+        operands: Mapping[str, Tensor],
+        main: Accumulated,
+        results: Sequence[Tensor],
+        machine: Machine,
+    ) -> None:
+        """Loops over samples, vectors of channels and rows on all threads, and tiles of a row within."""
+        x, axes, lanes = operands["x"], self.axes, self.lanes
+        width = min(lanes // self.own * self.channels, lanes)
+
+        def read(sample: Expr, channel: Expr, line: Any, column: Expr) -> Expr:
+            """Neighbouring channels from one on, as a vector."""
+            *place, first = x.place((sample, channel, *axes.spread(line, column)))
+            return tirx.BufferLoad(x.buffer, [*place, tirx.Ramp(first, 1, width)])
+
+        product = Product(
+            x.shape[0],
+            axes.rows,
+            axes.run,
+            self.channels,
+            self.out,
+            1,
+            axes.vertical,
+            axes.horizontal,
+            self.pixels,
+            1,
+            lanes,
+            lanes,
+            self.dtype,
+            read,
+            lambda sample, channel, row, column: (sample, channel, *axes.spread(row, column)),
+            axes.depth,
+            axes.planes,
+        )
+        bias = operands.get("bias")
+        GroupWriter(self.own, product, loops, operands["weight"], bias, main, results).write()
+
+
+class GroupWriter(Writer):
+    """Groups of `own` output channels side by side in a vector, each of which sums its group's channels."""
+
+    def __init__(self, own: int, *given: Any) -> None:
+        super().__init__(*given)
+        self.own = own
+
+    def _tile(self, spot: Spot, tile: Tile, left: int) -> None:
+        product, loops, lanes = self.product, self.loops, self.product.lanes
+        cells = loops.alloc([tile.pixels * lanes], product.dtype, "cells", "local")
+        with loops.loop(lanes, "lane", "vectorized") as lane:
+            bias = zero(product.dtype) if self.bias is None else self.bias[spot.group, lane]
+            for pixel in range(tile.pixels):
+                loops.store(cells, bias, pixel * lanes + lane)
+        readers = self._readers(tile)
+        with self.lines(spot) as (above, line):
+            for channel in range(product.channels):
+                for offset, read in readers.items():
+                    value = self._value(spot, line, channel, offset)
+                    for pixel, tap in read:
+                        weight: Any = self.weight
+                        place = [spot.group, *above, channel, tap, tirx.Ramp(0, 1, lanes)]
+                        cell = tirx.Ramp(pixel * lanes, 1, lanes)
+                        sums = tirx.BufferLoad(cells, [cell])
+                        loops.store(cells, sums + value * tirx.BufferLoad(weight.buffer, place), cell)
+        self._finish(cells, spot, tile, left)
+
+    def _readers(self, tile: Tile) -> dict[int, list[tuple[int, int]]]:
+        """The pixels, with their taps, that read each column of the input, counted from the first pixel's."""
+        horizontal = self.product.horizontal
+        found: dict[int, list[tuple[int, int]]] = {}
+        for pixel in range(tile.pixels):
+            for tap in range(horizontal.count):
+                if tile.start >= 0 and not 0 <= horizontal.at(tile.start + pixel, tap) < horizontal.size:
+                    continue
+                found.setdefault(horizontal.at(pixel, tap) - horizontal.at(0, 0), []).append((pixel, tap))
+        return dict(sorted(found.items()))
+
+    def _value(self, spot: Spot, line: Any, channel: int, offset: int) -> Expr:
+        """A column's elements, in each lane that of its group's channel."""
+        product, lanes = self.product, self.product.lanes
+        each = lanes // self.own * product.channels
+        width = min(each, lanes)
+        column = product.horizontal.at(spot.start, 0) + offset
+        given = [
+            product.read(spot.sample, spot.group * each + part * width, line, column)
+            for part in range(each // width)
+        ]
+        places = [lane // self.own * product.channels + channel for lane in range(lanes)]
+        # A register that no lane reads is not loaded.
+        used = sorted({place // width for place in places})
+        indices = [used.index(place // width) * width + place % width for place in places]
+        # TVM wants as many elements as there are indices.
+        vectors = [given[part] for part in used] * max(lanes // width, 1)
+        return self._kept(given[0] if indices == list(range(width)) else tirx.Shuffle(vectors, indices))
+
+    def _kept(self, value: Expr) -> Expr:
+        """The vector under a name."""
+        product, loops, lanes = self.product, self.loops, self.product.lanes
+        cell = loops.alloc([lanes], product.dtype, "value", "local")
+        place = tirx.Ramp(0, 1, lanes)
+        loops.store(cell, value, place)
+        return tirx.BufferLoad(cell, [place])
+
+
+def fit(node: Node, layouts: Mapping[str, Layout], machine: Machine, dtype: str) -> Any:
+    """The template for a node, or None where groups do not divide a vector or channels are not packed."""
+    if node.op.name != "conv_with" or dtype not in ("float32", "float64"):
+        return None
+    x, weight = node.inputs[0].shape, node.inputs[1].shape
+    known = all(isinstance(size, int) for size in (*x[1:], *weight))
+    lanes = machine.lanes(dtype)
+    groups = int(getattr(node.op, "groups"))  # noqa: B009
+    if not known or len(weight) != len(x) or groups == 1 or layouts.get("x") != Layout(1, lanes):
+        return None
+    own, channels = int(weight[0]) // groups, int(weight[1])  # pyright: ignore[reportArgumentType]
+    if own >= lanes or lanes % own:
+        return None
+    each = lanes // own * channels
+    # Of a last vector that is not full all registers are there too.
+    if -(-int(weight[0]) // lanes) * each > -(-groups * channels // lanes) * lanes:  # pyright: ignore[reportArgumentType]
+        return None
+    # The groups of a vector read whole registers, or an even part of one.
+    if channels > _CHANNELS or (lanes % each if each < lanes else each % lanes):
+        return None
+    return Grouped(node, machine, dtype)
+
+
+_CHANNELS = 16
+"""Input channels of a group, at most: each is written out."""

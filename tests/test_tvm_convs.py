@@ -1,0 +1,149 @@
+"""Convolutions and products by templates, against torch in float64: odd sizes, strides, dilations, groups."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch.nn import functional as F
+
+from planform.backends.tvm.build import build
+from planform.backends.tvm.lower import lower
+from planform.backends.tvm.machine import host
+from planform.backends.tvm.runtime import Runner
+from planform.compiler.dims import symbol
+from planform.compiler.graph import Builder, TensorType, Weight
+from planform.compiler.ops.activation import Gelu
+from planform.compiler.ops.base import Op
+from planform.compiler.ops.conv import ConvWith
+from planform.compiler.ops.elementwise import Add
+from planform.compiler.ops.init import zeros
+
+TOLERANCE = {"f64": 1e-12, "f32": 1e-5}
+
+
+def error(found: np.ndarray, wanted: np.ndarray) -> float:
+    """The greatest difference, relative to the greatest element."""
+    assert found.shape == wanted.shape
+    return float(np.abs(found - wanted).max() / np.abs(wanted).max())
+
+
+class Network:
+    """An operator with weights; before it a 1x1 convolution if `packed`, after it x + gelu if `rest`."""
+
+    def __init__(
+        self,
+        op: Op,
+        shape: tuple[int, ...],
+        weight: tuple[int, ...],
+        bias: bool = True,
+        packed: bool = True,
+        rest: bool = False,
+        dtype: str = "f32",
+    ) -> None:
+        self.op, self.packed, self.rest, self.dtype = op, packed, rest, dtype
+        self.type = np.float32 if dtype == "f32" else np.float64
+        self.shape = shape
+        builder = Builder("net")
+        self.builder = builder
+        self.weights: dict[str, np.ndarray] = {}
+        x = builder.input("x", TensorType((symbol("B"), *shape)))
+        if packed:
+            ones = (1,) * (len(shape) - 1)
+            x = self._apply(ConvWith(), x, "before", (shape[0], shape[0], *ones), shape[0])
+        out = weight[1] * op.groups if op.name == "conv_transpose_with" else weight[0]  # type: ignore
+        y = self._apply(op, x, "own", weight, out if bias else 0)
+        if rest:
+            gelu = builder.add(Gelu(), [y], ("x",)).results[0]
+            y = builder.add(Add(), [y, gelu], ("x", "y")).results[0]
+        self.graph = builder.freeze(y)
+        self.lowered = lower(self.graph, host(), dtype)
+        self.runner = Runner(
+            self.lowered.program, build(self.lowered, host()), self.lowered.pack(self.weights)
+        )
+
+    def _apply(self, op: Op, x: Any, name: str, weight: tuple[int, ...], bias: int) -> Any:
+        rng = np.random.default_rng(len(self.weights))
+        operands = [x]
+        for each, shape in ((f"{name}.w", weight), (f"{name}.b", (bias,))):
+            if shape != (0,):
+                operands.append(self.builder.weight(Weight(each, TensorType(shape), zeros())))
+                self.weights[each] = rng.standard_normal(shape).astype(self.type)
+        return self.builder.add(op, operands, ("x", "weight", "bias")[: len(operands)]).results[0]
+
+    def given(self, batch: int) -> np.ndarray:
+        return np.random.default_rng(batch).standard_normal((batch, *self.shape)).astype(self.type)
+
+    def wanted(self, x: np.ndarray) -> np.ndarray:
+        """What torch computes in float64."""
+        w = {name: torch.from_numpy(each).double() for name, each in self.weights.items()}
+        y = torch.from_numpy(x).double()
+        rank = y.ndim - 2
+        if self.packed:
+            y = (F.conv1d, F.conv2d, F.conv3d)[rank - 1](y, w["before.w"], w["before.b"])
+        y = self._torch(y, w["own.w"], w.get("own.b"))
+        return (y + F.gelu(y) if self.rest else y).numpy()
+
+    def _torch(self, x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
+        op: Any = self.op
+        rank = x.ndim - 2
+        if op.name == "conv_transpose_with":
+            function: Any = (F.conv_transpose1d, F.conv_transpose2d, F.conv_transpose3d)[rank - 1]
+            more = (op.stride, op.pad, op.output_padding, op.groups, op.dilation)
+            return function(x, weight, bias, *more)
+        pad = op.pad
+        if isinstance(pad, tuple) and any(isinstance(each, tuple) for each in pad):
+            x = F.pad(x, [size for pair in reversed(pad) for size in pair])
+            pad = 0
+        function = (F.conv1d, F.conv2d, F.conv3d)[rank - 1]
+        return function(x, weight, bias, op.stride, pad, op.dilation, op.groups)
+
+    def check(self, *batches: int) -> None:
+        for batch in batches:
+            x = self.given(batch)
+            assert error(self.runner(x), self.wanted(x)) < TOLERANCE[self.dtype]
+
+    def packings(self) -> list[Any]:
+        """How the operator's own weights are packed."""
+        found = [packing for path, packing in self.lowered.packings.values() if path == "own.w"]
+        return [packing for packing in found if packing is not None]
+
+
+GROUPED = [
+    # groups, input and output channels of each, sizes, kernel, other arguments
+    (8, 4, 4, (9, 11), (3, 3), {"pad": 1}),
+    (16, 2, 2, (7, 30), (3, 3), {"pad": 1, "stride": 2}),
+    (4, 8, 8, (6, 5), (3, 3), {"pad": 1}),
+    (4, 8, 8, (6, 29), (3, 3), {"pad": 2, "dilation": 2, "stride": (2, 1)}),
+    (6, 4, 2, (5, 9), (5, 3), {"pad": (2, 1)}),
+    (16, 1, 2, (8, 8), (3, 3), {"pad": 1}),
+    (5, 2, 4, (8, 7), (2, 3), {"pad": ((0, 1), (2, 1))}),
+    (3, 24, 24, (6, 7), (3, 3), {"pad": 1}),
+    (2, 12, 80, (7, 7), (3, 3), {"pad": 1}),
+    (2, 5, 20, (5, 7), (1, 1), {}),
+    (2, 24, 40, (6, 33), (1, 3), {"pad": (0, 1)}),
+    (8, 4, 4, (31,), (3,), {"pad": 1}),
+    (4, 4, 4, (3, 5, 6), (3, 2, 3), {"pad": 1}),
+    (8, 3, 4, (6, 6), (3, 3), {"pad": 1}),
+]
+
+
+@pytest.mark.parametrize("dtype", ["f32", "f64"])
+@pytest.mark.parametrize(("groups", "channels", "out", "sizes", "kernel", "arguments"), GROUPED)
+def test_groups(
+    groups: int,
+    channels: int,
+    out: int,
+    sizes: tuple[int, ...],
+    kernel: tuple[int, ...],
+    arguments: dict[str, Any],
+    dtype: str,
+) -> None:
+    op = ConvWith(groups=groups, **arguments)
+    weight = (groups * out, channels, *kernel)
+    network = Network(op, (groups * channels, *sizes), weight, rest=True, dtype=dtype)
+    network.check(1, 2)
+    if (channels, out) in ((4, 4), (2, 2), (8, 8), (24, 24), (12, 80)):
+        assert network.packings()
