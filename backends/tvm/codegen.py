@@ -10,13 +10,11 @@ from tvm.target import Target
 
 _LOWER = (
     tirx.transform.FlattenBuffer(),
-    tirx.transform.BF16ComputeLegalize(),
     tirx.transform.VectorizeLoop(True),
     tirx.transform.UnrollLoop(),
     tirx.transform.AnnotateEntryFunc(),
     tirx.transform.SplitHostDevice(),
     tirx.transform.MakePackedAPI(),
-    tirx.transform.BF16StorageLegalize(),
     tirx.transform.LowerTVMBuiltin(),
     tirx.transform.LowerIntrin(),
 )

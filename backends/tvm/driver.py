@@ -10,6 +10,7 @@ import tvm
 from tvm import tirx
 from tvm.ir import Call, GlobalVar, PointerType, PrimType
 
+from .dtypes import held_dtype
 from .expressions import OPERATIONS
 from .program import Formula, Program, Step, segments
 from .slices import TURN
@@ -47,7 +48,7 @@ def _driver(
     def pointer(slot: int, dtype: str) -> Any:
         key = slot, dtype
         if key not in pointers:
-            kind = PointerType(PrimType(dtype), "global")
+            kind = PointerType(PrimType(held_dtype(dtype)), "global")
             pointers[key] = tirx.Var(f"slot{slot}", kind)
             found = tirx.call_intrin(kind, "tirx.reinterpret", table[slot])
             bindings.append(tirx.Bind(pointers[key], found))

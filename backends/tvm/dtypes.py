@@ -22,11 +22,42 @@ _TVM = {
 }
 
 
+HALVES = ("float16", "bfloat16")
+"""Types of which values are in memory alone, and computed with as float32."""
+
+
 def tvm_dtype(dtype: DType, float_as: DType = "f32") -> str:
     """The type as TVM writes it, `float` bound; complex types are numpy's alone."""
     return _TVM[bind(dtype, float_as)]
 
 
+def kernel_dtype(dtype: DType, float_as: DType = "f32") -> str:
+    """The type that elements are computed in: float32 for floats of 16 bits."""
+    name = tvm_dtype(dtype, float_as)
+    return "float32" if name in HALVES else name
+
+
+def held_dtype(name: str) -> str:
+    """The type of the elements of a buffer: bfloat16 is its 16 bits, so that TVM never sees it."""
+    return "uint16" if name == "bfloat16" else name
+
+
 def numpy_dtype(name: str) -> np.dtype:
     """Numpy's type of what TVM writes; bfloat16 is carried as its 16 bits."""
-    return np.dtype("uint16" if name == "bfloat16" else name)
+    return np.dtype(held_dtype(name))
+
+
+def widened(array: np.ndarray) -> np.ndarray:
+    """Elements of 16 bits as float32; others as they are."""
+    if array.dtype == np.uint16:
+        return (array.astype(np.uint32) << 16).view(np.float32)
+    return array.astype(np.float32) if array.dtype == np.float16 else array
+
+
+def narrowed(array: np.ndarray, name: str) -> np.ndarray:
+    """Floats as bfloat16, to the nearest or of two to the even one, if that is the type; else as they are."""
+    if name != "bfloat16":
+        return array
+    bits = np.asarray(array, np.float32, order="C").view(np.uint32)
+    rounded = (bits + (0x7FFF + ((bits >> 16) & 1))) >> 16
+    return np.where(np.isnan(array), 0x7FC0, rounded).astype(np.uint16)

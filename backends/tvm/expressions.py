@@ -13,7 +13,8 @@ from ...compiler.dims import Dim, Size, fold
 from ...compiler.dtypes import DType
 from ...compiler.graph import Node
 from . import elementary
-from .dtypes import tvm_dtype
+from .dtypes import HALVES, held_dtype, kernel_dtype, tvm_dtype
+from .halves import narrow, widen
 from .loops import CURRENT, Buffer, Expr, Loops, type_of
 from .tensors import Built, Combine, Computed, Program, Reduced, Shape, Tensor
 
@@ -65,12 +66,12 @@ class Expressions(elementary.Functions):
         return tuple(self.size(size) for size in self.node.results[result].shape)
 
     def dtype(self, result: int = 0) -> str:
-        """The type of a result, as `cast` and `const` take it."""
-        return tvm_dtype(self.node.results[result].type.dtype, self.float_as)
+        """The type of a result, as `cast` and `const` take it: float32 for floats of 16 bits."""
+        return kernel_dtype(self.node.results[result].type.dtype, self.float_as)
 
     def type(self, dtype: DType) -> str:
-        """A type of the plan, as `cast` and `const` take it."""
-        return tvm_dtype(dtype, self.float_as)
+        """A type of the plan, as `cast` and `const` take it: float32 for floats of 16 bits."""
+        return kernel_dtype(dtype, self.float_as)
 
     def size(self, size: Size) -> Any:
         """A size as an int or an expression."""
@@ -90,9 +91,11 @@ class Expressions(elementary.Functions):
         With `keep` it is worked out once and stored, for values that are dear and read more than once.
         """
         wanted = dtype or self.dtype()
+        rounded = None if dtype else self._rounded_to()
 
         def element(*indices: Expr) -> Expr:
-            return self.cast(function(*indices), wanted)
+            value = self.cast(function(*indices), wanted)
+            return value if rounded is None else widen(narrow(value, rounded, self.let))
 
         made = Computed(shape, wanted, element, self.node.op.name)
         made.keep = keep
@@ -130,6 +133,17 @@ class Expressions(elementary.Functions):
             each.program = program
             self._add(each)
         return list(made)
+
+    def _rounded_to(self) -> str | None:
+        """The type that the result is rounded to, also where it stays in registers.
+
+        That is so where floats of 16 bits are made of others, as by `cast`. What is made of such floats is
+        rounded when it is stored.
+        """
+        dtype, *others = [
+            tvm_dtype(value.type.dtype, self.float_as) for value in (self.node.results[0], *self.node.inputs)
+        ]
+        return held_dtype(dtype) if dtype in HALVES and dtype not in others else None
 
     def _add(self, tensor: Any) -> Any:
         self.made.append(tensor)

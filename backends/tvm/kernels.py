@@ -14,7 +14,7 @@ from ...compiler.dtypes import DType
 from ...compiler.fusion.roles import role_of
 from ...compiler.graph import Builder, Graph, Node, Value
 from .aliases import is_alias
-from .dtypes import tvm_dtype
+from .dtypes import HALVES, held_dtype, kernel_dtype, tvm_dtype
 from .expressions import Expressions, emitting, size_expression
 from .layouts import PLAIN, Layout
 from .loops import Loops, pointer, private_function
@@ -23,7 +23,7 @@ from .nest import emit_nest
 from .packing import Packing
 from .templates import Template, find
 from .templates.base import Accumulated
-from .tensors import Computed, Source, Tensor, watch
+from .tensors import Built, Computed, Source, Tensor, watch
 
 Layouts = Mapping[Value, Layout]
 
@@ -82,7 +82,7 @@ class KernelMaker:
             elif not _is_looked_through(value.node, outside):
                 return None
         found = {slot: layouts.get(value, PLAIN) for slot, value in given.items()}
-        dtype = tvm_dtype(main.results[0].type.dtype, self.float_as)
+        dtype = kernel_dtype(main.results[0].type.dtype, self.float_as)
         template = find(main, found, self.machine, dtype)
         if template is None:
             return None
@@ -147,11 +147,13 @@ class _Writer:
     ) -> tuple[Any, tuple[int, ...]]:
         sources: list[Source] = []
         for number, (value, packing) in enumerate(operands):
-            dtype = tvm_dtype(value.type.dtype, self.float_as)
+            dtype = kernel_dtype(value.type.dtype, self.float_as)
+            held = tvm_dtype(value.type.dtype, self.float_as)
+            held = held if packing is None else packing.dtype(held)
             shape = self._sizes(value) if packing is None else packing.shape
             layout = self.layouts.get(value, PLAIN) if packing is None else PLAIN
             source = Source(shape, dtype, f"x{number}")
-            source.buffer, source.layout = self._buffer(layout.shape(shape), dtype, f"x{number}"), layout
+            source.buffer, source.layout = self._buffer(layout.shape(shape), held, f"x{number}"), layout
             sources.append(source)
         known: dict[Value, Tensor] = {
             value: sources[place] for value, place in zip(self.body.inputs, places, strict=True)
@@ -164,11 +166,16 @@ class _Writer:
             while is_alias(inner.node) and inner.node is not main:
                 inner = inner.node.inputs[0]
             tensor = known[inner]
-            if isinstance(tensor, (Source, Accumulated)) or tensor in results:
+            held = tvm_dtype(value.type.dtype, self.float_as)
+            # Programs read what they have written, and so that must not be rounded.
+            apart = isinstance(tensor, (Source, Accumulated)) or (
+                isinstance(tensor, Built) and held in HALVES
+            )
+            if apart or tensor in results:
                 tensor = _copy(tensor)
                 made.append(tensor)
             tensor.layout = self.layouts.get(value, PLAIN)
-            tensor.buffer = self._buffer(tensor.layout.shape(tensor.shape), tensor.dtype, f"y{number}")
+            tensor.buffer = self._buffer(tensor.layout.shape(tensor.shape), held, f"y{number}")
             results.append(tensor)
         over: tuple[int, ...] = ()
         if template is not None and main is not None:
@@ -185,6 +192,7 @@ class _Writer:
         return tuple(size_expression(size, self.symbols) for size in value.shape)
 
     def _buffer(self, sizes: Sequence[Any], dtype: str, name: str) -> Any:
+        dtype = held_dtype(dtype)
         data = pointer(f"{name}_data", dtype)
         made = tirx.decl_buffer(list(sizes) or [1], dtype, name=name, data=data)
         self.loops.emit(tirx.DeclBuffer(made, data=data))
@@ -197,7 +205,7 @@ class _Writer:
         for node in self.body.operators():
             if node is main:
                 result = node.results[0]
-                dtype = tvm_dtype(result.type.dtype, self.float_as)
+                dtype = kernel_dtype(result.type.dtype, self.float_as)
                 known[result] = Accumulated(self._sizes(result), dtype, node.op.name)
                 continue
             if not hasattr(node.op, "te"):
@@ -277,12 +285,18 @@ def _same_place(
     found: dict[int, bool] = {}
     for tensor, at in watch(lambda: result.at(index)):
         if isinstance(tensor, Source):
-            fits = tensor.dtype == result.dtype and tensor.layout == result.layout and len(at) == len(index)
+            fits = _held(tensor) == _held(result) and tensor.layout == result.layout and len(at) == len(index)
             fits = fits and all(_size_is(a, b) for a, b in zip(tensor.shape, result.shape, strict=True))
             fits = fits and all(i.same_as(j) for i, j in zip(at, index, strict=True))
             number = sources.index(tensor)
             found[number] = found.get(number, True) and fits
     return tuple(number for number, fits in found.items() if fits)
+
+
+def _held(tensor: Tensor) -> str:
+    """The type of the elements in memory."""
+    assert tensor.buffer is not None
+    return str(tensor.buffer.dtype)
 
 
 def _size_is(left: Any, right: Any) -> bool:

@@ -11,6 +11,8 @@ import tvm
 from tvm import tirx
 from tvm.ir import PointerType, PrimType
 
+from .halves import narrow
+
 Expr = Any
 Buffer = Any
 Kind = Literal["serial", "parallel", "vectorized", "unrolled"]
@@ -110,7 +112,8 @@ class Loops:
             yield
 
     def store(self, buffer: Buffer, value: Expr, *indices: Expr) -> None:
-        """Write an element."""
+        """Write an element, rounded to what the buffer holds."""
+        value = narrow(value, str(buffer.dtype), self.let)
         self.emit(tirx.BufferStore(buffer, value, [_index(index) for index in indices]))
 
     def let(self, value: Expr, name: str = "v") -> Expr:

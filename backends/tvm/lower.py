@@ -167,7 +167,8 @@ class _Lowering:
         if key not in self.packings:
             shape = tuple(formula(size) for size in value.shape)
             stored = shape if packing is None else packing.shape
-            self.slots.append(Slot("weight", self._dtype(value), shape, stored, key))
+            dtype = self._dtype(value) if packing is None else packing.dtype(self._dtype(value))
+            self.slots.append(Slot("weight", dtype, shape, stored, key))
             self.packings[key] = path, packing
             self._weights[key] = len(self.slots) - 1
         return self._weights[key]

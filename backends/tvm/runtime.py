@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from .dtypes import numpy_dtype
+from .dtypes import narrowed, numpy_dtype, widened
 from .external import function_of
 from .inputs import symbols_of
 from .libraries import ffi
@@ -124,7 +124,7 @@ class Runner:
         found: list[_Run] = []
         for number, segment in enumerate(segments(steps)):
             if segment[0].external:
-                found.append(_external(segment[0]))
+                found.append(_external(segment[0], self.program.slots))
             else:
                 function = self.library[f"{phase}_{number}"]
                 found.append(lambda workspace, function=function: function(*workspace.arguments))
@@ -193,12 +193,15 @@ class Runner:
         return _Sizes(program, symbols, self._call)
 
 
-def _external(step: Step) -> _Run:
+def _external(step: Step, slots: Sequence[Slot]) -> _Run:
     function = function_of(step)
+    copied = step.function == "copy"
 
     def run(workspace: Workspace) -> None:
-        found = function([workspace.arrays[slot] for slot in step.operands], workspace.symbols)
+        given = [workspace.arrays[slot] for slot in step.operands]
+        found = function(given if copied else [widened(each) for each in given], workspace.symbols)
         for slot, array in zip(step.results, found, strict=True):
+            array = array if copied else narrowed(array, slots[slot].dtype)
             np.copyto(workspace.arrays[slot], array.reshape(workspace.arrays[slot].shape))
 
     return run

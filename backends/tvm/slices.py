@@ -9,6 +9,7 @@ from typing import Any
 from tvm import tirx
 
 from ...compiler.dims import Size, free_symbols, prod, render
+from .dtypes import held_dtype
 from .expressions import size_expression
 from .loops import Loops, pointer, private_function
 
@@ -53,6 +54,7 @@ def _move(
     axis: int,
     write: Callable[[Loops, Any, Any, Any, Any], None],
 ) -> Move:
+    dtype = held_dtype(dtype)
     before, count, after = prod(shape[:axis]), shape[axis], prod(shape[axis + 1 :])
     names = sorted({name for size in (before, count, after) for name in free_symbols(size)})
     symbols = {name: tirx.Var(name, "int64") for name in names}

@@ -12,6 +12,7 @@ from typing import Any, Literal, NamedTuple
 
 from tvm import tirx
 
+from .halves import NARROW, widen
 from .layouts import PLAIN, Layout
 from .loops import CURRENT, Buffer, Expr, Loops
 
@@ -27,7 +28,10 @@ class Access(NamedTuple):
 
 
 class Tensor:
-    """Sizes (ints, or expressions of the symbols), element type, and the buffer if it is in memory."""
+    """Sizes (ints, or expressions of the symbols), element type, and the buffer if it is in memory.
+
+    Floats of 16 bits have the type float32, as which they are read; only a buffer has them as they are.
+    """
 
     def __init__(self, shape: Sequence[Any], dtype: str, name: str = "x") -> None:
         self.shape: Shape = tuple(shape)
@@ -43,6 +47,11 @@ class Tensor:
         """The number of axes."""
         return len(self.shape)
 
+    @property
+    def is_narrow(self) -> bool:
+        """Whether it is in memory as floats of 16 bits."""
+        return self.buffer is not None and str(self.buffer.dtype) in NARROW
+
     def __getitem__(self, indices: Any) -> Expr:
         given = indices if isinstance(indices, tuple) else (indices,)
         found = tuple([tirx.const(i, "int32") if isinstance(i, int) else i for i in given])
@@ -57,7 +66,7 @@ class Tensor:
     def load(self, indices: tuple[Expr, ...]) -> Expr:
         """Read from the buffer."""
         assert self.buffer is not None
-        return tirx.BufferLoad(self.buffer, self.place(indices))
+        return widen(tirx.BufferLoad(self.buffer, self.place(indices)))
 
     def place(self, indices: Sequence[Expr]) -> list[Expr]:
         """Where an element is in the buffer."""

@@ -11,13 +11,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
+from math import gcd
 from typing import Any, NamedTuple
 
 from tvm import tirx
 
 from ..expressions import emitting
 from ..loops import Expr, Loops
-from ..tensors import Tensor
+from ..tensors import Tensor, watch
 from .base import Accumulated, zero
 
 
@@ -98,6 +99,10 @@ class Spot(NamedTuple):
     group: Expr
     row: Expr
     start: Expr
+
+
+Read = Callable[[int, Any, Expr], Expr]
+"""An element of the input, by pixel of a tile, tap of a row and channel of a part."""
 
 
 class Writer:
@@ -225,17 +230,58 @@ class Writer:
     def _taps(self, cells: Any, spot: Spot, tile: Tile, blocks: int, part: Expr, channels: int) -> None:
         loops, horizontal = self.loops, self.product.horizontal
         with self.lines(spot) as (above, line):
+            read = self._reader(spot, tile, line, part, channels)
             if tile.start < 0:
                 with loops.loop(horizontal.count, "x") as x:
                     taps = (*above, x)
-                    self._step(cells, spot, range(tile.pixels), blocks, taps, line, part, channels)
+                    self._step(cells, spot, range(tile.pixels), blocks, taps, read, part, channels)
                 return
             for number in range(horizontal.count):
                 spots = [horizontal.at(tile.start + pixel, number) for pixel in range(tile.pixels)]
                 pixels = [pixel for pixel, at in enumerate(spots) if 0 <= at < horizontal.size]
                 if pixels:
                     taps = (*above, tirx.const(number, "int32"))
-                    self._step(cells, spot, pixels, blocks, taps, line, part, channels)
+                    self._step(cells, spot, pixels, blocks, taps, read, part, channels)
+
+    def _reader(self, spot: Spot, tile: Tile, line: Any, part: Expr, channels: int) -> Read:
+        """How the input is read by pixel of the tile, tap of the row and channel of the part."""
+        product, horizontal = self.product, self.product.horizontal
+        first = spot.section * product.channels + part * product.part
+
+        def read(pixel: int, tap: Any, channel: Expr) -> Expr:
+            column = horizontal.at(spot.start + pixel, tap)
+            return product.read(spot.sample, first + channel, line, column)
+
+        return self._widened(spot, tile, line, first, channels) if self._is_narrow() else read
+
+    def _is_narrow(self) -> bool:
+        """Whether the input is floats of 16 bits."""
+        none = tirx.const(0, "int32")
+        line = none if self.product.depth is None else (none, none)
+        reads = watch(lambda: self.product.read(none, none, line, none))
+        return any(access.tensor.is_narrow for access in reads)
+
+    def _widened(self, spot: Spot, tile: Tile, line: Any, first: Expr, channels: int) -> Read:
+        """Make floats of 32 bits of the columns that a tile reads, in vectors, for all of its products."""
+        product, loops, horizontal = self.product, self.loops, self.product.horizontal
+        start = horizontal.at(spot.start, 0)
+        # Columns from the first on that a tap may be at, and those of them that the input has.
+        step = horizontal.stride if horizontal.count == 1 else gcd(horizontal.stride, horizontal.dilation)
+        low, high = 0, horizontal.at(tile.pixels - 1, horizontal.count - 1) - horizontal.at(0, 0) + 1
+        if tile.start >= 0:
+            before = -horizontal.at(tile.start, 0)
+            low, high = max(-(-before // step) * step, 0), min(high, before + horizontal.size)
+        count = max(-(-(high - low) // step), 1)
+        wide = loops.alloc([count, product.part], product.dtype, "wide", "local")
+        with loops.loop(count, "column") as column, loops.loop(channels, "lane", "vectorized") as lane:
+            value = product.read(spot.sample, first + lane, line, start + low + column * step)
+            loops.store(wide, value, column, lane)
+
+        def read(pixel: int, tap: Any, channel: Expr) -> Expr:
+            at = pixel * (horizontal.stride // step) - low // step
+            return tirx.BufferLoad(wide, [tap * (horizontal.dilation // step) + at, channel])
+
+        return read
 
     @contextmanager
     def lines(self, spot: Spot) -> Iterator[tuple[tuple[Expr, ...], Any]]:
@@ -271,7 +317,7 @@ class Writer:
         pixels: Sequence[int],
         blocks: int,
         taps: tuple[Expr, ...],
-        line: Expr,
+        read: Read,
         part: Expr,
         channels: int,
     ) -> None:
@@ -280,9 +326,7 @@ class Writer:
         with loops.loop(channels, "channel") as channel, loops.loop(lanes, "lane", "vectorized") as lane:
             # Pixel by pixel, so that one broadcast input element at a time is in a register.
             for pixel in pixels:
-                column = product.horizontal.at(spot.start + pixel, taps[-1])
-                at = spot.section * product.channels + part * product.part + channel
-                value = product.read(spot.sample, at, line, column)
+                value = read(pixel, taps[-1], channel)
                 for block in range(blocks):
                     weight = self.weight[packed, part, *taps, channel, block * lanes + lane]
                     cell = (pixel * blocks + block) * lanes + lane
@@ -315,7 +359,8 @@ class Writer:
     def _is_short(self) -> bool:
         """Whether the rest of the group is a few operations for each element."""
         trial = Loops()
-        rank = len(self.product.index(*[tirx.const(0, "int32")] * 4))
+        none = tirx.const(0, "int32")
+        rank = len(self.product.index(none, none, none if self.product.depth is None else (none, none), none))
         index = tuple(tirx.Var(f"i{axis}", "int32") for axis in range(rank))
         with emitting(trial):
             values = [result.at(index) for result in self.results]
