@@ -18,12 +18,14 @@ NARROW = ("float16", "uint16")
 
 
 def widen(stored: Expr) -> Expr:
-    """What is read from a buffer, as it is computed with."""
-    match str(stored.ty.dtype):
+    """What is read from a buffer, one element or a vector, as it is computed with."""
+    kind, *lanes = str(stored.ty.dtype).split("x")
+    wide, bits = ("x".join([name, *lanes]) for name in ("float32", "uint32"))
+    match kind:
         case "float16":
-            return stored.astype("float32")
+            return stored.astype(wide)
         case "uint16":
-            return tirx.reinterpret("float32", stored.astype("uint32") << _u32(16))
+            return tirx.reinterpret(wide, stored.astype(bits) << _u32(16))
         case _:
             return stored
 

@@ -13,6 +13,7 @@ from typing import Any
 from tvm import tirx
 
 from ....compiler.graph import Node
+from ..halves import widen
 from ..layouts import Layout
 from ..loops import Expr, Loops
 from ..machine import Machine
@@ -61,13 +62,6 @@ class Grouped:
     ) -> None:
         """Loops over samples, vectors of channels and rows on all threads, and tiles of a row within."""
         x, axes, lanes = operands["x"], self.axes, self.lanes
-        width = min(lanes // self.own * self.channels, lanes)
-
-        def read(sample: Expr, channel: Expr, line: Any, column: Expr) -> Expr:
-            """Neighbouring channels from one on, as a vector."""
-            *place, first = x.place((sample, channel, *axes.spread(line, column)))
-            return tirx.BufferLoad(x.buffer, [*place, tirx.Ramp(first, 1, width)])
-
         product = Product(
             x.shape[0],
             axes.rows,
@@ -82,7 +76,7 @@ class Grouped:
             lanes,
             lanes,
             self.dtype,
-            read,
+            lambda sample, channel, line, column: x[(sample, channel, *axes.spread(line, column))],
             lambda sample, channel, row, column: (sample, channel, *axes.spread(row, column)),
             axes.depth,
             axes.planes,
@@ -105,18 +99,31 @@ class GroupWriter(Writer):
             bias = zero(product.dtype) if self.bias is None else self.bias[spot.group, lane]
             for pixel in range(tile.pixels):
                 loops.store(cells, bias, pixel * lanes + lane)
-        readers = self._readers(tile)
+        each = lanes // self.own * product.channels
         with self.lines(spot) as (above, line):
             for channel in range(product.channels):
-                for offset, read in readers.items():
-                    value = self._value(spot, line, channel, offset)
-                    for pixel, tap in read:
-                        weight: Any = self.weight
-                        place = [spot.group, *above, channel, tap, tirx.Ramp(0, 1, lanes)]
-                        cell = tirx.Ramp(pixel * lanes, 1, lanes)
-                        sums = tirx.BufferLoad(cells, [cell])
-                        loops.store(cells, sums + value * tirx.BufferLoad(weight.buffer, place), cell)
+                for offset, readers in self._readers(tile).items():
+                    column = product.horizontal.at(spot.start, 0) + offset
+                    given = self._loaded(spot, line, column, each)
+                    with loops.loop(lanes, "lane", "vectorized") as lane:
+                        place = tirx.floordiv(lane, self.own) * product.channels + channel
+                        value = loops.let(tirx.BufferLoad(given, [place]))
+                        for pixel, tap in readers:
+                            weight = self.weight[spot.group, *above, channel, tap, lane]
+                            cell = pixel * lanes + lane
+                            loops.store(cells, tirx.BufferLoad(cells, [cell]) + value * weight, cell)
         self._finish(cells, spot, tile, left)
+
+    def _loaded(self, spot: Spot, line: Any, column: Expr, count: int) -> Any:
+        """So many input channels of a column, those that a vector of results needs."""
+        product, loops = self.product, self.loops
+        width = min(count, product.lanes)
+        found = loops.alloc([count], product.dtype, "given", "local")
+        with loops.loop(width, "lane", "vectorized") as lane:
+            for part in range(0, count, width):
+                value = product.read(spot.sample, spot.group * count + part + lane, line, column)
+                loops.store(found, value, part + lane)
+        return found
 
     def _readers(self, tile: Tile) -> dict[int, list[tuple[int, int]]]:
         """The pixels, with their taps, that read each column of the input, counted from the first pixel's."""
@@ -128,32 +135,6 @@ class GroupWriter(Writer):
                     continue
                 found.setdefault(horizontal.at(pixel, tap) - horizontal.at(0, 0), []).append((pixel, tap))
         return dict(sorted(found.items()))
-
-    def _value(self, spot: Spot, line: Any, channel: int, offset: int) -> Expr:
-        """A column's elements, in each lane that of its group's channel."""
-        product, lanes = self.product, self.product.lanes
-        each = lanes // self.own * product.channels
-        width = min(each, lanes)
-        column = product.horizontal.at(spot.start, 0) + offset
-        given = [
-            product.read(spot.sample, spot.group * each + part * width, line, column)
-            for part in range(each // width)
-        ]
-        places = [lane // self.own * product.channels + channel for lane in range(lanes)]
-        # A register that no lane reads is not loaded.
-        used = sorted({place // width for place in places})
-        indices = [used.index(place // width) * width + place % width for place in places]
-        # TVM wants as many elements as there are indices.
-        vectors = [given[part] for part in used] * max(lanes // width, 1)
-        return self._kept(given[0] if indices == list(range(width)) else tirx.Shuffle(vectors, indices))
-
-    def _kept(self, value: Expr) -> Expr:
-        """The vector under a name."""
-        product, loops, lanes = self.product, self.loops, self.product.lanes
-        cell = loops.alloc([lanes], product.dtype, "value", "local")
-        place = tirx.Ramp(0, 1, lanes)
-        loops.store(cell, value, place)
-        return tirx.BufferLoad(cell, [place])
 
 
 def fit(node: Node, layouts: Mapping[str, Layout], machine: Machine, dtype: str) -> Any:
