@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import contextmanager
-from contextvars import ContextVar
 from typing import Any
 
 from tvm import tirx
@@ -188,17 +187,15 @@ class Expressions(elementary.Functions):
 
     def guard(self, condition: Expr, read: Callable[[], Expr], other: Expr) -> Expr:
         """What `read` gives where the condition holds, else `other`: nothing is read outside of it."""
-        with _inside_guard():
-            value = read()
-        return tirx.if_then_else(condition, value, other)
+        loops = CURRENT.get()
+        if loops is None:
+            return tirx.if_then_else(condition, read(), other)
+        return loops.guard(condition, read, other)
 
     def let(self, value: Expr) -> Expr:
         """The value under a name, so that it is worked out once though it is used twice."""
         loops = CURRENT.get()
-        return value if loops is None or _guarded.get() else loops.let(value)
-
-
-_guarded: ContextVar[bool] = ContextVar("guarded", default=False)
+        return value if loops is None else loops.let(value)
 
 
 @contextmanager
@@ -209,12 +206,3 @@ def emitting(loops: Loops) -> Any:
         yield
     finally:
         CURRENT.reset(token)
-
-
-@contextmanager
-def _inside_guard() -> Any:
-    token = _guarded.set(True)
-    try:
-        yield
-    finally:
-        _guarded.reset(token)

@@ -48,6 +48,11 @@ class Loops:
         # Of named floats; in a loop of vectors each lane has its own.
         self._cells: set[Any] = set()
         self._lanes: tuple[int, Expr, int] | None = None
+        # Variables that differ between lanes.
+        self._varying: list[Expr] = []
+        self._one_by_one = False
+        # For each guard around, whether it has named floats.
+        self._guards: list[bool] = []
 
     def emit(self, statement: Any) -> None:
         """Add a statement."""
@@ -76,14 +81,24 @@ class Loops:
         self._analyzer.bind(variable, tvm.ir.Range(first, last))
 
         def close(body: Any) -> Any:
-            return tirx.For(variable, first, last, _KINDS[kind], body)
+            how = "serial" if kind == "vectorized" and self._one_by_one else kind
+            return tirx.For(variable, first, last, _KINDS[how], body)
 
         if kind == "vectorized" and isinstance(extent, int):
             self._lanes = len(self._scopes) - 1, variable, extent
+            self._varying = [variable]
+            self._one_by_one = False
         with self._scope(close):
             yield variable
         if kind == "vectorized":
             self._lanes = None
+
+    def one_by_one(self) -> None:
+        """Let the loop of vectors around be one of single elements: it has what vectors cannot do.
+
+        TVM would take such statements apart itself, and lose the names that they use.
+        """
+        self._one_by_one = True
 
     @contextmanager
     def loops(self, extents: Sequence[Expr], name: str = "i", kind: Kind = "serial") -> Iterator[list[Expr]]:
@@ -125,9 +140,20 @@ class Loops:
         if isinstance(value, (int, float, bool, tirx.Var, tirx.IntImm, tirx.FloatImm)):
             return value
         if type_of(value) in ("float32", "float64"):
-            return value if getattr(value, "buffer", None) in self._cells else self._cell(value, name)
+            if self._guards:
+                self._guards[-1] = True
+            if getattr(value, "source", None) in self._cells:
+                return value
+            cell, at = self._cell(type_of(value), name)
+            self.store(cell, value, at)
+            return tirx.BufferLoad(cell, [at])
+        if self._guards and not self._guards[-1]:
+            # Of an index: a loop in vectors has to see what it is made of.
+            return value
         variable = tirx.Var(name, value.ty)
         self.emit(tirx.Bind(variable, value))
+        if self._lanes is not None and self._varies(value):
+            self._varying.append(variable)
         if str(value.ty.dtype) in ("int32", "int64"):
             bound: Any = self._analyzer.const_int_bound(value)
             if abs(bound.min_value) < _FAR and abs(bound.max_value) < _FAR:
@@ -136,13 +162,41 @@ class Loops:
                 self._analyzer.bind(variable, tvm.ir.Range.from_min_extent(least, count))
         return variable
 
-    def _cell(self, value: Expr, name: str) -> Expr:
+    def guard(self, condition: Expr, read: Callable[[], Expr], other: Expr) -> Expr:
+        """What `read` gives where the condition holds, else `other`: nothing else is worked out.
+
+        What `read` names is worked out in a branch, which leaves its value in a cell.
+        """
+        if self._lanes is not None and self._varies(condition):
+            self.one_by_one()
+        inside: list[Any] = []
+        self._scopes.append(inside)
+        self._ends.append([])
+        self._guards.append(False)
+        value = read()
+        self._guards.pop()
+        self._ends.pop()
+        self._scopes.pop()
+        if not inside:
+            return tirx.if_then_else(condition, value, other)
+        cell, at = self._cell(type_of(value), "guarded")
+        self.store(cell, other, at)
+        inside.append(tirx.BufferStore(cell, value, [at]))
+        self.emit(tirx.IfThenElse(condition, tirx.SeqStmt(inside), None))
+        return tirx.BufferLoad(cell, [at])
+
+    def _varies(self, value: Expr) -> bool:
+        """Whether a value differs between the lanes of the loop of vectors around."""
+        used = tirx.analysis.undefined_vars(value)
+        return any(each.same_as(variable) for each in used for variable in self._varying)
+
+    def _cell(self, dtype: str, name: str) -> tuple[Buffer, Expr]:
+        """A place for a number, of which each lane has its own, and the index to use."""
         scope, at, size = self._lanes or (len(self._scopes) - 1, tirx.const(0, "int32"), 1)
-        cell = tirx.decl_buffer([tirx.const(size, "int32")], type_of(value), name=name, scope="local")
+        cell = tirx.decl_buffer([tirx.const(size, "int32")], dtype, name=name, scope="local")
         self._scopes[scope].append(tirx.AllocBuffer(cell, {"disable_lower_builtin": tirx.IntImm("bool", 1)}))
         self._cells.add(cell)
-        self.store(cell, value, at)
-        return tirx.BufferLoad(cell, [at])
+        return cell, at
 
     def simplify(self, value: Expr) -> Expr:
         """The same integer, with what is known of the loops' variables."""
