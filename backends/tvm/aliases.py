@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-from ...compiler.dims import Size, equal, prod
+from ...compiler.dims import equal, prod
 from ...compiler.graph import Node
 from ...compiler.ops.layout import Permute, Transpose
 
@@ -17,16 +15,39 @@ def is_alias(node: Node) -> bool:
     if operand.type.dtype != result.type.dtype or equal(prod(operand.shape), prod(result.shape)) is not True:
         return False
     if isinstance(node.op, (Permute, Transpose)):
-        return _keeps_order(node.op, operand.shape)
+        return _keeps_order(node)
     return True
 
 
-def _keeps_order(op: Permute | Transpose, shape: Sequence[Size]) -> bool:
-    rank = len(shape)
+def order_of(node: Node) -> list[int]:
+    """For each axis of a permutation's result the operand's axis that it is."""
+    rank, op = len(node.inputs[0].shape), node.op
     if isinstance(op, Permute):
-        order = [axis % rank for axis in op.axes]
-    else:
-        order = list(range(rank))
+        return [axis % rank for axis in op.axes]
+    assert isinstance(op, Transpose)
+    order = list(range(rank))
+    if order:
         order[op.a], order[op.b] = order[op.b], order[op.a]
-    kept = [axis for axis in order if shape[axis] != 1]
+    return order
+
+
+def is_to_last(node: Node) -> bool:
+    """Whether a permutation makes axis 1 the last: [N, C, *S] -> [N, *S, C]."""
+    if not isinstance(node.op, (Permute, Transpose)):
+        return False
+    rank = len(node.inputs[0].shape)
+    return rank > 2 and order_of(node) == [0, *range(2, rank), 1]
+
+
+def is_to_first(node: Node) -> bool:
+    """Whether a permutation makes the last axis number 1: [N, *S, C] -> [N, C, *S]."""
+    if not isinstance(node.op, (Permute, Transpose)):
+        return False
+    rank = len(node.inputs[0].shape)
+    return rank > 2 and order_of(node) == [0, rank - 1, *range(1, rank - 1)]
+
+
+def _keeps_order(node: Node) -> bool:
+    shape = node.inputs[0].shape
+    kept = [axis for axis in order_of(node) if shape[axis] != 1]
     return kept == sorted(kept)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Container, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,13 +16,17 @@ from ...compiler.graph import Builder, Graph, Node, Value
 from .aliases import is_alias
 from .dtypes import HALVES, held_dtype, kernel_dtype, tvm_dtype
 from .expressions import Expressions, emitting, size_expression
-from .layouts import PLAIN, Layout
+from .follow import Onto, axis_behind, follows, onto, paths
+from .grouping import is_block, main_of, mains_of
+from .layouts import CHANNELS_LAST, PLAIN, Layout
 from .loops import Loops, pointer, private_function
 from .machine import Machine
 from .nest import emit_nest
 from .packing import Packing
 from .templates import Template, find
 from .templates.base import Accumulated
+from .templates.blocks import Block
+from .templates.blocks import fit as find_block
 from .tensors import Built, Computed, Source, Tensor, watch
 
 Layouts = Mapping[Value, Layout]
@@ -59,19 +63,30 @@ class Unsupported(Exception):
 class KernelMaker:
     """Makes the kernels of a program; the same group is compiled once."""
 
-    def __init__(self, machine: Machine, float_as: DType = "f32") -> None:
+    def __init__(
+        self,
+        machine: Machine,
+        float_as: DType = "f32",
+        find: Callable[..., Template | None] = find,
+        writer: type[Writer] | None = None,
+    ) -> None:
         self.machine = machine
+        self._find = find
+        self._writer = writer or Writer
         self.float_as = float_as
         self.functions: dict[str, Any] = {}
         # What stands for a value inside of a loop.
         self.outside: dict[Value, Value] = {}
         self._over: dict[str, tuple[int, ...]] = {}
 
-    def template(self, node: Node, layouts: Layouts) -> Template | None:
+    def template(self, node: Node, layouts: Layouts) -> Template | Block | None:
         """The template that runs a node's main operator, if there is one and its group is fit for it."""
         body = body_of(node)
         nodes = tuple(body.operators())
         main = main_of(nodes)
+        if main is not None and is_block(node):
+            dtype = kernel_dtype(main.results[0].type.dtype, self.float_as)
+            return find_block(mains_of(nodes), self.machine, dtype)
         if main is None or not follows(nodes, body.outputs, main):
             return None
         outside = dict(zip(body.inputs, node.inputs, strict=True))
@@ -82,8 +97,11 @@ class KernelMaker:
             elif not _is_looked_through(value.node, outside):
                 return None
         found = {slot: layouts.get(value, PLAIN) for slot, value in given.items()}
+        for slot, value in zip(main.slots, main.inputs, strict=True):
+            if slot not in given:
+                found[slot] = _layout_behind(value, outside, layouts)
         dtype = kernel_dtype(main.results[0].type.dtype, self.float_as)
-        template = find(main, found, self.machine, dtype)
+        template = self._find(main, found, self.machine, dtype)
         if template is None:
             return None
         packed = [self.outside.get(given[slot], given[slot]) for slot in template.packings if slot in given]
@@ -95,13 +113,13 @@ class KernelMaker:
             else None
         )
 
-    def make(self, node: Node, layouts: Layouts, template: Template | None = None) -> Kernel:
+    def make(self, node: Node, layouts: Layouts, template: Template | Block | None = None) -> Kernel:
         """The kernel of a node, whose members are its body if it is a fused group.
 
         Raises `Unsupported` where an operator has no defining computation.
         """
         body = body_of(node)
-        packings = _packings(node, body, template)
+        packings = _packings(body, template)
         operands = tuple(dict.fromkeys((value, packings.get(at)) for at, value in enumerate(node.inputs)))
         symbols = tuple(sorted({name for each in body.nodes for name in _symbols(each)}))
         how = [str(layouts.get(value, PLAIN)) for value in (*node.inputs, *node.results)]
@@ -109,12 +127,12 @@ class KernelMaker:
         places = [operands.index((value, packings.get(at))) for at, value in enumerate(node.inputs)]
         name = "kernel_" + hashlib.sha256(f"{_structure(body)} {how} {places}".encode()).hexdigest()[:16]
         if name not in self.functions:
-            writer = _Writer(node, body, layouts, self.machine, self.float_as, symbols)
+            writer = self._writer(node, body, layouts, self.machine, self.float_as, symbols)
             self.functions[name], self._over[name] = writer.write(operands, places, template)
         return Kernel(name, self.functions[name], node, operands, node.results, symbols, self._over[name])
 
 
-class _Writer:
+class Writer:
     """Writes one kernel."""
 
     def __init__(
@@ -136,14 +154,14 @@ class _Writer:
         self.loops = Loops()
 
     def write(
-        self, operands: Sequence[Operand], places: Sequence[int], template: Template | None
+        self, operands: Sequence[Operand], places: Sequence[int], template: Template | Block | None
     ) -> tuple[Any, tuple[int, ...]]:
         """The function, and the operands whose place the result may take."""
         with emitting(self.loops):
             return self._write(operands, places, template)
 
     def _write(
-        self, operands: Sequence[Operand], places: Sequence[int], template: Template | None
+        self, operands: Sequence[Operand], places: Sequence[int], template: Template | Block | None
     ) -> tuple[Any, tuple[int, ...]]:
         sources: list[Source] = []
         for number, (value, packing) in enumerate(operands):
@@ -158,35 +176,59 @@ class _Writer:
         known: dict[Value, Tensor] = {
             value: sources[place] for value, place in zip(self.body.inputs, places, strict=True)
         }
-        main = None if template is None else main_of(self.body.operators())
-        made = self._trace(known, main)
+        mains = [main for main, _ in _packed(self.body, template)]
+        made = self._trace(known, mains)
+        behind = paths(list(self.body.operators()), mains[-1]) if mains else {}
+        moved: dict[Tensor, Onto] = {}
         results: list[Tensor] = []
         for number, (value, inner) in enumerate(zip(self.node.results, self.body.outputs, strict=True)):
             # What is only looked at in another shape is written in the shape that it is worked out in.
-            while is_alias(inner.node) and inner.node is not main:
+            layout = self.layouts.get(value, PLAIN)
+            while layout == PLAIN and is_alias(inner.node) and inner.node not in mains:
                 inner = inner.node.inputs[0]
             tensor = known[inner]
             held = tvm_dtype(value.type.dtype, self.float_as)
             # Programs read what they have written, and so that must not be rounded.
-            apart = isinstance(tensor, (Source, Accumulated)) or (
-                isinstance(tensor, Built) and held in HALVES
-            )
+            apart = isinstance(tensor, (Source, Accumulated)) or (isinstance(tensor, Built) and held in HALVES)
             if apart or tensor in results:
                 tensor = _copy(tensor)
                 made.append(tensor)
-            tensor.layout = self.layouts.get(value, PLAIN)
+            tensor.layout = layout
             tensor.buffer = self._buffer(tensor.layout.shape(tensor.shape), held, f"y{number}")
             results.append(tensor)
-        over: tuple[int, ...] = ()
-        if template is not None and main is not None:
-            accumulated = known[main.results[0]]
-            assert isinstance(accumulated, Accumulated)
-            given = {slot: known[value] for slot, value in zip(main.slots, main.inputs, strict=True)}
-            template.emit(self.loops, given, accumulated, results, self.machine)
-        else:
+            if behind.get(inner):
+                moved[tensor] = onto(behind[inner])
+        if template is None or not mains:
             over = _same_place(sources, made, results)
-            emit_nest(self.loops, made, results, self.machine)
-        return private_function([*self.parameters, *self.symbols.values()], self.loops.body()), over
+            return self._nest(made, results), over
+        if isinstance(template, Block):
+            template.emit(self.loops, known, results)
+            return self._function(), ()
+        (main,) = mains
+        accumulated = known[main.results[0]]
+        assert isinstance(accumulated, Accumulated)
+        accumulated.onto = moved
+        given = {slot: known[value] for slot, value in zip(main.slots, main.inputs, strict=True)}
+        return self._run(template, given, accumulated, results), ()
+
+    def _nest(self, made: Sequence[Tensor], results: Sequence[Tensor]) -> Any:
+        """The function of a group without a template."""
+        emit_nest(self.loops, made, results, self.machine)
+        return self._function()
+
+    def _run(
+        self,
+        template: Template,
+        operands: Mapping[str, Tensor],
+        main: Accumulated,
+        results: Sequence[Tensor],
+    ) -> Any:
+        """The function that a template writes."""
+        template.emit(self.loops, operands, main, results, self.machine)
+        return self._function()
+
+    def _function(self) -> Any:
+        return private_function([*self.parameters, *self.symbols.values()], self.loops.body())
 
     def _sizes(self, value: Value) -> tuple[Any, ...]:
         return tuple(size_expression(size, self.symbols) for size in value.shape)
@@ -199,11 +241,11 @@ class _Writer:
         self.parameters.append(data)
         return made
 
-    def _trace(self, known: dict[Value, Tensor], main: Node | None) -> list[Tensor]:
+    def _trace(self, known: dict[Value, Tensor], mains: Sequence[Node]) -> list[Tensor]:
         """Enter the tensors of the body's operators in `known`; those made, in order."""
         made: list[Tensor] = []
         for node in self.body.operators():
-            if node is main:
+            if node in mains:
                 result = node.results[0]
                 dtype = kernel_dtype(result.type.dtype, self.float_as)
                 known[result] = Accumulated(self._sizes(result), dtype, node.op.name)
@@ -232,11 +274,6 @@ def _structure(body: Graph) -> str:
     return "\n".join([*inputs, *rows, *[number[value] for value in body.outputs]])
 
 
-def main_of(nodes: Iterable[Node]) -> Node | None:
-    """The operator that takes the time."""
-    return next((node for node in nodes if role_of(node) == "contraction"), None)
-
-
 def _is_looked_through(node: Node, outside: Container[Value]) -> bool:
     """Whether elements of a node are elements of what the kernel is given, in other places."""
     return role_of(node) in ("view", "move") and all(
@@ -244,31 +281,44 @@ def _is_looked_through(node: Node, outside: Container[Value]) -> bool:
     )
 
 
-def follows(nodes: Sequence[Node], outputs: Sequence[Value], main: Node) -> bool:
-    """Whether all that is made of the main operator's result has an element for each of its elements."""
-    after = {main.results[0]}
-    read = {value for node in nodes for value in node.inputs}
-    for node in nodes:
-        if node is main or not any(value in after for value in node.inputs):
-            continue
-        elementwise = role_of(node) == "elementwise" and node.results[0].shape == main.results[0].shape
-        last = is_alias(node) and node.results[0] in outputs and node.results[0] not in read
-        if not elementwise and not last:
-            return False
-        after.update(node.results)
-    return all(value in after for value in outputs)
+def _layout_behind(value: Value, outside: Mapping[Value, Value], layouts: Layouts) -> Layout:
+    """How neighbours lie that are looked at through views."""
+    rank = len(value.shape)
+    axis = _neighbours(value, outside, layouts)
+    return CHANNELS_LAST if axis == 1 and rank > 2 else PLAIN
 
 
-def _packings(node: Node, body: Graph, template: Template | None) -> dict[int, Packing]:
-    """For each operand of the node, by number, how it is packed, if it is."""
+def _neighbours(value: Value, outside: Mapping[Value, Value], layouts: Layouts) -> int | None:
+    """The axis along which elements are neighbours in memory, if there is one."""
+    rank = len(value.shape)
+    if value in outside:
+        layout = layouts.get(outside[value], PLAIN)
+        return None if layout.blocked else rank - 1 if layout == PLAIN else layout.axis
+    node = value.node
+    if not node.op.view:
+        return None
+    axis = _neighbours(node.inputs[0], outside, layouts)
+    return None if axis is None else axis_behind(node, axis)
+
+
+def _packed(
+    body: Graph, template: Template | Block | None
+) -> list[tuple[Node, Mapping[str, Packing]]]:
+    """The operators that a template runs, and how it wants their operands packed."""
+    if isinstance(template, Block):
+        return list(zip(template.mains, [stage.packings for stage in template.stages], strict=True))
     main = None if template is None else main_of(body.operators())
-    if template is None or main is None:
-        return {}
+    return [] if template is None or main is None else [(main, template.packings)]
+
+
+def _packings(body: Graph, template: Template | Block | None) -> dict[int, Packing]:
+    """For each operand of the node, by number, how it is packed, if it is."""
     number = {value: at for at, value in enumerate(body.inputs)}
     return {
-        number[value]: template.packings[slot]
+        number[value]: packings[slot]
+        for main, packings in _packed(body, template)
         for slot, value in zip(main.slots, main.inputs, strict=True)
-        if slot in template.packings
+        if slot in packings
     }
 
 

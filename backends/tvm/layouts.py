@@ -11,16 +11,27 @@ from tvm import tirx
 
 @dataclass(frozen=True)
 class Layout:
-    """Row by row, or with axis `axis` cut into blocks whose inner index runs fastest: NCHW16c is (1, 16)."""
+    """Row by row, or with axis `axis` cut into blocks whose inner index runs fastest: NCHW16c is (1, 16).
+
+    A block of 0 is the whole axis, which comes last: NHWC is (1, 0).
+    """
 
     axis: int | None = None
     block: int = 1
+
+    @property
+    def blocked(self) -> bool:
+        """Whether an axis is in blocks."""
+        return self.axis is not None and self.block > 0
 
     def shape(self, sizes: Sequence[Any]) -> list[Any]:
         """The sizes of the buffer; the last block is filled up."""
         if self.axis is None:
             return list(sizes)
         found = list(sizes)
+        if not self.block:
+            last = found.pop(self.axis)
+            return [*found, last]
         found[self.axis] = -(-sizes[self.axis] // self.block)
         return [*found, self.block]
 
@@ -29,9 +40,24 @@ class Layout:
         if self.axis is None:
             return list(at)
         found = list(at)
+        if not self.block:
+            last = found.pop(self.axis)
+            return [*found, last]
         inner = tirx.floormod(found[self.axis], self.block)
         found[self.axis] = tirx.floordiv(found[self.axis], self.block)
         return [*found, inner]
 
+    def index(self, place: Sequence[Any]) -> list[Any]:
+        """The index of the element at a place in the buffer."""
+        if self.axis is None:
+            return list(place)
+        *found, last = place
+        if self.block:
+            found[self.axis] = found[self.axis] * self.block + last
+        else:
+            found.insert(self.axis, last)
+        return found
+
 
 PLAIN = Layout()
+CHANNELS_LAST = Layout(1, 0)

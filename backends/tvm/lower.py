@@ -9,8 +9,7 @@ from typing import Any
 import numpy as np
 
 from ...compiler.dims import Dim, Size, fold
-from ...compiler.dtypes import DType, is_complex
-from ...compiler.fusion import Group, Partition, fuse, partition
+from ...compiler.dtypes import DType
 from ...compiler.fusion.roles import role_of
 from ...compiler.graph import Builder, Graph, Node, Value, map_leaves
 from ...compiler.ops.layout import Reshape
@@ -19,15 +18,19 @@ from ...compiler.ops.scan import Scan
 from ...compiler.readings import readings
 from ...compiler.static import static_nodes
 from . import slices
-from .aliases import is_alias
+from .aliases import is_alias, is_to_first, is_to_last
 from .dtypes import tvm_dtype
-from .kernels import KernelMaker, Unsupported, body_of, follows, main_of
-from .layouts import PLAIN, Layout
+from .follow import axis_behind, paths
+from .grouping import has_te, kernels_of, mains_of
+from .kernels import KernelMaker, Unsupported, body_of
+from .layouts import CHANNELS_LAST, PLAIN, Layout
 from .machine import Machine
 from .memory import placed
 from .packing import Packing
+from .placing import channels_last
 from .program import Formula, Port, Program, Reading, Slot, Step
 from .templates import Template
+from .templates.blocks import Block
 
 
 @dataclass(frozen=True)
@@ -49,37 +52,17 @@ class Lowered:
         }
 
 
-def lower(graph: Graph, machine: Machine, float_as: DType = "f32") -> Lowered:
-    """Cut the graph into kernels and plan their memory.
+def lower(
+    graph: Graph, machine: Machine, float_as: DType = "f32", functions: dict[str, Any] | None = None
+) -> Lowered:
+    """Cut the graph into kernels and plan their memory; kernels are entered in `functions` as they are written.
 
     Raises `Unsupported` for an operator that has neither a defining computation nor one in numpy.
     """
-    return _Lowering(kernels_of(graph, float_as), machine, float_as).run()
-
-
-def kernels_of(graph: Graph, float_as: DType = "f32") -> Graph:
-    """The graph with a node for each kernel."""
-    parts = partition(graph, float_as=float_as, blocks=False)
-    return fuse(graph, replace(parts, groups=_possible(parts)))
-
-
-def _possible(parts: Partition) -> tuple[Group, ...]:
-    """The groups, without those that no kernel can run as one: their members stay alone."""
-    found: list[Group] = []
-    for group in parts.groups:
-        main = main_of(group.nodes)
-        fit = main is None or follows(group.nodes, group.outputs, main)
-        if fit and all(node.op.view or has_te(node) for node in group.nodes):
-            found.append(group)
-        else:
-            found += [replace(group, nodes=(node,)) for node in group.nodes]
-    return tuple(found)
-
-
-def has_te(node: Node) -> bool:
-    """Whether a kernel can compute a node."""
-    values = (*node.inputs, *node.results)
-    return hasattr(node.op, "te") and not any(is_complex(value.type.dtype) for value in values)
+    lowering = Lowering(kernels_of(graph, float_as), machine, float_as)
+    if functions is not None:
+        lowering.maker.functions = functions
+    return lowering.run()
 
 
 def formula(size: Size) -> Formula:
@@ -87,7 +70,9 @@ def formula(size: Size) -> Formula:
     return fold(size, int, str, lambda kind, args: [kind, *args])
 
 
-class _Lowering:
+class Lowering:
+    """The program in the making."""
+
     def __init__(self, graph: Graph, machine: Machine, float_as: DType) -> None:
         self.graph = graph
         self.float_as = float_as
@@ -101,11 +86,13 @@ class _Lowering:
         self.constants: list[Step] = []
         self.steps: list[Step] = []
         self.kept: set[Value] = set()
+        self.last: set[Value] = set()
 
     def run(self) -> Lowered:
         """The whole program."""
         graph = self.graph
         self.kept = self._results()
+        self.last = channels_last(graph)
         for number, value in enumerate(graph.inputs):
             self._slot(value, "input", number)
         for node in graph.nodes:
@@ -133,9 +120,14 @@ class _Lowering:
             tuple(Reading(*reading) for reading in found.values()),
             tuple((g.relation, formula(g.left), formula(g.right), g.message) for g in graph.guards),
         )
+        program = self._finished(program)
         if not found:
             program = placed(program, {})
         return Lowered(program, self.maker.functions, self.packings)
+
+    def _finished(self, program: Program) -> Program:
+        """The program before its values have places in memory."""
+        return program
 
     def _results(self) -> set[Value]:
         """The values whose memory the caller gets: what the outputs are views of."""
@@ -174,7 +166,7 @@ class _Lowering:
         return self._weights[key]
 
     def _place(self, node: Node) -> None:
-        if is_alias(node) and self._is_plain(node.inputs[0]):
+        if self._is_look(node):
             self.slot_of[node.results[0]] = self._read(node.inputs[0])
             return
         if isinstance(node.op, Scan):
@@ -201,6 +193,19 @@ class _Lowering:
         arguments = {name: _plain(getattr(node.op, name)) for name in node.op.arguments()}
         arguments["slots"] = list(node.slots)
         steps.append(Step(node.op.name, operands, results, (), (), arguments, about))
+
+    def _is_look(self, node: Node) -> bool:
+        """Whether a node is its operand's memory in another shape, or in another layout."""
+        layout = self.layouts.get(node.inputs[0], PLAIN) if node.inputs else None
+        if is_alias(node) and layout == PLAIN:
+            return True
+        result = node.results[0]
+        if node in self.static or result in self.kept:
+            return False
+        if is_to_first(node) and layout == PLAIN:
+            self.layouts[result] = CHANNELS_LAST
+            return True
+        return is_to_last(node) and layout == CHANNELS_LAST
 
     def _loop(self, node: Node, op: Scan) -> None:
         """A recurrence: slices in, the body's kernels, a slice out, the new state in the place of the old.
@@ -277,26 +282,26 @@ class _Lowering:
         self.steps.append(Step(kernel.name, (slot,), (found,), kernel.symbols))
         return found
 
-    def _move(
-        self, steps: list[Step], how: tuple[str, Any, tuple[str, ...]], source: int, target: int
-    ) -> None:
-        name, function, symbols = how
-        self.maker.functions.setdefault(name, function)
-        steps.append(Step(name, (source,), (target,), symbols))
+    def _move(self, steps: list[Step], how: slices.Move, source: int, target: int) -> None:
+        if how.name not in self.maker.functions:
+            self.maker.functions[how.name] = self._function_of(how)
+        steps.append(Step(how.name, (source,), (target,), how.symbols))
+
+    def _function_of(self, move: slices.Move) -> Any:
+        return move.function()
 
     def _is_plain(self, value: Value) -> bool:
         return self.layouts.get(value, PLAIN).axis is None
 
-    def _lay_out(self, node: Node, template: Template | None) -> None:
+    def _lay_out(self, node: Node, template: Template | Block | None) -> None:
         """Choose how the results lie in memory: as a template writes them, or as they are read."""
         members = list(body_of(node).operators()) if node.bodies else [node]
-        main = main_of(members)
+        mains = mains_of(members)
         for value in node.results:
             if value in self.kept or node in self.static:
                 continue
-            if template is not None and main is not None:
-                if value.shape == main.results[0].shape:
-                    self.layouts[value] = template.layout
+            if template is not None and mains:
+                self.layouts[value] = self._written(node, value, template)
                 continue
             packed = [
                 self.layouts[operand]
@@ -306,7 +311,24 @@ class _Lowering:
                 and len(operand.shape) == len(value.shape)
             ]
             if packed and all(role_of(each) in ("elementwise", "window") for each in members):
-                self.layouts[value] = packed[0]
+                last = value in self.last and CHANNELS_LAST in packed
+                self.layouts[value] = CHANNELS_LAST if last else packed[0]
+
+    def _written(self, node: Node, value: Value, template: Template | Block) -> Layout:
+        """The layout of a template's result in which it writes neighbours side by side."""
+        body = body_of(node)
+        inner = body.outputs[node.results.index(value)]
+        members = list(body.operators())
+        main = mains_of(members)[-1]
+        path = paths(members, main)[inner]
+        if not path:
+            blocked = template.layout.blocked and template.layout.axis == 1
+            return CHANNELS_LAST if blocked and value in self.last else template.layout
+        plain = template.layout == PLAIN
+        axis = len(main.results[0].shape) - 1 if plain else template.layout.axis
+        for view in path:
+            axis = None if axis is None else axis_behind(view, axis)
+        return CHANNELS_LAST if axis == 1 and len(value.shape) > 2 else PLAIN
 
     def _output(self, value: Value) -> int:
         """The slot of a result; what the caller gave, and weights, are copied."""

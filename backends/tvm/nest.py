@@ -18,6 +18,7 @@ from tvm_ffi import structural_equal
 
 from .elementary import Functions
 from .expressions import emitting
+from .layouts import PLAIN
 from .loops import Expr, Loops
 from .machine import Machine
 from .tensors import Access, Built, Computed, Reduced, Source, Tensor, watch
@@ -101,7 +102,7 @@ def _shared_axes(stages: Sequence[Tensor], machine: Machine) -> int:
     """How many first axes all stages have in common, and read each other at; 0 where that is too little."""
     if len(stages) < 2 or any(isinstance(stage, Built) for stage in stages):
         return 0
-    if any(stage.layout.axis is not None for stage in stages):
+    if any(stage.layout != PLAIN for stage in stages):
         return 0
     # A stage that is not reduced keeps a loop of its own, over neighbours in memory.
     common = min(stage.rank if isinstance(stage, Reduced) else max(stage.rank - 1, 0) for stage in stages)
@@ -195,7 +196,7 @@ def _emit_computed(loops: Loops, stage: Tensor, prefix: list[Expr], machine: Mac
     def guard(found: tuple[Expr, ...]) -> AbstractContextManager[None]:
         """Keeps to the channels that there are, where others could lie outside of an operand."""
         axis = stage.layout.axis
-        if axis is None or _divides(stage.layout.block, stage.shape[axis]):
+        if axis is None or not stage.layout.block or _divides(stage.layout.block, stage.shape[axis]):
             return nullcontext()
         if all(access.tensor.layout == stage.layout for access in accesses if _in_memory(access.tensor)):
             return nullcontext()
@@ -230,12 +231,7 @@ def _run(loops: Loops, extents: Sequence[Any], write: Any, parallel: bool, machi
 
 def _logical(stage: Tensor, prefix: Sequence[Expr], at: Sequence[Expr]) -> tuple[Expr, ...]:
     """The tensor's index for one of the buffer's."""
-    axis, block = stage.layout.axis, stage.layout.block
-    if axis is None:
-        return (*prefix, *at)
-    found = [*prefix, *at[:-1]]
-    found[axis] = found[axis] * block + at[-1]
-    return tuple(found)
+    return tuple(stage.layout.index([*prefix, *at]))
 
 
 def _merged(extents: Sequence[Any], variables: Sequence[Expr], accesses: Sequence[Access]) -> list[list[int]]:
@@ -297,13 +293,13 @@ def _emit_reduced(loops: Loops, stage: Reduced, prefix: list[Expr], machine: Mac
                 index[axis] = part
         return stage.function(*at, *index)
 
-    packed = stage.layout.axis is not None
+    packed = stage.layout.blocked
     rows = not shape or not groups or _runs_along(accesses, over[groups[-1][-1]], spatial[-1])
     work = _Combination(loops, stage, machine)
     if rows and not packed:
 
         def write(at: Sequence[Expr]) -> None:
-            found = (*prefix, *at)
+            found = _logical(stage, prefix, at)
             with emitting(loops):
                 value = work.row(extents, lambda reduced: element(found, reduced))
                 loops.store(stage.buffer, value, *stage.place(found))
@@ -315,7 +311,7 @@ def _emit_reduced(loops: Loops, stage: Reduced, prefix: list[Expr], machine: Mac
             write([loops.let(each, "i") for each in _split(outer, shape)] if shape else [])
         return
     # Neighbours side by side: vectors of sums, over which the reduced positions go by.
-    blocks = {access.tensor.layout.block for access in accesses if access.tensor.layout.axis is not None}
+    blocks = {access.tensor.layout.block for access in accesses if access.tensor.layout.blocked}
     wide = stage.layout.block if packed else max(blocks, default=64)
     tile = min(shape[-1], wide) if isinstance(shape[-1], int) else wide
     parts = -(-shape[-1] // tile) if isinstance(shape[-1], int) else tirx.ceildiv(shape[-1], tile)
@@ -329,7 +325,8 @@ def _emit_reduced(loops: Loops, stage: Reduced, prefix: list[Expr], machine: Mac
         count = _count(loops, stage, tile, shape[-1], start, index)
         sums = loops.alloc([tile], stage.dtype, "sums", "local")
         # What is asked of a position alone, whether it is padding, is then asked once for all lanes.
-        kind = "vectorized" if count is tile and packed and stage.dtype == "float32" else "serial"
+        vectors = stage.layout != PLAIN and stage.dtype == "float32"
+        kind = "vectorized" if count is tile and vectors else "serial"
         with loops.loop(tile, "j", kind) as lane:
             loops.store(sums, work.identity, lane)
         with loops.loops(extents, "k") as reduced, loops.loop(count, "j", kind) as lane, emitting(loops):
@@ -342,7 +339,7 @@ def _emit_reduced(loops: Loops, stage: Reduced, prefix: list[Expr], machine: Mac
 def _count(loops: Loops, stage: Reduced, tile: int, extent: Any, start: Expr, index: Any) -> Any:
     """How many lanes of a tile there are."""
     axis = stage.layout.axis
-    if axis is not None:
+    if axis is not None and stage.layout.block:
         if _divides(tile, stage.shape[axis]):
             return tile
         first = index(tirx.const(0, "int32"))[axis]

@@ -72,7 +72,7 @@ class Tensor:
         """Where an element is in the buffer."""
         found = self.layout.indices(tuple(indices[self.outer :])) or [tirx.const(0, "int32")]
         loops = CURRENT.get()
-        if self.layout.axis is None or loops is None:
+        if not self.layout.blocked or loops is None:
             return found
         # Blocks that a loop runs over show as such, so that lanes are seen to be neighbours.
         for axis in (self.layout.axis, -1):

@@ -22,7 +22,7 @@ from ..loops import Expr, Loops
 from ..machine import Machine
 from ..packing import Packing
 from ..tensors import Tensor
-from .base import Accumulated, zero
+from .base import Accumulated, finish, zero
 from .product import tile_of
 
 _STRIP = 24
@@ -240,12 +240,7 @@ class _Head:
         def keep(row: Expr, vector: Expr, lane: Expr, value: Expr) -> None:
             index = (*self.lead, first + row, vector * lanes + lane)
             element = value * tirx.BufferLoad(self.sums, [row])
-            self.main.element = lambda _: element
-            with emitting(self.loops):
-                values = [result.at(index) for result in self.results]
-                for result, each in zip(self.results, values, strict=True):
-                    self.loops.store(result.buffer, each, *result.place(index))
-            self.main.element = None
+            finish(self.loops, self.main, self.results, index, element)
 
         self._product(rows, self.deep // lanes, plan.keys, power, self.values, keep, plan.out)
 

@@ -8,7 +8,7 @@ from typing import Any
 from tvm import tirx
 
 from ....compiler.graph import Node
-from ..layouts import Layout
+from ..layouts import CHANNELS_LAST, Layout
 from ..loops import Loops
 from ..machine import Machine
 from ..packing import Packing
@@ -106,4 +106,6 @@ def fit(node: Node, layouts: Mapping[str, Layout], machine: Machine, dtype: str)
         return None
     if not getattr(node.op, "groups") == x[1] == weight[0]:  # noqa: B009
         return None
-    return Depthwise(node, machine, dtype) if layouts.get("x") == Layout(1, machine.lanes(dtype)) else None
+    lanes, layout = machine.lanes(dtype), layouts.get("x")
+    beside = layout == Layout(1, lanes) or (layout == CHANNELS_LAST and int(x[1]) % lanes == 0)  # pyright: ignore[reportArgumentType]
+    return Depthwise(node, machine, dtype) if beside else None

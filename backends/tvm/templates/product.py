@@ -19,7 +19,7 @@ from tvm import tirx
 from ..expressions import emitting
 from ..loops import Expr, Loops
 from ..tensors import Tensor, watch
-from .base import Accumulated, zero
+from .base import Accumulated, finish, zero
 
 
 class Taps(NamedTuple):
@@ -362,23 +362,25 @@ class Writer:
         none = tirx.const(0, "int32")
         rank = len(self.product.index(none, none, none if self.product.depth is None else (none, none), none))
         index = tuple(tirx.Var(f"i{axis}", "int32") for axis in range(rank))
+        values: list[Expr] = []
         with emitting(trial):
-            values = [result.at(index) for result in self.results]
+            for result in self.results:
+                place = self.main.onto[result](index) if result in self.main.onto else index
+                values.append(result.at(place))
         return len(trial.statements) <= _SHORT and all(len(str(value)) < 40 * _SHORT for value in values)
 
     def _vector(self, cells: Any, spot: Spot, blocks: int, pixel: Any, block: Any, valid: int) -> None:
         """Some neighbouring channels of one pixel."""
         product, loops, lanes = self.product, self.loops, self.product.lanes
-        first = spot.section * product.out + spot.group * product.wide
+        vector = spot.group * product.blocks + block
+        if self.main.onto:
+            # Under a name, lanes are seen to be neighbours wherever they go.
+            vector = loops.let(vector, "vector")
+        first = spot.section * product.out
         with loops.loop(valid, "lane", "vectorized") as lane:
-            index = product.index(spot.sample, first + block * lanes + lane, spot.row, spot.start + pixel)
+            index = product.index(spot.sample, first + vector * lanes + lane, spot.row, spot.start + pixel)
             cell = (pixel * blocks + block) * lanes + lane
-            self.main.element = lambda _: tirx.BufferLoad(cells, [cell])
-            with emitting(loops):
-                values = [result.at(index) for result in self.results]
-                for result, value in zip(self.results, values, strict=True):
-                    loops.store(result.buffer, value, *result.place(index))
-        self.main.element = None
+            finish(loops, self.main, self.results, index, tirx.BufferLoad(cells, [cell]))
 
 
 _SHORT = 4

@@ -14,13 +14,12 @@ from typing import Any, NamedTuple
 from tvm import tirx
 
 from ....compiler.graph import Node
-from ..expressions import emitting
 from ..layouts import Layout
 from ..loops import Buffer, Expr, Loops
 from ..machine import Machine
 from ..packing import Packing
 from ..tensors import Tensor
-from .base import Accumulated, zero
+from .base import Accumulated, finish, zero
 from .winograd_plan import TAPS, Plan, Work, plan
 from .winograd_transforms import Transforms
 
@@ -283,12 +282,7 @@ class _Writer:
                     loops.store(cells, value + bias, i, lane)
             with loops.loop(rows, "i") as i, loops.loop(valid, "lane", "vectorized") as lane:
                 index = (sample, vector * lanes + lane, row + i, column + j)
-                self.main.element = lambda _, i=i, lane=lane: tirx.BufferLoad(cells, [i, lane])
-                with emitting(loops):
-                    values = [result.at(index) for result in self.results]
-                    for result, value in zip(self.results, values, strict=True):
-                        loops.store(result.buffer, value, *result.place(index))
-        self.main.element = None
+                finish(loops, self.main, self.results, index, tirx.BufferLoad(cells, [i, lane]))
 
 
 def _apart(vectors: int) -> int:

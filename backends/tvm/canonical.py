@@ -1,0 +1,88 @@
+"""Operators in the terms that kernels are made of: movements as views, channels normalised as a last axis.
+
+Permutations that merely say where channels are cost nothing once a value lies in memory accordingly.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from ...compiler.graph import Builder, Graph, Node, Origin, Value, map_leaves
+from ...compiler.ops.base import Op
+from ...compiler.ops.einops import Rearrange, flat
+from ...compiler.ops.layout import Permute, Reshape
+from ...compiler.ops.norm_rows import LayerNormWith, RmsNormWith
+from ...compiler.ops.rules import axes_of
+from ...compiler.ops.source import Input, ReadWeight
+
+
+def canonical(graph: Graph) -> Graph:
+    """The same graph, with `rearrange` as reshapes and a permutation, and norms over the last axis."""
+    builder = Builder(graph.name)
+    for guard in graph.guards:
+        builder.guard(guard)
+    new: dict[Value, Value] = {}
+    keep: list[Value] = []
+    for node in graph.nodes:
+        if isinstance(node.op, Input):
+            results: Sequence[Value] = builder.input(node.op.label, node.results[0].type).node.results
+        elif isinstance(node.op, ReadWeight):
+            results = [builder.weight(graph.weights[node.op.path])]
+        else:
+            operands = [new[value] for value in node.inputs]
+            results = _Rewriter(builder, node).results(operands)
+        if node.op.source:
+            results[0].node.origins = node.origins
+        new.update(zip(node.results, results, strict=True))
+        if "state" in node.effects:
+            keep.extend(results)
+    return builder.freeze(map_leaves(graph.output, new.__getitem__), keep)
+
+
+class _Rewriter:
+    """Enters a node of another graph in a builder."""
+
+    def __init__(self, builder: Builder, node: Node) -> None:
+        self.builder = builder
+        self.node = node
+
+    def results(self, operands: list[Value]) -> Sequence[Value]:
+        op = self.node.op
+        if isinstance(op, Rearrange):
+            return [self._rearranged(op, operands[0])]
+        if isinstance(op, (LayerNormWith, RmsNormWith)):
+            axes = axes_of(op.axis, len(operands[0].shape))
+            last = len(operands[0].shape) - 1
+            if len(axes) == 1 and axes[0] != last:
+                return [self._normalised(op, operands, axes[0])]
+        return self.builder.copy(self.node, operands).results
+
+    def _rearranged(self, op: Rearrange, x: Value) -> Value:
+        found = op.solve(x.shape)
+        before, after = flat(found.left), flat(found.right)
+        x = self._view(Reshape(sizes=tuple(found.sizes[name] for name in before)), x)
+        x = self._view(Permute(axes=tuple(before.index(name) for name in after)), x)
+        return self._view(Reshape(sizes=found.result()), x)
+
+    def _normalised(self, op: LayerNormWith | RmsNormWith, operands: list[Value], axis: int) -> Value:
+        rank = len(operands[0].shape)
+        there = (*(each for each in range(rank) if each != axis), axis)
+        back = tuple(there.index(each) for each in range(rank))
+        x = self._view(Permute(axes=there), operands[0])
+        made = self._add(replace(op, axis=-1), [x, *operands[1:]], self.node.slots)
+        made.path = self.node.path
+        return self._view(Permute(axes=back), made.results[0])
+
+    def _view(self, op: Op, x: Value) -> Value:
+        """The view, unless it is nothing."""
+        if isinstance(op, Reshape) and op.sizes == x.shape:
+            return x
+        if isinstance(op, Permute) and op.axes == tuple(range(len(op.axes))):
+            return x
+        return self._add(op, [x], ("x",)).results[0]
+
+    def _add(self, op: Op, operands: Sequence[Value], slots: tuple[str, ...]) -> Node:
+        made = self.builder.add(op, operands, slots)
+        made.origins = tuple[Origin, ...](self.node.origins)
+        return made
