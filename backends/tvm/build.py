@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import re
-from dataclasses import replace
 from typing import Any
 
-from .codegen import generate
-from .driver import module_of
+from .codegen import generate, module_of
+from .driver import drivers
 from .lower import Lowered
 from .machine import Machine
 from .program import Step
@@ -19,9 +18,8 @@ _WRAPPERS = ("__tvm_ffi", "__tvm_set_raised", "__tvm_module", "__truncsfhf2", "_
 
 
 def build(lowered: Lowered, machine: Machine) -> Any:
-    """The library: TVM's runtime module with the program's functions."""
-    module = module_of(lowered.program, lowered.functions)
-    return generate(module, machine.target)
+    """The library: TVM's runtime module with the program's functions, for this process alone."""
+    return generate(module_of(lowered.functions, drivers(lowered.program)), machine.target)
 
 
 def text_of(lowered: Lowered, step: Step, form: str, machine: Machine) -> str:
@@ -29,8 +27,7 @@ def text_of(lowered: Lowered, step: Step, form: str, machine: Machine) -> str:
     function = lowered.functions[step.function]
     if form == "tir":
         return function.script().strip() + "\n"
-    program = replace(lowered.program, constants=(), steps=(step,))
-    module = generate(module_of(program, {step.function: function}), machine.target)
+    module = generate(module_of({step.function: function}), machine.target)
     text = module.inspect_source("ll" if form == "llvm" else "asm")
     return "\n".join(_functions(text, form)) + "\n"
 

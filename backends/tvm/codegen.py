@@ -2,22 +2,42 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import tvm
 from tvm import tirx
+from tvm.ir import GlobalVar
 from tvm.target import Target
 
-_LOWER = (
+_KERNEL = (
     tirx.transform.FlattenBuffer(),
     tirx.transform.VectorizeLoop(True),
     tirx.transform.UnrollLoop(),
-    tirx.transform.AnnotateEntryFunc(),
-    tirx.transform.SplitHostDevice(),
-    tirx.transform.MakePackedAPI(),
-    tirx.transform.LowerTVMBuiltin(),
     tirx.transform.LowerIntrin(),
 )
+# What is called from outside checks what it is given.
+_ENTRY = (
+    *_KERNEL[:-1],
+    tirx.transform.MakePackedAPI(),
+    tirx.transform.LowerTVMBuiltin(),
+    _KERNEL[-1],
+)
+# Any convention but the default one is left as it is.
+_OWN_CONVENTION = 2
+
+
+def module_of(kernels: Mapping[str, Any], entries: Mapping[str, Any] | None = None) -> Any:
+    """A module of functions that others call by name, and of those that are called from outside."""
+    found: dict[Any, Any] = {}
+    for name, function in kernels.items():
+        own = {"global_symbol": name, "calling_conv": _OWN_CONVENTION}
+        found[GlobalVar(name)] = function.with_attr(own)
+    for name, function in (entries or {}).items():
+        found[GlobalVar(name)] = function
+    return tvm.IRModule(found)
 
 
 def generate(module: Any, target: Any) -> Any:
@@ -26,7 +46,28 @@ def generate(module: Any, target: Any) -> Any:
     TVM's own order of passes looks for blocks of schedules, which these functions have none of, and moves
     buffers that are to stay in registers.
     """
+    return _generated(module, target, _ENTRY)
+
+
+def kernel_code(name: str, function: Any, target: Any) -> bytes:
+    """A kernel as an object file."""
+    return _written(_generated(module_of({name: function}), target, _KERNEL))
+
+
+def entry_code(entries: Mapping[str, Any], target: Any) -> bytes:
+    """The functions that are called from outside as an object file."""
+    return _written(generate(module_of({}, entries), target))
+
+
+def _generated(module: Any, target: Any, passes: tuple[Any, ...]) -> Any:
     target = Target(target)
     lowered = tirx.transform.BindTarget(target.with_host(target))(module)
-    lowered = tvm.ir.transform.Sequential(list(_LOWER))(lowered)
+    lowered = tvm.ir.transform.Sequential(list(passes))(lowered)
     return tvm.get_global_func(f"target.build.{target.kind.name}")(lowered, target)
+
+
+def _written(module: Any) -> bytes:
+    with TemporaryDirectory(prefix="planform-") as folder:
+        path = Path(folder) / "code.o"
+        module.write_to_file(str(path))
+        return path.read_bytes()

@@ -6,9 +6,7 @@ import hashlib
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
-from functools import cache as once
 from importlib.metadata import version
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...compiler.dims import at_least
@@ -65,12 +63,15 @@ def compile_graph(
     from .machine import architecture_of, features_of, machine_of
 
     machine = machine_of(target)
-    tell("choosing kernels")
-    lowered = lowered_for(graph, machine, dtype)
-    count = len(lowered.functions)
-    tell(f"compiling {count} kernel{'s' * (count != 1)}")
-    module = build(lowered, machine)
     architecture = architecture_of(machine.target)
+    library, module = b"", None
+    try:
+        lowered, library = _library(graph, machine, architecture, dtype, cached, tell)
+    except BuildError as error:
+        if link or error.code != "E704":
+            raise
+        lowered = lowered_for(graph, machine, dtype)
+        module = build(lowered, machine)
     manifest = {
         "versions": {"tvm": version("apache-tvm")},
         "target": json.loads(str(machine.target)),
@@ -82,28 +83,47 @@ def compile_graph(
             for key, (path, packing) in lowered.packings.items()
         },
     }
-    program = _with_minima(lowered.program, graph)
-    from .link import linked
-
-    tell("linking")
-    try:
-        artifact = Artifact(manifest, program, linked(module, architecture), {})
-    except BuildError:
-        if link:
-            raise
-        return Build(Artifact(manifest, program, b"", {}), module)
-    if cached:
+    artifact = Artifact(manifest, _with_minima(lowered.program, graph), library, {})
+    if cached and library:
         cache.keep(key, artifact.to_bytes())
-    return Build(artifact)
+    return Build(artifact, module)
 
 
-def lowered_for(graph: Graph, machine: Machine, dtype: DType = "f32") -> Any:
-    """The graph as kernels (`Lowered`); raises `BuildError` for an operator that has none."""
+def _library(
+    graph: Graph, machine: Machine, architecture: str, dtype: DType, kept: bool, tell: Tell
+) -> tuple[Any, bytes]:
+    """The graph as kernels (`Lowered`), and the shared library with their code."""
+    from .codegen import entry_code
+    from .driver import drivers
+    from .link import compiler, linked
+    from .objects import objects
+
+    compiler(architecture)
+    with objects(machine, kept) as made:
+        tell("choosing kernels")
+        lowered = lowered_for(graph, machine, dtype, made)
+        entries = entry_code(drivers(lowered.program), machine.target)
+        count = len(lowered.functions)
+        about = f"compiling {count} kernel{'s' * (count != 1)}"
+        code = made.code(lambda share: tell(f"{about}: {share:.0%}"))
+    if kept:
+        cache.prune_kernels()
+    tell("linking")
+    return lowered, linked([entries, *code], architecture)
+
+
+def lowered_for(
+    graph: Graph, machine: Machine, dtype: DType = "f32", functions: dict[str, Any] | None = None
+) -> Any:
+    """The graph as kernels (`Lowered`), which are entered in `functions` by name as they are written.
+
+    Raises `BuildError` for an operator that has none.
+    """
     from .kernels import Unsupported
     from .lower import lower
 
     try:
-        return lower(graph, machine, dtype)
+        return lower(graph, machine, dtype, functions)
     except Unsupported as error:
         node = error.node
         path = f" `{node.path}`" if node.path else ""
@@ -143,19 +163,8 @@ def _key(graph: Graph, target: Target, dtype: DType) -> str:
     places = [[str(origin.place) for origin in node.origins[:1]] for node in graph.nodes]
     weights = {path: str(weight.type) for path, weight in graph.weights.items()}
     described = parse(target) or [cpu.description(), cpu.cores()]
-    about = [_sources(), version("apache-tvm"), described, dtype, weights, places, print_graph(graph)]
+    about = [cache.sources(), version("apache-tvm"), described, dtype, weights, places, print_graph(graph)]
     return hashlib.sha256(json.dumps(about, default=str).encode()).hexdigest()
-
-
-@once
-def _sources() -> str:
-    """The digest of the code that makes kernels."""
-    found = hashlib.sha256()
-    root = Path(__file__).resolve().parents[2]
-    for folder in (root / "compiler", root / "backends" / "tvm"):
-        for path in sorted(folder.rglob("*.py")):
-            found.update(path.read_bytes())
-    return found.hexdigest()
 
 
 def _kept(key: str) -> Artifact | None:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import reduce
 from typing import Any
 
 import tvm
 from tvm import tirx
-from tvm.ir import Call, GlobalVar, PointerType, PrimType
+from tvm.ir import PointerType, PrimType
 
 from .dtypes import held_dtype
 from .expressions import OPERATIONS
@@ -16,30 +16,23 @@ from .program import Formula, Program, Step, segments
 from .slices import TURN
 
 
-def module_of(program: Program, functions: Mapping[str, Any]) -> Any:
-    """A module with the kernels, and a function for each run of kernels between other steps.
+def drivers(program: Program) -> dict[str, Any]:
+    """A function for each run of kernels between other steps; it calls kernels by name.
 
-    Such a function is called `call_<n>` or `constants_<n>` and takes the table of pointers (64-bit numbers,
-    one for each slot) and the sizes of the symbols in the order of `program.readings`.
+    It is called `call_<n>` or `constants_<n>`, and takes the table of pointers (64-bit numbers, one for each
+    slot) and the sizes of the symbols in the order of `program.readings`.
     """
-    names = {name: GlobalVar(name) for name in functions}
-    found: dict[Any, Any] = {names[name]: function for name, function in functions.items()}
+    found: dict[str, Any] = {}
     symbols = [reading.symbol for reading in program.readings]
     for phase, steps in (("constants", program.constants), ("call", program.steps)):
         for number, segment in enumerate(segments(steps)):
             if not segment[0].external:
                 name = f"{phase}_{number}"
-                found[GlobalVar(name)] = _driver(name, segment, program, names, symbols)
-    return tvm.IRModule(found)
+                found[name] = _driver(name, segment, program, symbols)
+    return found
 
 
-def _driver(
-    name: str,
-    steps: Sequence[Step],
-    program: Program,
-    names: Mapping[str, Any],
-    symbols: Sequence[str],
-) -> Any:
+def _driver(name: str, steps: Sequence[Step], program: Program, symbols: Sequence[str]) -> Any:
     table = tirx.decl_buffer([max(len(program.slots), 1)], "int64", name="table")
     sizes = tirx.decl_buffer([max(len(symbols), 1)], "int64", name="sizes")
     bindings: list[Any] = []
@@ -68,7 +61,7 @@ def _driver(
         slots = [*step.operands, *step.results]
         arguments = [pointer(slot, program.slots[slot].dtype) for slot in slots]
         arguments += [turn if symbol == TURN else sizes[symbols.index(symbol)] for symbol in step.symbols]
-        return tirx.Evaluate(Call(names[step.function], arguments, ret_ty=PrimType("int32")))
+        return tirx.Evaluate(tirx.call_extern("int32", step.function, *arguments))
 
     def loop(step: Step) -> Any:
         number, count = tirx.Var(TURN, "int64"), size(step.count)

@@ -6,10 +6,9 @@ import os
 import shlex
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
 from .cpu import architecture
 from .errors import BuildError
@@ -17,13 +16,18 @@ from .errors import BuildError
 _PATIENCE = 300
 
 
-def linked(module: Any, target_architecture: str) -> bytes:
-    """The shared library of TVM's module; raises `BuildError` without a C compiler that can link it."""
+def linked(objects: Iterable[bytes], target_architecture: str) -> bytes:
+    """The shared library of object files; raises `BuildError` without a C compiler that can link it."""
     command = compiler(target_architecture)
     with TemporaryDirectory(prefix="planform-") as folder:
-        code, library = Path(folder) / "kernels.o", Path(folder) / "kernels.so"
-        module.write_to_file(str(code))
-        command = [*command, "-shared", "-fPIC", "-o", str(library), str(code), "-lm"]
+        library, parts = Path(folder) / "kernels.so", list[str]()
+        for number, code in enumerate(objects):
+            part = Path(folder) / f"{number}.o"
+            part.write_bytes(code)
+            parts.append(str(part))
+        # Kernels are called in the library itself; what TVM says of them for debuggers names no source.
+        options = ["-shared", "-fPIC", "-Wl,-Bsymbolic", "-Wl,-S"]
+        command = [*command, *options, "-o", str(library), *parts, "-lm"]
         try:
             done = subprocess.run(
                 command, capture_output=True, text=True, errors="replace", timeout=_PATIENCE
