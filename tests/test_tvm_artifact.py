@@ -177,6 +177,22 @@ def test_a_foreign_file_is_refused(artifact: Path, tmp_path: Path, change: dict[
 
 
 @pytest.mark.usefixtures("unrunnable")
+def test_a_manifest_that_was_changed_in_a_whole_zip_is_refused(artifact: Path, tmp_path: Path) -> None:
+    def shift(manifest: dict[str, Any]) -> None:
+        manifest["program"]["arena"] = 64
+
+    path = rewritten(artifact, tmp_path / "changed.plank", shift)
+    assert refused(path) == "E706"
+    assert refused(rewritten(artifact, path, lambda manifest: None, "manifest.json.sha256")) == "E706"
+
+
+def test_the_digest_of_the_manifest_is_as_sha256sum_writes_it(artifact: Path) -> None:
+    with zipfile.ZipFile(artifact) as archive:
+        digest = hashlib.sha256(archive.read("manifest.json")).hexdigest()
+        assert archive.read("manifest.json.sha256").decode() == f"{digest}  manifest.json\n"
+
+
+@pytest.mark.usefixtures("unrunnable")
 def test_another_zip_and_a_missing_member_are_refused(artifact: Path, tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "any.plank", "w") as archive:
         archive.writestr("readme.txt", "hello")

@@ -1,8 +1,9 @@
 """A compiled plan as one file: a manifest, the library of kernels, and the weights.
 
 The file is a zip without compression, whose members begin at multiples of 64 bytes, so that weights are read
-where they lie. The manifest holds the SHA-256 of the other members, which is checked before they are used. It
-says that a file is whole, and nothing of who made it: an artifact is code, and is run.
+where they lie. The manifest holds the SHA-256 of the library and the weights, and a member of its own that of the
+manifest, in the form of `sha256sum`; all are checked before they are used. They say that a file is whole, and
+nothing of who made it: an artifact is code, and is run.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from .program import Program
 
 FORMAT = 1
 MANIFEST, LIBRARY, WEIGHTS = "manifest.json", "kernels.so", "weights.safetensors"
+DIGEST = f"{MANIFEST}.sha256"
 _KIND = "planform artifact"
 _ALIGNMENT = 64
 # The date of all members: the same content gives the same bytes.
@@ -57,7 +59,7 @@ class Artifact:
             "program": self.program.to_dict(),
         }
         text = json.dumps(manifest, ensure_ascii=False, default=_number).encode("utf-8")
-        return _zipped({MANIFEST: text, **members})
+        return _zipped({MANIFEST: text, DIGEST: _digest_line(text), **members})
 
 
 def read(path: Path, here: bool = True) -> Artifact:
@@ -84,8 +86,9 @@ def read(path: Path, here: bool = True) -> Artifact:
 def _read(path: Path, archive: zipfile.ZipFile, content: memoryview, here: bool) -> Artifact:
     if MANIFEST not in archive.namelist():
         raise _foreign(path)
+    text = archive.read(MANIFEST)
     try:
-        manifest = json.loads(archive.read(MANIFEST))
+        manifest = json.loads(text)
     except ValueError:
         raise _damaged(path, f"{MANIFEST} is no JSON") from None
     if not isinstance(manifest, dict) or manifest.get("kind") != _KIND:
@@ -98,6 +101,8 @@ def _read(path: Path, archive: zipfile.ZipFile, content: memoryview, here: bool)
     try:
         if here:
             check_processor(str(path), manifest)
+        if DIGEST not in archive.namelist() or archive.read(DIGEST) != _digest_line(text):
+            raise _damaged(path, f"{MANIFEST} is not what {DIGEST} says")
         members: dict[str, memoryview] = {}
         for name, digest in manifest["members"].items():
             if name not in archive.namelist():
@@ -153,6 +158,10 @@ def _zipped(members: Mapping[str, bytes]) -> bytes:
 
 def _digest(content: bytes | memoryview) -> str:
     return hashlib.sha256(content).hexdigest()
+
+
+def _digest_line(manifest: bytes) -> bytes:
+    return f"{_digest(manifest)}  {MANIFEST}\n".encode()
 
 
 def _number(value: Any) -> Any:

@@ -66,8 +66,7 @@ class TopK(Op, name="top_k"):
         return found[0], found[1]
 
     def numpy(self, np: Any, x: Any) -> Any:
-        order = positions(np, x, self.axis, self.largest)
-        found = order.take(range(self.k), self.axis) if x.ndim else order
+        found = foremost(np, x, self.k, self.axis, self.largest)
         return _taken(np, x, found, self.axis), found
 
 
@@ -134,6 +133,25 @@ def positions(np: Any, x: Any, axis: int, descending: bool) -> Any:
     # What is equal is in order after two reversals.
     found = np.argsort(np.flip(x, axis), axis, kind="stable")
     return x.shape[axis] - 1 - np.flip(found, axis)
+
+
+def foremost(np: Any, x: Any, k: int, axis: int, largest: bool) -> Any:
+    """The positions of the k first of an array sorted along an axis, of equal elements the first ones: the rows
+    are not sorted whole. NaN is the largest.
+    """
+    if not x.ndim or k in (0, x.shape[axis]):
+        order = positions(np, x, axis, largest)
+        return order.take(range(k), axis) if x.ndim else order
+    rows = np.moveaxis(x, axis, -1)
+    last = rows.shape[-1] - k if largest else k - 1
+    bound = np.partition(rows, last, axis=-1)[..., last : last + 1]
+    high, low = (rows, bound) if largest else (bound, rows)
+    before = (high > low) | (np.isnan(high) & ~np.isnan(low))
+    level = (rows == bound) | (np.isnan(rows) & np.isnan(bound))
+    chosen = before | (level & (np.cumsum(level, axis=-1) <= k - before.sum(axis=-1, keepdims=True)))
+    found = np.nonzero(chosen)[-1].reshape(*rows.shape[:-1], k)
+    order = positions(np, np.take_along_axis(rows, found, -1), -1, largest)
+    return np.moveaxis(np.take_along_axis(found, order, -1), -1, axis)
 
 
 def _taken(np: Any, x: Any, order: Any, axis: int) -> Any:

@@ -87,15 +87,6 @@ def typed(t: Elements, position: Any, size: Any) -> Any:
     return t.let(position if isinstance(size, int) else t.cast(position, "int64"))
 
 
-def from_end(position: Any, size: Any) -> Any:
-    """The position counted from the other end: size - 1 - position.
-
-    Written with ~p = -1 - p, which TVM 0.27 takes as it is: where it splits `size - 1 - p` by division, what
-    it makes of an address of all the parts is wrong.
-    """
-    return ~position + size
-
-
 def within(t: Elements, position: Any, dtype: str, size: Any) -> Any:
     """A position that was read, held within an axis of that size: torch refuses others, and nothing outside
     may be read.

@@ -35,6 +35,15 @@ def unravel(flat: Any, shape: Sequence[Any]) -> list[Any]:
     return [flat, *reversed(found)] if shape else []
 
 
+def from_end(position: Any, size: Any) -> Any:
+    """The position counted from the other end: size - 1 - position.
+
+    Written with ~p = -1 - p, which TVM 0.27 takes as it is: where it splits `size - 1 - p` by division, what
+    it makes of an address of all the parts is wrong.
+    """
+    return ~position + size
+
+
 def over_count(t: Elements, value: Any, count: Any, dtype: str) -> Any:
     """A sum over a count, which may be zero: then NaN or infinite."""
     if isinstance(count, int) and count == 0:
@@ -165,7 +174,7 @@ def running(
             with b.loop(count, "lane") as lane:
                 b.store(state, start((*before, *unravel(first + lane, inner))), lane)
             with b.loop(shape[axis], "k") as turn:
-                k = shape[axis] - 1 - turn if reverse else turn
+                k = from_end(turn, shape[axis]) if reverse else turn
                 with b.loop(count, "lane") as lane:
                     index = (*before, k, *unravel(first + lane, inner))
                     b.store(state, step(state[lane], index), lane)

@@ -7,7 +7,8 @@ from typing import Any
 from ..dims import Size
 from .base import Elements, Lowering, Shape, case
 from .join import Move
-from .places import from_end, moved, typed
+from .places import moved, typed
+from .rows import from_end
 from .rules import ShapeError, axes_of, axis_of
 
 
