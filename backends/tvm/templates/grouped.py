@@ -13,9 +13,8 @@ from typing import Any
 from tvm import tirx
 
 from ....compiler.graph import Node
-from ..halves import widen
 from ..layouts import Layout
-from ..loops import Expr, Loops
+from ..loops import Loops
 from ..machine import Machine
 from ..packing import Packing
 from ..tensors import Tensor
@@ -100,29 +99,33 @@ class GroupWriter(Writer):
             for pixel in range(tile.pixels):
                 loops.store(cells, bias, pixel * lanes + lane)
         each = lanes // self.own * product.channels
+        readers = self._readers(tile)
         with self.lines(spot) as (above, line):
+            given = self._loaded(spot, line, list(readers), each)
             for channel in range(product.channels):
-                for offset, readers in self._readers(tile).items():
-                    column = product.horizontal.at(spot.start, 0) + offset
-                    given = self._loaded(spot, line, column, each)
-                    with loops.loop(lanes, "lane", "vectorized") as lane:
-                        place = tirx.floordiv(lane, self.own) * product.channels + channel
-                        value = loops.let(tirx.BufferLoad(given, [place]))
-                        for pixel, tap in readers:
-                            weight = self.weight[spot.group, *above, channel, tap, lane]
+                with loops.loop(lanes, "lane", "vectorized") as lane:
+                    place = tirx.floordiv(lane, self.own) * product.channels + channel
+                    taps = range(product.horizontal.count)
+                    weights = [loops.let(self.weight[spot.group, *above, channel, tap, lane]) for tap in taps]
+                    for number, pairs in enumerate(readers.values()):
+                        value = loops.let(tirx.BufferLoad(given, [number * each + place]))
+                        for pixel, tap in pairs:
                             cell = pixel * lanes + lane
-                            loops.store(cells, tirx.BufferLoad(cells, [cell]) + value * weight, cell)
+                            loops.store(cells, tirx.BufferLoad(cells, [cell]) + value * weights[tap], cell)
         self._finish(cells, spot, tile, left)
 
-    def _loaded(self, spot: Spot, line: Any, column: Expr, count: int) -> Any:
-        """So many input channels of a column, those that a vector of results needs."""
+    def _loaded(self, spot: Spot, line: Any, offsets: Sequence[int], each: int) -> Any:
+        """Of columns that far from the first one so many channels, those that a vector of results needs."""
         product, loops = self.product, self.loops
-        width = min(count, product.lanes)
-        found = loops.alloc([count], product.dtype, "given", "local")
+        first = product.horizontal.at(spot.start, 0)
+        width = min(each, product.lanes)
+        found = loops.alloc([len(offsets) * each], product.dtype, "given", "local")
         with loops.loop(width, "lane", "vectorized") as lane:
-            for part in range(0, count, width):
-                value = product.read(spot.sample, spot.group * count + part + lane, line, column)
-                loops.store(found, value, part + lane)
+            for number, offset in enumerate(offsets):
+                for part in range(0, each, width):
+                    channel = spot.group * each + part + lane
+                    value = product.read(spot.sample, channel, line, first + offset)
+                    loops.store(found, value, number * each + part + lane)
         return found
 
     def _readers(self, tile: Tile) -> dict[int, list[tuple[int, int]]]:
