@@ -8,10 +8,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from ...compiler.dims import prod
 from ...compiler.graph import Builder, Graph, Node, Origin, Value, map_leaves
 from ...compiler.ops.base import Op
+from ...compiler.ops.conv import ConvWith
 from ...compiler.ops.einops import Rearrange, flat
-from ...compiler.ops.layout import Permute, Reshape
+from ...compiler.ops.layout import Permute, Reshape, Tile
 from ...compiler.ops.norm_rows import LayerNormWith, RmsNormWith
 from ...compiler.ops.rules import axes_of
 from ...compiler.ops.source import Input, ReadWeight
@@ -56,7 +58,23 @@ class _Rewriter:
             last = len(operands[0].shape) - 1
             if len(axes) == 1 and axes[0] != last:
                 return [self._normalised(op, operands, axes[0])]
+        if isinstance(op, ConvWith) and len(operands[1].shape) > len(operands[0].shape):
+            batch = operands[0].shape[0]
+            if isinstance(batch, int) and batch and operands[1].shape[0] == batch:
+                return [self._conditional(op, operands, batch)]
         return self.builder.copy(self.node, operands).results
+
+    def _conditional(self, op: ConvWith, operands: list[Value], batch: int) -> Value:
+        """Samples with kernels of their own are groups of one sample (arXiv:1904.04971, section 3)."""
+        x, weight, *bias = operands
+        x = self._view(Reshape(sizes=(1, batch * x.shape[1], *x.shape[2:])), x)
+        weight = self._view(Reshape(sizes=(batch * weight.shape[1], *weight.shape[2:])), weight)
+        bias = [self._view(Reshape(sizes=(prod(each.shape),)), each) for each in bias]
+        if bias and bias[0].shape != (weight.shape[0],):
+            bias = [self._add(Tile(repeats=(batch,)), bias, ("x",)).results[0]]
+        made = self._add(replace(op, groups=op.groups * batch), [x, weight, *bias], self.node.slots)
+        made.path = self.node.path
+        return self._view(Reshape(sizes=self.node.results[0].shape), made.results[0])
 
     def _rearranged(self, op: Rearrange, x: Value) -> Value:
         found = op.solve(x.shape)

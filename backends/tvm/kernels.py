@@ -102,16 +102,20 @@ class KernelMaker:
                 found[slot] = _layout_behind(value, outside, layouts)
         dtype = kernel_dtype(main.results[0].type.dtype, self.float_as)
         template = self._find(main, found, self.machine, dtype)
-        if template is None:
+        if template is None or not self._has_computed(template, given):
+            return template
+        # Weights that others compute are packed at each call.
+        template = find(main, found, self.machine, dtype, computed=True)
+        if template is None or self._find is not find or any(slot not in given for slot in template.packings):
             return None
-        packed = [self.outside.get(given[slot], given[slot]) for slot in template.packings if slot in given]
-        if len(packed) < len(template.packings):
-            return None
-        return (
-            template
-            if all(value is not None and value.node.op.name == "weight" for value in packed)
-            else None
-        )
+        packed = [given[slot] for slot in template.packings]
+        return template if all(isinstance(size, int) for value in packed for size in value.shape) else None
+
+    def _has_computed(self, template: Template, given: Mapping[str, Value]) -> bool:
+        """Whether not all operands that a template wants packed are weights."""
+        values = [given.get(slot) for slot in template.packings]
+        found = [None if value is None else self.outside.get(value, value) for value in values]
+        return any(value is None or value.node.op.name != "weight" for value in found)
 
     def make(self, node: Node, layouts: Layouts, template: Template | Block | None = None) -> Kernel:
         """The kernel of a node, whose members are its body if it is a fused group.
@@ -189,7 +193,9 @@ class Writer:
             tensor = known[inner]
             held = tvm_dtype(value.type.dtype, self.float_as)
             # Programs read what they have written, and so that must not be rounded.
-            apart = isinstance(tensor, (Source, Accumulated)) or (isinstance(tensor, Built) and held in HALVES)
+            apart = isinstance(tensor, (Source, Accumulated)) or (
+                isinstance(tensor, Built) and held in HALVES
+            )
             if apart or tensor in results:
                 tensor = _copy(tensor)
                 made.append(tensor)
@@ -301,9 +307,7 @@ def _neighbours(value: Value, outside: Mapping[Value, Value], layouts: Layouts) 
     return None if axis is None else axis_behind(node, axis)
 
 
-def _packed(
-    body: Graph, template: Template | Block | None
-) -> list[tuple[Node, Mapping[str, Packing]]]:
+def _packed(body: Graph, template: Template | Block | None) -> list[tuple[Node, Mapping[str, Packing]]]:
     """The operators that a template runs, and how it wants their operands packed."""
     if isinstance(template, Block):
         return list(zip(template.mains, [stage.packings for stage in template.stages], strict=True))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -12,7 +12,9 @@ from ...compiler.dims import Dim, Size, fold
 from ...compiler.dtypes import DType
 from ...compiler.fusion.roles import role_of
 from ...compiler.graph import Builder, Graph, Node, Value, map_leaves
-from ...compiler.ops.layout import Reshape
+from ...compiler.ops.fused import Fused
+from ...compiler.ops.layout import Permute, Reshape
+from ...compiler.ops.pad import Pad
 from ...compiler.ops.rules import axis_of
 from ...compiler.ops.scan import Scan
 from ...compiler.readings import readings
@@ -81,6 +83,7 @@ class Lowering:
         self.layouts: dict[Value, Layout] = {}
         self.packings: dict[str, tuple[str, Packing | None]] = {}
         self._weights: dict[str, int] = {}
+        self._computed: dict[tuple[Value, Packing], int] = {}
         self.slots: list[Slot] = []
         self.slot_of: dict[Value, int] = {}
         self.constants: list[Step] = []
@@ -153,7 +156,7 @@ class Lowering:
         """The slot of an operand; weights get theirs when they are read, one for each way to pack them."""
         value = self.maker.outside.get(value, value)
         if value.node.op.name != "weight":
-            return self.slot_of[value]
+            return self.slot_of[value] if packing is None else self._packed(value, packing)
         path = str(value.node.path)
         key = path if packing is None else f"{path}#{packing}"
         if key not in self.packings:
@@ -164,6 +167,20 @@ class Lowering:
             self.packings[key] = path, packing
             self._weights[key] = len(self.slots) - 1
         return self._weights[key]
+
+    def _packed(self, value: Value, packing: Packing) -> int:
+        """A slot with what was computed packed; packed once for all that read it so."""
+        key = value, packing
+        if key not in self._computed:
+            builder = Builder("pack")
+            source, body = builder.input("x", value.type), _packing_of(value, packing)
+            made = builder.add(Fused(kind="move"), (source,), ("xs",), bodies=(body,))
+            kernel = self.maker.make(made, {source: self.layouts.get(value, PLAIN)})
+            slot = self._slot(made.results[0], "constant" if value.node in self.static else "arena")
+            steps = self.constants if value.node in self.static else self.steps
+            steps.append(Step(kernel.name, (self.slot_of[value],), (slot,), kernel.symbols))
+            self._computed[key] = slot
+        return self._computed[key]
 
     def _place(self, node: Node) -> None:
         if self._is_look(node):
@@ -349,6 +366,24 @@ def _plain(thing: Any) -> Any:
     if isinstance(thing, np.ndarray):
         return thing.tolist()
     return thing
+
+
+def _packing_of(value: Value, packing: Packing) -> Graph:
+    """A packing as operators."""
+    builder = Builder("packing")
+    made = builder.input("x", value.type)
+    shaped = packing.shaped or tuple(cast("tuple[int, ...]", value.shape))
+    missing = [most - size for most, size in zip(packing.padded, shaped, strict=True)]
+    amounts = [amount for after in reversed(missing) for amount in (0, after)]
+    ops = (
+        Reshape(sizes=shaped),
+        Pad(amounts=tuple(amounts)),
+        Reshape(sizes=packing.split),
+        Permute(axes=packing.order),
+    )
+    for op in ops:
+        made = builder.add(op, (made,), ("x",)).results[0]
+    return builder.freeze(made)
 
 
 def _about(node: Node) -> str:

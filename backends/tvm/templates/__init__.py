@@ -27,11 +27,16 @@ TEMPLATES: tuple[Any, ...] = (
 )
 
 
-def find(node: Node, layouts: Mapping[str, Layout], machine: Machine, dtype: str) -> Template | None:
-    """The first template that fits a main operator whose operands lie in memory so."""
+def find(
+    node: Node, layouts: Mapping[str, Layout], machine: Machine, dtype: str, computed: bool = False
+) -> Template | None:
+    """The first template that fits a main operator whose operands lie in memory so.
+
+    With `computed` its weights are not known before it is called.
+    """
     for fit in TEMPLATES:
         found = fit(node, layouts, machine, dtype)
-        if found is not None:
+        if found is not None and not (computed and any(each.sides for each in found.packings.values())):
             return found
     return None
 
