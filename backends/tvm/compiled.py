@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -32,8 +32,8 @@ class CompiledPlan:
     """A plan as machine code. It may be called from several threads at once.
 
     It takes one array for each input, in order, and gives the results in the structure that the plan gives
-    them: numpy arrays, or torch tensors if it was given some. bfloat16 stands for itself in torch, and as its
-    bits, uint16, in numpy. What does not fit raises `InputError`.
+    them: numpy arrays, or torch tensors if it was given some. bfloat16 stands for itself in torch and in
+    arrays of ml_dtypes, and else as its bits, uint16, in numpy. What does not fit raises `InputError`.
     """
 
     def __init__(self, artifact: Artifact, module: Any = None) -> None:
@@ -49,15 +49,25 @@ class CompiledPlan:
     def __call__(self, *inputs: Any) -> Any:
         """The results; raises `InputError`."""
         torch = sys.modules.get("torch")
-        if torch is None or not any(isinstance(each, torch.Tensor) for each in inputs):
+        if torch is not None and any(isinstance(each, torch.Tensor) for each in inputs):
+            found = self.runner(*[self._array(torch, number, each) for number, each in enumerate(inputs)])
+            return self._with_leaves(found, torch.from_numpy, torch.bfloat16)
+        kind = next((each.dtype for each in inputs if _is_bfloat16(each)), None)
+        if kind is None:
             return self.runner(*inputs)
-        found = self.runner(*[self._array(torch, number, each) for number, each in enumerate(inputs)])
-        return self._tensors(torch, found)
+        found = self.runner(*[self._bits(number, each) for number, each in enumerate(inputs)])
+        return self._with_leaves(found, lambda array: array, kind)
+
+    def _bits(self, number: int, given: Any) -> Any:
+        """An array of bfloat16, which is not numpy's own, as the bits, if the plan takes it."""
+        ports = self.program.inputs
+        wanted = number < len(ports) and ports[number].dtype == "bfloat16"
+        return given.view(np.uint16) if wanted and _is_bfloat16(given) else given
 
     def _array(self, torch: Any, number: int, given: Any) -> Any:
         """A tensor's elements as an array, where they lie; what else is given is for the runner to judge."""
         if not isinstance(given, torch.Tensor):
-            return given
+            return self._bits(number, given)
         ports = self.program.inputs
         name = ports[number].name if number < len(ports) else f"input {number}"
         if given.requires_grad:
@@ -68,9 +78,10 @@ class CompiledPlan:
         if given.layout != torch.strided:
             kind = str(given.layout).removeprefix("torch.")
             raise InputError(f"{self.name}: {name} is {kind}, and must be strided")
-        if given.dtype == torch.bfloat16:
-            if number < len(ports) and ports[number].dtype != "bfloat16":
-                raise InputError(f"{self.name}: {name} holds bfloat16, and must hold {ports[number].dtype}")
+        if given.dtype in (torch.bfloat16, torch.uint16):
+            kind = str(given.dtype).removeprefix("torch.")
+            if number < len(ports) and ports[number].dtype != kind:
+                raise InputError(f"{self.name}: {name} holds {kind}, and must hold {ports[number].dtype}")
             given = given.contiguous().view(torch.uint16)
         try:
             return given.resolve_conj().resolve_neg().numpy()
@@ -78,16 +89,16 @@ class CompiledPlan:
             kind = str(given.dtype).removeprefix("torch.")
             raise InputError(f"{self.name}: {name} holds {kind}, which numpy does not have") from None
 
-    def _tensors(self, torch: Any, found: Any) -> Any:
-        """The results as tensors; those of bfloat16 are told from numbers by the program."""
+    def _with_leaves(self, found: Any, convert: Callable[[np.ndarray], Any], bfloat16: Any) -> Any:
+        """The results converted; bits are told from numbers by the program."""
         leaves: list[Any] = []
 
         def collect(tree: Any) -> None:
             if isinstance(tree, np.ndarray):
-                tensor = torch.from_numpy(tree)
+                leaf = convert(tree)
                 slot, _ = self.program.outputs[len(leaves)]
                 bits = self.program.slots[slot].dtype == "bfloat16"
-                leaves.append(tensor.view(torch.bfloat16) if bits else tensor)
+                leaves.append(leaf.view(bfloat16) if bits else leaf)
             elif isinstance(tree, dict):
                 for item in tree.values():
                     collect(item)
@@ -117,6 +128,10 @@ class CompiledPlan:
     def __repr__(self) -> str:
         inputs = ", ".join(f"{name}: {type}" for name, type in self.signature.items())
         return f"<CompiledPlan {self.name}({inputs})>"
+
+
+def _is_bfloat16(given: Any) -> bool:
+    return isinstance(given, np.ndarray) and given.dtype.name == "bfloat16"
 
 
 def with_weights(

@@ -30,7 +30,8 @@ def symbols_of(program: Program, arrays: Sequence[Any]) -> dict[str, int]:
             found, wanted = type(array).__name__, text(port.shape)
             raise InputError(f"{name}: {port.name} is {found}, and must be an array {wanted}")
         if array.dtype != numpy_dtype(port.dtype):
-            raise InputError(f"{name}: {port.name} holds {array.dtype}, and must hold {port.dtype}")
+            how = " (in numpy its bits, uint16, or ml_dtypes.bfloat16)" if port.dtype == "bfloat16" else ""
+            raise InputError(f"{name}: {port.name} holds {array.dtype}, and must hold {port.dtype}{how}")
         if array.ndim != len(port.shape):
             refuse(program, port, array, f"it has {_axes(array.ndim)}, not {len(port.shape)}")
     symbols = _read(program, arrays)
