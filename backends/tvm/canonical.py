@@ -15,6 +15,7 @@ from ...compiler.ops.conv import ConvWith
 from ...compiler.ops.einops import Rearrange, flat
 from ...compiler.ops.layout import Permute, Reshape, Tile
 from ...compiler.ops.norm_rows import LayerNormWith, RmsNormWith
+from ...compiler.ops.pointwise import Unary
 from ...compiler.ops.rules import axes_of
 from ...compiler.ops.source import Input, ReadWeight
 
@@ -26,6 +27,7 @@ def canonical(graph: Graph) -> Graph:
         builder.guard(guard)
     new: dict[Value, Value] = {}
     keep: list[Value] = []
+    users = graph.users()
     for node in graph.nodes:
         if isinstance(node.op, Input):
             results: Sequence[Value] = builder.input(node.op.label, node.results[0].type).node.results
@@ -33,7 +35,8 @@ def canonical(graph: Graph) -> Graph:
             results = [builder.weight(graph.weights[node.op.path])]
         else:
             operands = [new[value] for value in node.inputs]
-            results = _Rewriter(builder, node).results(operands)
+            single = len(node.inputs) == 1 and len(users[node.inputs[0]]) == 1
+            results = _Rewriter(builder, node, single).results(operands)
         if node.op.source:
             results[0].node.origins = node.origins
         new.update(zip(node.results, results, strict=True))
@@ -45,9 +48,11 @@ def canonical(graph: Graph) -> Graph:
 class _Rewriter:
     """Enters a node of another graph in a builder."""
 
-    def __init__(self, builder: Builder, node: Node) -> None:
+    def __init__(self, builder: Builder, node: Node, single: bool) -> None:
         self.builder = builder
         self.node = node
+        # Whether the node has one operand, which nothing else reads.
+        self.single = single
 
     def results(self, operands: list[Value]) -> Sequence[Value]:
         op = self.node.op
@@ -58,11 +63,19 @@ class _Rewriter:
             last = len(operands[0].shape) - 1
             if len(axes) == 1 and axes[0] != last:
                 return [self._normalised(op, operands, axes[0])]
+        if self.single and isinstance(op, Unary) and isinstance(operands[0].node.op, Permute):
+            return [self._before(operands[0].node)]
         if isinstance(op, ConvWith) and len(operands[1].shape) > len(operands[0].shape):
             batch = operands[0].shape[0]
             if isinstance(batch, int) and batch and operands[1].shape[0] == batch:
                 return [self._conditional(op, operands, batch)]
         return self.builder.copy(self.node, operands).results
+
+    def _before(self, turn: Node) -> Value:
+        """Element by element, and then the permutation: it may cost nothing where nothing follows it."""
+        made = self._add(self.node.op, turn.inputs, self.node.slots)
+        made.path = self.node.path
+        return self._add(turn.op, made.results, turn.slots).results[0]
 
     def _conditional(self, op: ConvWith, operands: list[Value], batch: int) -> Value:
         """Samples with kernels of their own are groups of one sample (arXiv:1904.04971, section 3)."""

@@ -17,6 +17,7 @@ from ...compiler.graph import Node, Value
 from ...compiler.ops.join import Narrow, Pieces, Select, Slice, Unbind
 from ...compiler.ops.layout import Permute, SameOrder, Transpose
 from ...compiler.ops.rules import axis_of
+from ...compiler.ops.shift import Roll
 from .aliases import order_of
 from .loops import CURRENT, Expr
 
@@ -53,6 +54,12 @@ def is_bijection(node: Node) -> bool:
     """Whether a view has each of its operand's elements once, at a place that `onto` can tell."""
     if isinstance(node.op, (Permute, Transpose)):
         return True
+    if isinstance(node.op, Roll):
+        shape = node.results[0].shape
+        return all(
+            isinstance(shift, int) and isinstance(shape[axis], int) and shape[axis] != 0
+            for axis, shift in node.op.by_axis(len(shape)).items()
+        )
     if not isinstance(node.op, SameOrder):
         return False
     operand, result = node.inputs[0].shape, node.results[0].shape
@@ -75,10 +82,25 @@ def onto(path: Path) -> Onto:
 def _through(node: Node, index: Index) -> Index:
     if isinstance(node.op, (Permute, Transpose)):
         return tuple(index[axis] for axis in order_of(node))
+    if isinstance(node.op, Roll):
+        rolled = list(index)
+        for axis, by in _shifts(node):
+            size: Any = node.results[0].shape[axis]
+            at = _simple(rolled[axis])
+            rolled[axis] = tirx.Select(at >= size - by, at + (by - size), at + by)
+        return tuple(rolled)
     operand, result = node.inputs[0].shape, node.results[0].shape
     first, last = _common(operand, result)
     end, stop = len(operand) - last, len(result) - last
     return (*index[:first], *_regroup(index[first:end], operand[first:end], result[first:stop]), *index[end:])
+
+
+def _shifts(node: Node) -> list[tuple[int, int]]:
+    """For each axis that a roll moves by how many elements forwards; only of known sizes."""
+    assert isinstance(node.op, Roll)
+    shape: Any = node.results[0].shape
+    by: dict[int, Any] = node.op.by_axis(len(shape))
+    return [(axis, shift % shape[axis]) for axis, shift in by.items() if shift % shape[axis]]
 
 
 def axis_behind(node: Node, axis: int) -> int | None:
@@ -93,6 +115,8 @@ def axis_behind(node: Node, axis: int) -> int | None:
         return axis if op.step == 1 or axis_of(op.axis, rank) != axis else None
     if isinstance(op, (Pieces, Narrow)):
         return axis
+    if isinstance(op, Roll):
+        return None if axis in op.by_axis(rank) else axis
     if isinstance(op, SameOrder):
         first, last = _common(node.inputs[0].shape, node.results[0].shape)
         if axis < first:

@@ -41,12 +41,17 @@ class Roll(Move, name="roll"):
         )
         return x.roll(shifts, self.axis)
 
-    def te(self, t: Elements, x: Any) -> Any:
+    def by_axis(self, rank: int) -> dict[int, Size]:
+        """By how much each axis that is named is shifted in all."""
         shifts = self.shifts if isinstance(self.shifts, tuple) else (self.shifts,)
         axes = self.axis if isinstance(self.axis, tuple) else (self.axis,)
-        sums: dict[int, Size] = {}
+        found: dict[int, Size] = {}
         for shift, axis in zip(shifts, axes, strict=True):
-            sums[axis % x.rank] = sums.get(axis % x.rank, 0) + shift
+            found[axis % rank] = found.get(axis % rank, 0) + shift
+        return found
+
+    def te(self, t: Elements, x: Any) -> Any:
+        sums = self.by_axis(x.rank)
         sizes = t.node.inputs[0].shape
 
         def place(*i: Any) -> list[Any]:
