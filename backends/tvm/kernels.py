@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -264,6 +265,9 @@ class Writer:
             made += t.made
             results = [found] if isinstance(found, Tensor) else list(found)
             known.update(zip(node.results, results, strict=True))
+        reads = Counter(value for node in self.body.operators() for value in node.inputs)
+        for value, tensor in known.items():
+            tensor.shared = isinstance(tensor, Computed) and reads[value] > 1
         return made
 
 

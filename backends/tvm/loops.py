@@ -34,6 +34,22 @@ def type_of(value: Expr) -> str:
     return str(value.ty.dtype)
 
 
+Known = dict[int, list[tuple[tuple[Expr, ...], Expr]]]
+
+
+def recall(known: Known, owner: object, indices: tuple[Expr, ...]) -> Expr | None:
+    """What is known of an owner at an index."""
+    for at, value in known.get(id(owner), ()):
+        if all(_is_same(left, right) for left, right in zip(at, indices, strict=True)):
+            return value
+    return None
+
+
+def _is_same(left: Expr, right: Expr) -> bool:
+    both = isinstance(left, tirx.IntImm) and isinstance(right, tirx.IntImm)
+    return int(left) == int(right) if both else left.same_as(right)
+
+
 _FAR = 1 << 30
 
 
@@ -45,6 +61,8 @@ class Loops:
         self._analyzer = tvm.sym.Analyzer()
         # What ends with each scope.
         self._ends: list[list[Any]] = [[]]
+        # What elements are worked out already, by `once`.
+        self._known: list[Known] = [{}]
         # Of named floats; in a loop of vectors each lane has its own.
         self._cells: set[Any] = set()
         self._lanes: tuple[int, Expr, int] | None = None
@@ -60,12 +78,21 @@ class Loops:
 
     @contextmanager
     def _scope(self, close: Callable[[Any], Any]) -> Iterator[None]:
-        self._scopes.append([])
-        self._ends.append([])
+        self._open()
         yield
-        body = self._scopes.pop() + self._ends.pop()
+        body = self._closed()
         if body:
             self.emit(close(body[0] if len(body) == 1 else tirx.SeqStmt(body)))
+
+    def _open(self) -> None:
+        self._scopes.append([])
+        self._ends.append([])
+        self._known.append({})
+
+    def _closed(self) -> list[Any]:
+        """The statements of the innermost scope, which ends."""
+        self._known.pop()
+        return self._scopes.pop() + self._ends.pop()
 
     @contextmanager
     def loop(self, extent: Expr, name: str = "i", kind: Kind = "serial") -> Iterator[Expr]:
@@ -169,14 +196,11 @@ class Loops:
         """
         if self._lanes is not None and self._varies(condition):
             self.one_by_one()
-        inside: list[Any] = []
-        self._scopes.append(inside)
-        self._ends.append([])
+        self._open()
         self._guards.append(False)
         value = read()
         self._guards.pop()
-        self._ends.pop()
-        self._scopes.pop()
+        inside = self._closed()
         if not inside:
             return tirx.if_then_else(condition, value, other)
         cell, at = self._cell(type_of(value), "guarded")
@@ -184,6 +208,16 @@ class Loops:
         inside.append(tirx.BufferStore(cell, value, [at]))
         self.emit(tirx.IfThenElse(condition, tirx.SeqStmt(inside), None))
         return tirx.BufferLoad(cell, [at])
+
+    def once(self, owner: object, indices: tuple[Expr, ...], make: Callable[[], Expr]) -> Expr:
+        """The value that belongs to an owner at an index, worked out at most once in a scope."""
+        for known in self._known:
+            found = recall(known, owner, indices)
+            if found is not None:
+                return found
+        value = self.let(make())
+        self._known[-1].setdefault(id(owner), []).append((indices, value))
+        return value
 
     def _varies(self, value: Expr) -> bool:
         """Whether a value differs between the lanes of the loop of vectors around."""
@@ -265,7 +299,11 @@ def pointer(name: str, dtype: str) -> Any:
 
 
 def private_function(parameters: Sequence[Any], body: Any) -> Any:
-    """A function for calls from the same module: 0 is success."""
+    """A function of pointers and sizes for calls from the same module: 0 is success."""
+    for parameter in parameters:
+        if not isinstance(parameter.ty, PointerType):
+            # TVM divides at length what it does not know to be positive, and sometimes fails to.
+            body = tirx.IfThenElse(parameter >= 0, body, None)
     done = tirx.Return(tirx.const(0, "int32"))
     attributes = tvm.ir.make_node("ir.DictAttrs", **{"tirx.noalias": True})
     return tirx.PrimFunc(

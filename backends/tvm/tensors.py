@@ -14,7 +14,7 @@ from tvm import tirx
 
 from .halves import NARROW, widen
 from .layouts import PLAIN, Layout
-from .loops import CURRENT, Buffer, Expr, Loops
+from .loops import CURRENT, Buffer, Expr, Known, Loops, recall
 
 Shape = tuple[Any, ...]
 Combine = Literal["sum", "prod", "max", "min", "any", "all"]
@@ -41,6 +41,8 @@ class Tensor:
         self.layout: Layout = PLAIN
         # Axes of the tensor that the buffer leaves out: it holds one slice of them.
         self.outer = 0
+        # Read by several operators, or several times by one.
+        self.shared = False
 
     @property
     def rank(self) -> int:
@@ -61,7 +63,16 @@ class Tensor:
             _watch.append(Access(self, found))
         if self.buffer is not None:
             return self.load(found)
-        return self.at(found)
+        if not self.shared:
+            return self.at(found)
+        loops = CURRENT.get()
+        if loops is not None:
+            return loops.once(self, found, lambda: self.at(found))
+        value = recall(_seen, self, found)
+        if value is None:
+            value = self.at(found)
+            _seen.setdefault(id(self), []).append((found, value))
+        return value
 
     def load(self, indices: tuple[Expr, ...]) -> Expr:
         """Read from the buffer."""
@@ -139,16 +150,19 @@ class Built(Tensor):
 
 
 _watch: list[Access] | None = None
+# What was worked out while reads are watched.
+_seen: Known = {}
 
 
 def watch(function: Callable[[], Any]) -> list[Access]:
     """What is read while a function runs."""
-    global _watch
-    before, _watch = _watch, []
+    global _watch, _seen
+    before = _watch, _seen
+    _watch, _seen = [], {}
     token = CURRENT.set(None)
     try:
         function()
         return _watch
     finally:
-        _watch = before
+        _watch, _seen = before
         CURRENT.reset(token)
