@@ -21,7 +21,7 @@ To = Annotated[
     typer.Option("--to", help="A Python file for torch, or machine code with weights, by TVM."),
 ]
 Emit = Annotated[
-    Literal["source", "fx", "graph", "tir", "llvm", "asm"] | None,
+    Literal["source", "fx", "graph", "tir", "llvm", "asm", "cuda"] | None,
     typer.Option(
         "--emit",
         help="As text: a standalone Python file, the code of the torch module, or the operator graph; "
@@ -30,7 +30,7 @@ Emit = Annotated[
 ]
 Target = Annotated[
     str | None,
-    typer.Option("--target", metavar="TARGET", help="For tvm: cpu, which is this one, or TVM's JSON."),
+    typer.Option("--target", metavar="TARGET", help="For tvm: cpu, which is this one, cuda, or TVM's JSON."),
 ]
 Weights = Annotated[
     str | None,
@@ -42,7 +42,7 @@ Float = Annotated[
     Literal["f32", "f64", "f16", "bf16"],
     typer.Option("--float", help="For tvm: what the plan's floats are."),
 ]
-_KERNELS = ("tir", "llvm", "asm")
+_KERNELS = ("tir", "llvm", "asm", "cuda")
 
 
 @command

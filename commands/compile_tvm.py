@@ -45,7 +45,9 @@ def compile_artifact(
         say_json(_to_dict(made, model, path, weights, len(content)))
         return FINE
     say(f"{paint(model.name, 'bold')}: {path}, {len(content) / 1e6:.1f} MB")
-    say(f"  {made.manifest['architecture']}, {made.manifest['target'].get('mcpu', 'generic')}")
+    described = made.manifest["target"]
+    detail = described.get("mcpu", "generic") if described["kind"] == "llvm" else described["kind"]
+    say(f"  {made.manifest['architecture']}, {detail}")
     if weights is None and made.weights:
         remark("warning", "the weights are random", ["--weights FILE loads trained ones"])
     return FINE
@@ -73,7 +75,7 @@ def emit_kernels(
     from ..backends.tvm.compile import kernels
     from ..compiling import deployed_model
 
-    mark = {"tir": "#", "llvm": ";", "asm": "#"}[form]
+    mark = {"tir": "#", "llvm": ";", "asm": "#", "cuda": "//"}[form]
     parts: list[str] = []
     seen: set[str] = set()
     with stages(model.name, json) as tell:

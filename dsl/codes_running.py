@@ -10,7 +10,7 @@ from .codes import define
 define(
     "E701",
     "the target is not understood",
-    'A target is `cpu`, the machine that the command runs on, or the description that TVM takes, a JSON object: `{"kind": "llvm", "mcpu": "znver4", "num-cores": 8}`. Kernels are made for targets of kind `llvm`.',
+    'A target is `cpu`, the machine that the command runs on, or the description that TVM takes, a JSON object: `{"kind": "llvm", "mcpu": "znver4", "num-cores": 8}`. Kernels are made for targets of kind `llvm` and, for NVIDIA\'s GPUs, `cuda`: `cuda` alone, or `{"kind": "cuda", "arch": "sm_90"}`.',
 )
 define(
     "E702",
@@ -56,4 +56,19 @@ define(
     "E710",
     "an operator has no kernel",
     "The plan is well-formed, but this operator cannot be expressed in TVM yet. PyTorch runs it.",
+)
+define(
+    "E711",
+    "the kernels of a GPU cannot be compiled",
+    "Kernels for `cuda` are made by NVIDIA's compiler, nvcc, of the CUDA toolkit: that on the path, in `$CUDA_HOME/bin`, or what the variable `NVCC` names. No GPU is needed to compile.",
+)
+define(
+    "E712",
+    "nvcc knows no such architecture",
+    "The `arch` of a target of kind `cuda` is a name that nvcc has for a generation of GPUs, as `sm_80` for the A100 and `sm_90` for the H100. `nvcc --list-gpu-code` prints them.",
+)
+define(
+    "E713",
+    "there is no GPU to run on",
+    "What was compiled for `cuda` runs on an NVIDIA GPU with its driver, of the architecture that it was compiled for or a later one. Compile it for `cpu`, or run it where there is one.",
 )

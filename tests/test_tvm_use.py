@@ -157,7 +157,7 @@ def test_floats_may_be_of_another_type(dtype: str) -> None:
     [
         ("gpu", "E701", "`gpu` is no target"),
         ("{", "E701", "no JSON"),
-        ("cuda", "E701", "no kernels for targets of kind `cuda`"),
+        ({"kind": "vulkan"}, "E701", "no kernels for targets of kind `vulkan`"),
         ({"kind": "lvm"}, "E701", "`lvm` is no kind of target"),
         ({"kind": "llvm", "bogus": 1}, "E701", "Unknown config option 'bogus'"),
         ({"kind": "llvm", "num-cores": "two"}, "E701", "expected type 'int'"),

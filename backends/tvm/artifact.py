@@ -22,8 +22,10 @@ from typing import Any, cast
 import numpy as np
 
 from . import cpu, tensorfile
+from .cuda.driver import check_device
 from .errors import ArtifactError
 from .program import Program
+from .target import is_gpu
 
 FORMAT = 1
 MANIFEST, LIBRARY, WEIGHTS = "manifest.json", "kernels.so", "weights.safetensors"
@@ -117,7 +119,10 @@ def _read(path: Path, archive: zipfile.ZipFile, content: memoryview, here: bool)
 
 
 def check_processor(name: str, manifest: Mapping[str, Any]) -> None:
-    """Raise `ArtifactError` unless the kernels are for this processor."""
+    """Raise `ArtifactError` unless the kernels are for this processor, or for a GPU that there is."""
+    if is_gpu(manifest.get("target")):
+        check_device(name, str(manifest["architecture"]))
+        return
     made, here = manifest.get("architecture"), cpu.architecture()
     if made != here:
         raise ArtifactError("E707", f"{name} is for {made}, and this is {here}")

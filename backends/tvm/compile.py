@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
@@ -15,12 +15,13 @@ from ...compiler.graph import Graph
 from ...compiler.printer import print_graph
 from . import cache, cpu
 from .artifact import Artifact, read
-from .errors import ArtifactError, BuildError
-from .libraries import ffi
+from .errors import ArtifactError, BuildError, TargetError
+from .libraries import tvm_package
 from .program import Program, Step
-from .target import Target, parse
+from .target import Target, is_gpu, parse
 
 if TYPE_CHECKING:
+    from .cuda.device import Gpu
     from .machine import Machine
 
 Tell = Callable[[str], None]
@@ -58,10 +59,16 @@ def compile_graph(
             return Build(kept)
     tell = tell or _silent
     tell("loading TVM")
-    ffi()
+    tvm_package()
     from .build import build
     from .machine import architecture_of, features_of, machine_of
 
+    described = parse(target)
+    if is_gpu(described):
+        artifact = _for_gpu(graph, described, dtype, tell)
+        if cached:
+            cache.keep(key, artifact.to_bytes())
+        return Build(artifact)
     machine = machine_of(target)
     architecture = architecture_of(machine.target)
     library, module = b"", None
@@ -72,21 +79,41 @@ def compile_graph(
             raise
         lowered = lowered_for(graph, machine, dtype)
         module = build(lowered, machine)
-    manifest = {
+    features = sorted(features_of(machine.target) & cpu.checked(architecture))
+    manifest = _manifest(lowered, machine.target, architecture, features, dtype)
+    artifact = Artifact(manifest, _with_minima(lowered.program, graph), library, {})
+    if cached and library:
+        cache.keep(key, artifact.to_bytes())
+    return Build(artifact, module)
+
+
+def _for_gpu(graph: Graph, described: Mapping[str, Any], dtype: DType, tell: Tell) -> Artifact:
+    """The graph as launches, with their machine code."""
+    from .cuda.build import build
+    from .cuda.device import gpu_of
+
+    gpu = gpu_of(described)
+    tell("choosing kernels")
+    lowered = lowered_for(graph, gpu, dtype)
+    tell(f"compiling {len(lowered.functions)} kernels")
+    manifest = _manifest(lowered, gpu.target, gpu.arch, [], dtype)
+    return Artifact(manifest, _with_minima(lowered.program, graph), build(lowered, gpu), {})
+
+
+def _manifest(
+    lowered: Any, target: Any, architecture: str, features: list[str], dtype: DType
+) -> dict[str, Any]:
+    return {
         "versions": {"tvm": version("apache-tvm")},
-        "target": json.loads(str(machine.target)),
+        "target": json.loads(str(target)),
         "architecture": architecture,
-        "features": sorted(features_of(machine.target) & cpu.checked(architecture)),
+        "features": features,
         "dtype": dtype,
         "packings": {
             key: [path, None if packing is None else asdict(packing)]
             for key, (path, packing) in lowered.packings.items()
         },
     }
-    artifact = Artifact(manifest, _with_minima(lowered.program, graph), library, {})
-    if cached and library:
-        cache.keep(key, artifact.to_bytes())
-    return Build(artifact, module)
 
 
 def _library(
@@ -113,16 +140,21 @@ def _library(
 
 
 def lowered_for(
-    graph: Graph, machine: Machine, dtype: DType = "f32", functions: dict[str, Any] | None = None
+    graph: Graph, machine: Machine | Gpu, dtype: DType = "f32", functions: dict[str, Any] | None = None
 ) -> Any:
     """The graph as kernels (`Lowered`), which are entered in `functions` by name as they are written.
 
     Raises `BuildError` for an operator that has none.
     """
+    from .cuda.device import Gpu
     from .kernels import Unsupported
     from .lower import lower
 
     try:
+        if isinstance(machine, Gpu):
+            from .cuda.lower import lower as lower_for_gpu
+
+            return lower_for_gpu(graph, machine, dtype)
         return lower(graph, machine, dtype, functions)
     except Unsupported as error:
         node = error.node
@@ -134,23 +166,38 @@ def lowered_for(
 def kernels(
     graph: Graph, form: str, target: Target = None, dtype: DType = "f32", tell: Tell | None = None
 ) -> Iterator[tuple[Step, str]]:
-    """What each kernel became, with the step that runs it: as `tir`, `llvm` or `asm`, "" if it was before.
+    """What each kernel became, with the step that runs it; "" if it was before.
+
+    It is `tir`, or for a processor `llvm` or `asm`, or for a GPU `cuda`, whose target may then be left out.
 
     Raises `TargetError` and `BuildError`.
     """
     tell = tell or _silent
     tell("loading TVM")
-    ffi()
+    tvm_package()
     from .build import text_of
+    from .cuda.build import text_of as text_for_gpu
+    from .cuda.device import gpu_of
     from .machine import machine_of
 
-    machine = machine_of(target)
+    described = parse("cuda" if form == "cuda" and target is None else target)
+    gpu = gpu_of(described) if is_gpu(described) else None
+    machine: Any = gpu or machine_of(target)
+    if form not in ("tir", "cuda" if gpu else form) or (form == "cuda" and not gpu):
+        kind = "a GPU" if gpu else "a processor"
+        raise TargetError("E701", f"there is no {form} of kernels for {kind}")
     lowered = lowered_for(graph, machine, dtype)
     seen: set[str] = set()
     for step in (*lowered.program.constants, *lowered.program.steps):
         tell(step.about)
         known = step.external or step.function in seen
-        yield step, "" if known else text_of(lowered, step, form, machine)
+        if known:
+            yield step, ""
+        else:
+            yield (
+                step,
+                text_for_gpu(lowered, step, form, gpu) if gpu else text_of(lowered, step, form, machine),
+            )
         seen.add(step.function)
 
 

@@ -15,12 +15,14 @@ import numpy as np
 
 from . import libraries
 from .artifact import Artifact, check_processor, read
+from .cuda.runtime import GpuRunner
 from .errors import ArtifactError, InputError
 from .files import write
 from .inputs import text
 from .packing import Packing
 from .program import Program
 from .runtime import Runner, aligned_copy, filled
+from .target import is_gpu
 
 if TYPE_CHECKING:
     from .compile import Build
@@ -39,7 +41,11 @@ class CompiledPlan:
     def __init__(self, artifact: Artifact, module: Any = None) -> None:
         self.artifact = artifact
         self.program = artifact.program
-        self.runner = Runner(artifact.program, module or _loaded(artifact.library), artifact.weights)
+        self.runner: Runner | GpuRunner
+        if is_gpu(artifact.manifest.get("target")):
+            self.runner = GpuRunner(artifact.program, artifact.library, artifact.weights)
+        else:
+            self.runner = Runner(artifact.program, module or _loaded(artifact.library), artifact.weights)
 
     @property
     def name(self) -> str:

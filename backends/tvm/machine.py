@@ -89,7 +89,8 @@ def machine_of(target: Target = None) -> Machine:
     kinds = [str(each) for each in _call("ListTargetKinds")]
     if kind != "llvm":
         if kind in kinds:
-            raise TargetError("E701", f"there are no kernels for targets of kind `{kind}`, only for `llvm`")
+            kept = "only for `llvm` and `cuda`"
+            raise TargetError("E701", f"there are no kernels for targets of kind `{kind}`, {kept}")
         raise TargetError("E701", f"`{kind}` is no kind of target", *_near(str(kind), kinds))
     _check_cpu(described)
     try:

@@ -15,6 +15,8 @@ from typing import Any, Literal
 
 Formula = Any
 Kind = Literal["input", "output", "weight", "constant", "arena", "unused"]
+TURN = "turn"
+"""The symbol that counts the turns of a loop."""
 _OPERATIONS = {"add": add, "mul": mul, "floordiv": floordiv, "mod": mod, "pow": power, "min": min, "max": max}
 
 
@@ -43,12 +45,24 @@ class Slot:
 
 
 @dataclass(frozen=True)
+class Launch:
+    """A kernel of a GPU: so many blocks of so many threads, over these slots and then these symbols."""
+
+    kernel: str
+    blocks: Formula
+    threads: int
+    slots: tuple[int, ...]
+    symbols: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Step:
     """A kernel, or an operator that numpy runs (then `arguments` are its arguments, by name).
 
     `over` are operands (slots) whose place the first result may take. `about` says where it comes from. A
     loop runs `start`, and `body` `count` times, the symbol `turn` going up from 0, or down to it if
-    `reverse`; its operands and results are all that these read and write.
+    `reverse`; its operands and results are all that these read and write. On a GPU
+    a kernel is `launches` in a row.
     """
 
     function: str
@@ -62,6 +76,7 @@ class Step:
     body: tuple[Step, ...] = ()
     count: Formula = None
     reverse: bool = False
+    launches: tuple[Launch, ...] = ()
 
     @property
     def external(self) -> bool:
@@ -139,7 +154,11 @@ class Program:
 def _step(data: Mapping[str, Any]) -> Step:
     lists = ("operands", "results", "symbols", "over")
     inner = {name: tuple(_step(each) for each in data[name]) for name in ("start", "body")}
-    return Step(**{**data, **{name: tuple(data[name]) for name in lists}, **inner})
+    launches = tuple(
+        Launch(**{**each, "slots": tuple(each["slots"]), "symbols": tuple(each["symbols"])})
+        for each in data.get("launches", ())
+    )
+    return Step(**{**data, **{name: tuple(data[name]) for name in lists}, **inner, "launches": launches})
 
 
 def is_leaf(tree: Any) -> bool:

@@ -108,7 +108,7 @@ class Runner:
         self.held: dict[int, np.ndarray] = {}
         for number, slot in enumerate(program.slots):
             if slot.kind == "weight":
-                self.held[number] = _fitting(weights, slot)
+                self.held[number] = fitting(weights, slot)
             elif slot.kind == "constant":
                 self.held[number] = aligned_array(_stored(slot, {}), numpy_dtype(slot.dtype))
         self._sizes: OrderedDict[tuple[int, ...], _Sizes] = OrderedDict()
@@ -211,7 +211,7 @@ def _stored(slot: Slot, symbols: Mapping[str, int]) -> tuple[int, ...]:
     return tuple([value_of(size, symbols) for size in slot.stored])
 
 
-def _fitting(weights: Mapping[str, np.ndarray], slot: Slot) -> np.ndarray:
+def fitting(weights: Mapping[str, np.ndarray], slot: Slot) -> np.ndarray:
     """The weight of a slot; kernels would read past the end of one that is smaller."""
     found = weights.get(str(slot.key))
     shape, dtype = _stored(slot, {}), numpy_dtype(slot.dtype)

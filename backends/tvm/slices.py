@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 from tvm import tirx
 
@@ -12,63 +12,78 @@ from ...compiler.dims import Size, free_symbols, prod, render
 from .dtypes import held_dtype
 from .expressions import size_expression
 from .loops import Loops, pointer, private_function
+from .program import TURN
 
-Move = tuple[str, Any, tuple[str, ...]]
-"""A kernel's name, its function, and its symbols."""
 
-TURN = "turn"
-"""The symbol that counts the turns of a loop."""
+class Move(NamedTuple):
+    """A kernel's name, its symbols, and what it moves.
+
+    The whole has `sizes` [rows, turns, columns], the part [rows, columns]; a `put` writes the whole.
+    """
+
+    name: str
+    symbols: tuple[str, ...]
+    kind: str
+    dtype: str
+    sizes: tuple[Size, Size, Size]
+
+    def function(self) -> Any:
+        """Loops over rows and columns; it takes pointers to what is read and written, and the symbols."""
+        symbols = {name: tirx.Var(name, "int64") for name in self.symbols}
+        loops = Loops()
+        pointers: list[Any] = []
+        buffers: list[Any] = []
+        for name, sizes in self.shapes(symbols):
+            pointers.append(pointer(f"{name}_data", self.dtype))
+            buffers.append(tirx.decl_buffer(sizes, self.dtype, name=name, data=pointers[-1]))
+            loops.emit(tirx.DeclBuffer(buffers[-1], data=pointers[-1]))
+        source, target = buffers
+        rows, columns = self.extents(symbols)
+        with loops.loop(rows, "i") as i, loops.loop(columns, "j") as j:
+            self.element(loops, source, target, i, j, symbols)
+        return private_function([*pointers, *symbols.values()], loops.body())
+
+    def extents(self, symbols: dict[str, Any]) -> tuple[Any, Any]:
+        """Rows and columns."""
+        return size_expression(self.sizes[0], symbols), size_expression(self.sizes[2], symbols)
+
+    def shapes(self, symbols: dict[str, Any]) -> list[tuple[str, list[Any]]]:
+        """Names and sizes of what is read and what is written."""
+        rows, turns, columns = (size_expression(size, symbols) for size in self.sizes)
+        whole, part = ("whole", [rows, turns, columns]), ("part", [rows, columns])
+        return [part, whole] if self.kind == "put" else [whole, part]
+
+    def element(
+        self, loops: Loops, source: Any, target: Any, i: Any, j: Any, symbols: dict[str, Any]
+    ) -> None:
+        """Move the element of a row and a column."""
+        # A copy has one turn.
+        turn = tirx.const(0, "int32") if self.kind == "copy" else symbols[TURN]
+        if self.kind == "put":
+            loops.store(target, tirx.BufferLoad(source, [i, j]), i, turn, j)
+        else:
+            loops.store(target, tirx.BufferLoad(source, [i, turn, j]), i, j)
 
 
 def take(dtype: str, shape: Sequence[Size], axis: int) -> Move:
     """[*a, N, *b] -> [*a, *b] at the turn."""
-
-    def write(loops: Loops, whole: Any, part: Any, at: Any, turn: Any) -> None:
-        loops.store(part, tirx.BufferLoad(whole, [at[0], turn, at[1]]), *at)
-
-    return _move("take", dtype, shape, axis, write)
+    return _move("take", dtype, shape, axis)
 
 
 def put(dtype: str, shape: Sequence[Size], axis: int) -> Move:
     """[*a, *b] into [*a, N, *b] at the turn; the function takes the slice first."""
-
-    def write(loops: Loops, whole: Any, part: Any, at: Any, turn: Any) -> None:
-        loops.store(whole, tirx.BufferLoad(part, list(at)), at[0], turn, at[1])
-
-    return _move("put", dtype, shape, axis, write)
+    return _move("put", dtype, shape, axis)
 
 
 def copy(dtype: str, shape: Sequence[Size]) -> Move:
     """The elements as they are."""
-
-    def write(loops: Loops, whole: Any, part: Any, at: Any, turn: Any) -> None:
-        loops.store(part, tirx.BufferLoad(whole, [at[0], tirx.const(0, "int32"), at[1]]), *at)
-
-    return _move("copy", dtype, (1, *shape), 0, write)
+    return _move("copy", dtype, (1, *shape), 0)
 
 
-def _move(
-    kind: str,
-    dtype: str,
-    shape: Sequence[Size],
-    axis: int,
-    write: Callable[[Loops, Any, Any, Any, Any], None],
-) -> Move:
+def _move(kind: str, dtype: str, shape: Sequence[Size], axis: int) -> Move:
     dtype = held_dtype(dtype)
-    before, count, after = prod(shape[:axis]), shape[axis], prod(shape[axis + 1 :])
-    names = sorted({name for size in (before, count, after) for name in free_symbols(size)})
-    symbols = {name: tirx.Var(name, "int64") for name in names}
-    rows, turns, columns = (size_expression(size, symbols) for size in (before, count, after))
-    turn = tirx.Var(TURN, "int64")
-    loops = Loops()
-    whole_data, part_data = pointer("whole_data", dtype), pointer("part_data", dtype)
-    whole = tirx.decl_buffer([rows, turns, columns], dtype, name="whole", data=whole_data)
-    part = tirx.decl_buffer([rows, columns], dtype, name="part", data=part_data)
-    for buffer, data in ((whole, whole_data), (part, part_data)):
-        loops.emit(tirx.DeclBuffer(buffer, data=data))
-    with loops.loop(rows, "i") as i, loops.loop(columns, "j") as j:
-        write(loops, whole, part, (i, j), turn)
-    data = [part_data, whole_data] if kind == "put" else [whole_data, part_data]
-    function = private_function([*data, *symbols.values(), turn], loops.body())
-    key = f"{kind} {dtype} {[render(size) for size in (before, count, after)]}"
-    return f"{kind}_" + hashlib.sha256(key.encode()).hexdigest()[:16], function, (*names, TURN)
+    sizes = prod(shape[:axis]), shape[axis], prod(shape[axis + 1 :])
+    names = sorted({name for size in sizes for name in free_symbols(size)})
+    key = f"{kind} {dtype} {[render(size) for size in sizes]}"
+    name = f"{kind}_" + hashlib.sha256(key.encode()).hexdigest()[:16]
+    return Move(name, (*names, TURN), kind, dtype, sizes)

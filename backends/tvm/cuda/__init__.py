@@ -1,0 +1,1 @@
+"""Kernels for NVIDIA's GPUs: the same tensors as for a processor, written for threads."""

@@ -1,0 +1,60 @@
+"""A group of operators as launches on a GPU."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from typing import Any
+
+from ....compiler.dtypes import DType
+from ....compiler.graph import Node
+from ..dtypes import held_dtype
+from ..kernels import KernelMaker, Writer
+from ..layouts import Layout
+from ..machine import Machine
+from ..templates import Template
+from ..templates.base import Accumulated
+from ..tensors import Tensor
+from . import attention, nest
+from .device import Gpu
+from .threads import Role, Work
+
+
+def maker(gpu: Gpu, float_as: DType) -> KernelMaker:
+    """Makes the kernels of a program, each a `Work` of launches."""
+    return KernelMaker(gpu.machine, float_as, _find, GpuWriter)
+
+
+def _find(node: Node, layouts: Mapping[str, Layout], machine: Machine, dtype: str) -> Template | None:
+    found: Any = attention.fit(node, dtype)
+    return found
+
+
+class GpuWriter(Writer):
+    """Writes one group."""
+
+    def _buffer(self, sizes: Sequence[Any], dtype: str, name: str) -> Any:
+        number = int(name[1:])
+        role: Role = ("operand" if name.startswith("x") else "result"), number
+        return self.work.buffer(sizes, held_dtype(dtype), name, role)
+
+    @cached_property
+    def work(self) -> Work:
+        """The launches to be."""
+        return Work(self.symbols)
+
+    def _nest(self, made: Sequence[Tensor], results: Sequence[Tensor]) -> Work:
+        gpu: Any = self.machine
+        nest.emit(self.work, made, results, gpu)
+        return self.work
+
+    def _run(
+        self,
+        template: Template,
+        operands: Mapping[str, Tensor],
+        main: Accumulated,
+        results: Sequence[Tensor],
+    ) -> Work:
+        writer: Any = template
+        writer.launch(self.work, operands, main, results)
+        return self.work

@@ -1,0 +1,5 @@
+#pragma once
+typedef _Float16 half;
+typedef _Float16 __half;
+#define CUDART_INF_FP16 half(__builtin_inff())
+#define CUDART_NAN_FP16 half(__builtin_nanf(""))
