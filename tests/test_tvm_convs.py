@@ -20,6 +20,7 @@ from planform.compiler.ops.base import Op
 from planform.compiler.ops.conv import ConvWith
 from planform.compiler.ops.elementwise import Add
 from planform.compiler.ops.init import zeros
+from planform.compiler.ops.pool import AvgPool, MaxPool
 
 TOLERANCE = {"f64": 1e-12, "f32": 1e-5}
 
@@ -37,7 +38,7 @@ class Network:
         self,
         op: Op,
         shape: tuple[int, ...],
-        weight: tuple[int, ...],
+        weight: tuple[int, ...] = (),
         bias: bool = True,
         packed: bool = True,
         rest: bool = False,
@@ -53,8 +54,10 @@ class Network:
         if packed:
             ones = (1,) * (len(shape) - 1)
             x = self._apply(ConvWith(), x, "before", (shape[0], shape[0], *ones), shape[0])
-        out = weight[1] * op.groups if op.name == "conv_transpose_with" else weight[0]  # type: ignore
-        y = self._apply(op, x, "own", weight, out if bias else 0)
+        out = 0
+        if weight and bias:
+            out = weight[1] * op.groups if op.name == "conv_transpose_with" else weight[0]  # type: ignore
+        y = self._apply(op, x, "own", weight, out)
         if rest:
             gelu = builder.add(Gelu(), [y], ("x",)).results[0]
             y = builder.add(Add(), [y, gelu], ("x", "y")).results[0]
@@ -68,7 +71,7 @@ class Network:
         rng = np.random.default_rng(len(self.weights))
         operands = [x]
         for each, shape in ((f"{name}.w", weight), (f"{name}.b", (bias,))):
-            if shape != (0,):
+            if shape not in ((), (0,)):
                 operands.append(self.builder.weight(Weight(each, TensorType(shape), zeros())))
                 self.weights[each] = rng.standard_normal(shape).astype(self.type)
         return self.builder.add(op, operands, ("x", "weight", "bias")[: len(operands)]).results[0]
@@ -83,14 +86,20 @@ class Network:
         rank = y.ndim - 2
         if self.packed:
             y = (F.conv1d, F.conv2d, F.conv3d)[rank - 1](y, w["before.w"], w["before.b"])
-        y = self._torch(y, w["own.w"], w.get("own.b"))
+        y = self._torch(y, w.get("own.w"), w.get("own.b"))
         return (y + F.gelu(y) if self.rest else y).numpy()
 
-    def _torch(self, x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
+    def _torch(self, x: torch.Tensor, weight: torch.Tensor | None, bias: torch.Tensor | None) -> torch.Tensor:
         op: Any = self.op
         rank = x.ndim - 2
+        if op.name == "max_pool":
+            function: Any = (F.max_pool1d, F.max_pool2d, F.max_pool3d)[rank - 1]
+            return function(x, op.kernel, op.stride, op.pad, op.dilation, op.ceil_mode)
+        if op.name == "avg_pool":
+            function = (F.avg_pool1d, F.avg_pool2d, F.avg_pool3d)[rank - 1]
+            return function(x, op.kernel, op.stride, op.pad, op.ceil_mode, op.count_include_pad)
         if op.name == "conv_transpose_with":
-            function: Any = (F.conv_transpose1d, F.conv_transpose2d, F.conv_transpose3d)[rank - 1]
+            function = (F.conv_transpose1d, F.conv_transpose2d, F.conv_transpose3d)[rank - 1]
             more = (op.stride, op.pad, op.output_padding, op.groups, op.dilation)
             return function(x, weight, bias, *more)
         pad = op.pad
@@ -147,3 +156,59 @@ def test_groups(
     network.check(1, 2)
     if (channels, out) in ((4, 4), (2, 2), (8, 8), (24, 24), (12, 80)):
         assert network.packings()
+
+
+VOLUMES = [
+    # input and output channels, groups, sizes, kernel, other arguments
+    (5, 20, 1, (5, 6, 7), (3, 3, 3), {"pad": 1}),
+    (17, 33, 1, (6, 5, 9), (3, 3, 3), {"pad": 1, "stride": 2}),
+    (4, 16, 1, (4, 5, 6), (1, 1, 1), {}),
+    (4, 16, 1, (7, 7, 8), (2, 3, 1), {"pad": (1, 2, 0), "dilation": (2, 2, 1), "stride": (1, 2, 3)}),
+    (32, 32, 2, (3, 4, 5), (3, 3, 3), {"pad": 1}),
+    (20, 20, 20, (5, 4, 9), (3, 3, 3), {"pad": 1, "stride": (2, 1, 2)}),
+    (3, 24, 1, (40,), (7,), {"pad": 3, "stride": 2}),
+    (24, 24, 24, (33,), (4,), {"pad": ((3, 0),)}),
+]
+
+
+@pytest.mark.parametrize("dtype", ["f32", "f64"])
+@pytest.mark.parametrize(("channels", "out", "groups", "sizes", "kernel", "arguments"), VOLUMES)
+def test_volumes_and_signals(
+    channels: int,
+    out: int,
+    groups: int,
+    sizes: tuple[int, ...],
+    kernel: tuple[int, ...],
+    arguments: dict[str, Any],
+    dtype: str,
+) -> None:
+    op = ConvWith(groups=groups, **arguments)
+    weight = (out, channels // groups, *kernel)
+    network = Network(op, (channels, *sizes), weight, rest=True, dtype=dtype)
+    network.check(1, 3)
+    assert network.packings()
+    Network(op, (channels, *sizes), weight, packed=False, bias=False, dtype=dtype).check(2)
+
+
+POOLS = [
+    (20, (9, 8), MaxPool(kernel=3, stride=2, pad=1)),
+    (32, (8, 40), MaxPool(kernel=(3, 2), stride=2, pad=(1, 0), ceil_mode=True)),
+    (16, (9,), MaxPool(kernel=3, dilation=2)),
+    (18, (5, 4, 6), MaxPool(kernel=2)),
+    (5, (7, 6, 5), MaxPool(kernel=3, stride=2, pad=1)),
+    (20, (9, 8), AvgPool(kernel=3, stride=1, pad=1)),
+    (32, (9, 8), AvgPool(kernel=3, stride=2, pad=1, count_include_pad=False)),
+    (32, (9, 8), AvgPool(kernel=2, ceil_mode=True)),
+    (17, (4, 5, 6), AvgPool(kernel=2)),
+]
+
+
+@pytest.mark.parametrize("dtype", ["f32", "f64"])
+@pytest.mark.parametrize(("channels", "sizes", "op"), POOLS)
+def test_pools(channels: int, sizes: tuple[int, ...], op: Op, dtype: str) -> None:
+    network = Network(op, (channels, *sizes), rest=True, dtype=dtype)
+    network.check(1, 2)
+    x = network.given(1)
+    x[0, 0].flat[0] = np.nan
+    found, wanted = network.runner(x), network.wanted(x)
+    np.testing.assert_array_equal(np.isnan(found), np.isnan(wanted))

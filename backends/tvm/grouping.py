@@ -32,8 +32,11 @@ def main_of(nodes: Iterable[Node]) -> Node | None:
 
 
 def mains_of(nodes: Iterable[Node]) -> list[Node]:
-    """The operators that take the time."""
-    return [node for node in nodes if role_of(node) == "contraction"]
+    """The operators that take the time: those that sum products, or else a pool."""
+    given = list(nodes)
+    found = [node for node in given if role_of(node) == "contraction"]
+    pools = [node for node in given if role_of(node) == "window"]
+    return found or (pools if len(pools) == 1 else [])
 
 
 def is_block(node: Node) -> bool:
