@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import ctypes
+import gc
 import sys
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
 from importlib import import_module
-from importlib.util import find_spec
+from importlib.machinery import ModuleSpec, PathFinder
+from importlib.util import LazyLoader, find_spec
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -33,6 +35,35 @@ def ffi() -> ModuleType:
         found = import_module("tvm_ffi")
     ctypes.CDLL(str(_runtime_library()), ctypes.RTLD_GLOBAL)
     return found
+
+
+@cache
+def tvm_package() -> ModuleType:
+    """The package `tvm`, whose parts that make no kernels are imported once something of them is asked for.
+
+    Raises `BuildError` if it is not there.
+    """
+    ffi()
+    if "tvm" in sys.modules:
+        return sys.modules["tvm"]
+    # It has classes that TVM registers in any case: of one that is missing it would trace the way through all
+    # of its symbols.
+    extra = [path for path in _runtime_library().parent.glob("*tvm_runtime_extra.*") if path.suffix != ".lib"]
+    for path in extra:
+        ctypes.CDLL(str(path))
+    later, collecting = _Later(), gc.isenabled()
+    sys.meta_path.insert(0, later)
+    # Nothing of it is garbage, and looking for some among all that is imported takes long.
+    gc.disable()
+    try:
+        found = import_module("tvm")
+        # What it would tell of itself.
+        found.script.register_dialect("relax", "tvm.relax.script")
+        return found
+    finally:
+        sys.meta_path.remove(later)
+        if collecting:
+            gc.enable()
 
 
 def threads() -> int:
@@ -66,6 +97,19 @@ class _Refusing:
         """What Python's import asks before it looks for a module itself."""
         if name == "torch" and threading.get_ident() == self.thread:
             raise ModuleNotFoundError("torch is not needed here", name=name)
+
+
+class _Later:
+    """Puts off importing TVM's compiler of graphs, which imports half of all modules."""
+
+    def find_spec(
+        self, name: str, path: Sequence[str] | None = None, target: Any = None
+    ) -> ModuleSpec | None:
+        """What Python's import asks before it looks for a module itself."""
+        found = PathFinder.find_spec(name, path, target) if name == "tvm.relax" else None
+        if found is not None and found.loader is not None:
+            found.loader = LazyLoader(found.loader)
+        return found
 
 
 @contextmanager
