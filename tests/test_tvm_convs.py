@@ -18,6 +18,7 @@ from planform.compiler.graph import Builder, TensorType, Weight
 from planform.compiler.ops.activation import Gelu
 from planform.compiler.ops.base import Op
 from planform.compiler.ops.conv import ConvWith
+from planform.compiler.ops.conv_transpose import ConvTransposeWith
 from planform.compiler.ops.elementwise import Add
 from planform.compiler.ops.init import zeros
 from planform.compiler.ops.pool import AvgPool, MaxPool
@@ -212,3 +213,37 @@ def test_pools(channels: int, sizes: tuple[int, ...], op: Op, dtype: str) -> Non
     x[0, 0].flat[0] = np.nan
     found, wanted = network.runner(x), network.wanted(x)
     np.testing.assert_array_equal(np.isnan(found), np.isnan(wanted))
+
+
+TRANSPOSED = [
+    # input and output channels of a group, groups, sizes, kernel, other arguments
+    (16, 20, 1, (5, 7), (2, 2), {"stride": 2}),
+    (20, 33, 1, (6, 5), (3, 3), {"stride": 2, "pad": 1, "output_padding": 1}),
+    (17, 16, 1, (4, 9), (4, 4), {"stride": 2, "pad": 1}),
+    (8, 16, 1, (3, 4), (5, 3), {"stride": (3, 2), "pad": (2, 0), "output_padding": (2, 1)}),
+    (8, 4, 1, (7, 6), (3, 3), {"pad": 1, "dilation": 2}),
+    (16, 32, 2, (5, 4), (3, 4), {"stride": (1, 4)}),
+    (12, 5, 1, (3, 4, 5), (2, 2, 2), {"stride": 2}),
+    (12, 16, 1, (3, 2, 4), (3, 4, 3), {"stride": 2, "pad": 1, "output_padding": (1, 0, 1)}),
+    (9, 7, 1, (11,), (4,), {"stride": 2, "pad": 1}),
+    (64, 16, 1, (1, 1), (4, 4), {}),
+    (5, 3, 1, (4, 4), (1, 1), {"stride": 2}),
+    (4, 3, 1, (2, 3), (16, 16), {"stride": 8, "pad": 4}),
+]
+
+
+@pytest.mark.parametrize("dtype", ["f32", "f64"])
+@pytest.mark.parametrize(("channels", "out", "groups", "sizes", "kernel", "arguments"), TRANSPOSED)
+def test_transposed(
+    channels: int,
+    out: int,
+    groups: int,
+    sizes: tuple[int, ...],
+    kernel: tuple[int, ...],
+    arguments: dict[str, Any],
+    dtype: str,
+) -> None:
+    op = ConvTransposeWith(groups=groups, **arguments)
+    network = Network(op, (channels * groups, *sizes), (channels * groups, out, *kernel), dtype=dtype)
+    network.check(1, 2)
+    assert network.packings() or min(kernel) < 2
