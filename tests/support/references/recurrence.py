@@ -44,7 +44,7 @@ def selective_scan(
         raise TypeError("one type of real numbers")
     batch, channels, length = u.shape
     states = a.shape[1]
-    if delta.shape != u.shape or a.shape[0] != channels:
+    if delta.shape != u.shape or a.dim() != 2 or a.shape[0] != channels:
         raise ValueError("delta as u, and a row of a for each channel")
     if any(x is not None and x.shape != (channels,) for x in (d, delta_bias)):
         raise ValueError("a number for each channel")
