@@ -18,7 +18,7 @@ from tvm import tirx
 
 from ..expressions import emitting
 from ..loops import Expr, Loops
-from ..tensors import Tensor, watch
+from ..tensors import Access, Tensor, watch
 from .base import Accumulated, finish, zero
 
 
@@ -252,14 +252,14 @@ class Writer:
             column = horizontal.at(spot.start + pixel, tap)
             return product.read(spot.sample, first + channel, line, column)
 
-        return self._widened(spot, tile, line, first, channels) if self._is_narrow() else read
+        return self._widened(spot, tile, line, first, channels) if self._narrow() else read
 
-    def _is_narrow(self) -> bool:
-        """Whether the input is floats of 16 bits."""
-        none = tirx.const(0, "int32")
+    def _narrow(self) -> list[Access]:
+        """The reads, of tensors with 16 bits an element, that make an element of the input at a channel."""
+        none, channel = tirx.const(0, "int32"), tirx.Var("channel", "int32")
         line = none if self.product.depth is None else (none, none)
-        reads = watch(lambda: self.product.read(none, none, line, none))
-        return any(access.tensor.is_narrow for access in reads)
+        reads = watch(lambda: self.product.read(none, channel, line, none))
+        return [access for access in reads if access.tensor.is_narrow]
 
     def _widened(self, spot: Spot, tile: Tile, line: Any, first: Expr, channels: int) -> Read:
         """Make floats of 32 bits of the columns that a tile reads, in vectors, for all of its products."""
@@ -273,7 +273,11 @@ class Writer:
             low, high = max(-(-before // step) * step, 0), min(high, before + horizontal.size)
         count = max(-(-(high - low) // step), 1)
         wide = loops.alloc([count, product.part], product.dtype, "wide", "local")
-        with loops.loop(count, "column") as column, loops.loop(channels, "lane", "vectorized") as lane:
+        # Channels that are apart in memory are no vector.
+        places = [access.tensor.place(access.indices)[-1] for access in self._narrow()]
+        beside = all(tirx.analysis.undefined_vars(place) for place in places)
+        kind = "vectorized" if beside else "serial"
+        with loops.loop(count, "column") as column, loops.loop(channels, "lane", kind) as lane:
             value = product.read(spot.sample, first + lane, line, start + low + column * step)
             loops.store(wide, value, column, lane)
 
