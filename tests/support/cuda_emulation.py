@@ -58,10 +58,14 @@ def driver() -> Path:
 @contextmanager
 def gpu() -> Iterator[None]:
     """Inside, there is a GPU, of architecture sm_90."""
-    from planform.backends.tvm.cuda import build
+    from planform.backends.tvm.cuda import build, device
     from planform.backends.tvm.cuda import driver as real
 
-    with mock.patch.object(real, "LIBRARY", str(driver())), mock.patch.object(build, "binary", emulated):
+    with (
+        mock.patch.object(real, "LIBRARY", str(driver())),
+        mock.patch.object(build, "binary", emulated),
+        mock.patch.object(device, "architectures", lambda: ("sm_80", "sm_90", "sm_100")),
+    ):
         yield
 
 

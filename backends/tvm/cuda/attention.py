@@ -19,7 +19,7 @@ from ..layouts import PLAIN
 from ..loops import Expr, type_of
 from ..nest import _product
 from ..packing import Packing
-from ..templates.base import Accumulated
+from ..templates.base import Accumulated, finish
 from ..tensors import Tensor
 from .elements import split
 from .threads import Thread, Work, over
@@ -264,12 +264,7 @@ class _Block:
             with thread.when(tirx.And(_below(row, self.rows), column < plan.out)), emitting(thread):
                 value = thread.let(self.sums[d] / empty, "value")
                 own = value if plan.kind == plan.dtype else value.astype(plan.dtype)
-                self.main.element = lambda _, own=own: own
-                index = (*self.lead, row, column)
-                values = [result.at(index) for result in self.results]
-                for result, each in zip(self.results, values, strict=True):
-                    thread.store(result.buffer, each, *result.place(index))
-                self.main.element = None
+                finish(thread, self.main, self.results, (*self.lead, row, column), own)
 
 
 def _plus(first: Expr, more: Expr) -> Expr:

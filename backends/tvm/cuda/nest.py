@@ -13,8 +13,9 @@ from typing import Any
 from tvm import tirx
 from tvm.ir import Call
 
+from ..layouts import PLAIN
 from ..loops import Buffer, type_of
-from ..nest import _product, _reads, _runs_along, _same, _shared_axes, _stages, _variables
+from ..nest import _product, _reads, _runs_along, _same, _stages, _variables
 from ..tensors import Built, Computed, Reduced, Source, Tensor
 from . import product, programs, rows
 from .device import Gpu
@@ -90,13 +91,25 @@ class _Nest:
         found = {stage: self._home(stage, unit) for stage in unit}
         return Tail(unit, {stage: home for stage, home in found.items() if home is not None})
 
-    def _in_step(self) -> int:
-        """How many axes come first in all stages, where a team can run a row of all; else 0."""
-        common = _shared_axes(self.stages, self.gpu.machine)
+    def _in_step(self) -> int | None:
+        """How many axes come first in all stages, where a team can run a row of all."""
+        reduced = [stage for stage in self.stages if isinstance(stage, Reduced)]
+        if not reduced or any(isinstance(stage, Built) or stage.layout != PLAIN for stage in self.stages):
+            return None
+        lead = reduced[0].shape
+        if not lead or any(product.Plan.of(stage) is not None or not _is_row(stage, 2) for stage in reduced):
+            return None
         for stage in self.stages:
-            if isinstance(stage, Reduced) and not (stage.rank == common and _is_row(stage)):
-                return 0
-        return common if any(isinstance(stage, Reduced) for stage in self.stages) else 0
+            alone = isinstance(stage, Reduced) and stage.rank != len(lead)
+            if alone or not _begins(stage.shape, lead):
+                return None
+            index = _variables(stage.shape, "i")
+            for tensor, at in _reads(stage, index):
+                if tensor in self.stages and not all(
+                    i.same_as(j) or _is_one(size) for i, j, size in zip(at, index, lead, strict=False)
+                ):
+                    return None
+        return len(lead)
 
     def _rows(self, unit: Sequence[Tensor], common: int) -> None:
         tail = self._homes(unit)
@@ -142,10 +155,14 @@ class _Nest:
             reduced(self.work, stage, self._homes([stage, *tail]), self.gpu)
 
 
-def _is_row(stage: Reduced) -> bool:
-    """Whether what is combined are many neighbours in memory."""
+def _begins(shape: Sequence[Any], lead: Sequence[Any]) -> bool:
+    return len(shape) >= len(lead) and all(_same(a, b) for a, b in zip(shape, lead, strict=False))
+
+
+def _is_row(stage: Reduced, least: int = _LONG) -> bool:
+    """Whether what is combined are neighbours in memory, and many of them."""
     count = _product(stage.extents)
-    if not stage.extents or (isinstance(count, int) and count < _LONG):
+    if not stage.extents or (isinstance(count, int) and count < least):
         return False
     if not stage.shape:
         return True
