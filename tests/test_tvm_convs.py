@@ -19,8 +19,10 @@ from planform.compiler.ops.activation import Gelu
 from planform.compiler.ops.base import Op
 from planform.compiler.ops.conv import ConvWith
 from planform.compiler.ops.conv_transpose import ConvTransposeWith
+from planform.compiler.ops.einsum import Einsum
 from planform.compiler.ops.elementwise import Add
 from planform.compiler.ops.init import zeros
+from planform.compiler.ops.matmul import MatMul
 from planform.compiler.ops.pool import AvgPool, MaxPool
 
 TOLERANCE = {"f64": 1e-12, "f32": 1e-5}
@@ -247,3 +249,40 @@ def test_transposed(
     network = Network(op, (channels * groups, *sizes), (channels * groups, out, *kernel), dtype=dtype)
     network.check(1, 2)
     assert network.packings() or min(kernel) < 2
+
+
+MATRICES = [
+    # einsum's pattern, or None for matmul; the operands' shapes
+    (None, (5, 7), (7, 33)),
+    (None, (2, 3, 20, 17), (2, 3, 17, 16)),
+    (None, (5, 1, 2, 3), (6, 3, 40)),
+    (None, (4, 9, 8), (8, 24)),
+    (None, (6, 8), (2, 8, 19)),
+    (None, (1, 40), (40, 64)),
+    ("bhnd,bhmd->bhnm", (2, 3, 14, 5), (2, 3, 26, 5)),
+    ("bnk,bkm->bmn", (2, 18, 4), (2, 4, 9)),
+    ("bcxy,dcx->bdyx", (2, 3, 16, 4), (5, 3, 16)),
+    ("abij,bkij->abk", (2, 3, 4, 5), (3, 32, 4, 5)),
+    ("xyk,km->xym", (3, 4, 5), (5, 21)),
+    ("i,j->ij", (3,), (20,)),
+]
+
+
+@pytest.mark.parametrize("dtype", ["f32", "f64"])
+@pytest.mark.parametrize(("pattern", "left", "right"), MATRICES)
+def test_matrices(pattern: str | None, left: tuple[int, ...], right: tuple[int, ...], dtype: str) -> None:
+    builder = Builder("net")
+    given = [builder.input(name, TensorType(shape)) for name, shape in (("x", left), ("y", right))]
+    op, slots = (MatMul(), ("x", "y")) if pattern is None else (Einsum(pattern=pattern), ("xs", "xs"))
+    y = builder.add(op, given, slots).results[0]
+    y = builder.add(Gelu(), [y], ("x",)).results[0]
+    lowered = lower(builder.freeze(y), host(), dtype)
+    runner = Runner(lowered.program, build(lowered, host()), {})
+    rng = np.random.default_rng(0)
+    arrays = [
+        rng.standard_normal(shape).astype(np.float32 if dtype == "f32" else np.float64)
+        for shape in (left, right)
+    ]
+    a, b = (torch.from_numpy(each).double() for each in arrays)
+    wanted = F.gelu(a @ b if pattern is None else torch.einsum(pattern, a, b)).numpy()
+    assert error(runner(*arrays), wanted) < TOLERANCE[dtype]

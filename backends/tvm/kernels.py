@@ -215,7 +215,11 @@ class Writer:
         accumulated = known[main.results[0]]
         assert isinstance(accumulated, Accumulated)
         accumulated.onto = moved
-        given = {slot: known[value] for slot, value in zip(main.slots, main.inputs, strict=True)}
+        # Of a list of operands all but the first are named by their numbers.
+        slots = [
+            slot if main.slots.index(slot) == at else f"{slot}{at}" for at, slot in enumerate(main.slots)
+        ]
+        given = {slot: known[value] for slot, value in zip(slots, main.inputs, strict=True)}
         return self._run(template, given, accumulated, results), ()
 
     def _nest(self, made: Sequence[Tensor], results: Sequence[Tensor]) -> Any:
@@ -235,7 +239,8 @@ class Writer:
         return self._function()
 
     def _function(self) -> Any:
-        return private_function([*self.parameters, *self.symbols.values()], self.loops.body())
+        parameters = [*self.parameters, *self.symbols.values()]
+        return private_function(parameters, self.loops.body(), self.loops.in_vectors)
 
     def _sizes(self, value: Value) -> tuple[Any, ...]:
         return tuple(size_expression(size, self.symbols) for size in value.shape)

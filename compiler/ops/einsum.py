@@ -102,6 +102,10 @@ class Einsum(Op, name="einsum"):
         sizes = self._sizes(inputs, xs)
         return tuple(sizes[name] for name in output)
 
+    def axes(self, xs: tuple[Shape, ...]) -> Equation:
+        """The names of the axes of operands of such shapes, and of the result; `ShapeError` if they differ."""
+        return self._bound(xs)
+
     def _bound(self, xs: tuple[Shape, ...]) -> Equation:
         """The pattern with `...` spelled out as axes ".1" (the last of them), ".2", ..."""
         equation = parse(self.pattern)

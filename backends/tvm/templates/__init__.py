@@ -12,7 +12,7 @@ from typing import Any
 from ....compiler.graph import Node
 from ..layouts import Layout
 from ..machine import Machine
-from . import attention, convolution, depthwise, grouped, linear, pool, transposed, winograd
+from . import attention, convolution, depthwise, grouped, linear, matrix, pool, transposed, winograd
 from .base import Template
 
 Fit = Callable[[Node, Mapping[str, Layout], Machine, str], "Template | None"]
@@ -26,6 +26,7 @@ TEMPLATES: tuple[Any, ...] = (
     linear.fit,
     pool.fit,
     transposed.fit,
+    matrix.fit,
 )
 
 

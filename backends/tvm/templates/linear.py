@@ -16,7 +16,7 @@ from ..tensors import Tensor
 from .base import Accumulated
 from .product import Product, Taps, Writer, tile_of
 
-_ROWS = 9
+ROWS = 9
 """Rows in a tile, at most: further apart than a page, more of them would share too few sets of the cache."""
 
 
@@ -36,7 +36,7 @@ class Linear:
         for size in self.inner:
             self.run *= size
         vectors = -(-self.out // self.lanes)
-        self.pixels, self.blocks = tile_of(self.run, vectors, machine.registers, _ROWS)
+        self.pixels, self.blocks = tile_of(self.run, vectors, machine.registers, ROWS)
         wide = self.blocks * self.lanes
         groups, parts = -(-self.out // wide), -(-self.channels // self.lanes)
         padded = (groups * wide, parts * self.lanes)
