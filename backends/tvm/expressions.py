@@ -84,6 +84,7 @@ class Expressions(elementary.Functions):
         function: Callable[..., Expr],
         dtype: str | None = None,
         keep: bool = False,
+        cuts: tuple[int, Sequence[Any]] | None = None,
     ) -> Tensor:
         """Each element by itself: `function` takes an index and gives an expression.
 
@@ -98,6 +99,7 @@ class Expressions(elementary.Functions):
 
         made = Computed(shape, wanted, element, self.node.op.name)
         made.keep = keep
+        made.cuts = cuts
         return self._add(made)
 
     def reduce(

@@ -47,6 +47,12 @@ class Layout:
         found[self.axis] = tirx.floordiv(found[self.axis], self.block)
         return [*found, inner]
 
+    def axis_of(self, axis: int, rank: int) -> tuple[int, int]:
+        """The buffer's axis along which one of the tensor's runs, and how many elements a step is."""
+        if self.axis is None or self.block or axis < self.axis:
+            return axis, self.block if axis == self.axis else 1
+        return (rank - 1 if axis == self.axis else axis - 1), 1
+
     def index(self, place: Sequence[Any]) -> list[Any]:
         """The index of the element at a place in the buffer."""
         if self.axis is None:

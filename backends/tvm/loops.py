@@ -71,6 +71,8 @@ class Loops:
         self._one_by_one = False
         # For each guard around, whether it has named floats.
         self._guards: list[bool] = []
+        # Whether all elements so far are written in vectors.
+        self.in_vectors = True
 
     def emit(self, statement: Any) -> None:
         """Add a statement."""
@@ -126,6 +128,7 @@ class Loops:
         TVM would take such statements apart itself, and lose the names that they use.
         """
         self._one_by_one = True
+        self.in_vectors = False
 
     @contextmanager
     def loops(self, extents: Sequence[Expr], name: str = "i", kind: Kind = "serial") -> Iterator[list[Expr]]:
@@ -156,6 +159,7 @@ class Loops:
     def store(self, buffer: Buffer, value: Expr, *indices: Expr) -> None:
         """Write an element, rounded to what the buffer holds."""
         value = narrow(value, str(buffer.dtype), self.let)
+        self.in_vectors = self.in_vectors and self._lanes is not None
         self.emit(tirx.BufferStore(buffer, value, [_index(index) for index in indices]))
 
     def let(self, value: Expr, name: str = "v") -> Expr:
@@ -194,6 +198,9 @@ class Loops:
 
         What `read` names is worked out in a branch, which leaves its value in a cell.
         """
+        known = self.simplify(condition)
+        if isinstance(known, tirx.IntImm):
+            return read() if int(known) else other
         if self._lanes is not None and self._varies(condition):
             self.one_by_one()
         self._open()
@@ -298,14 +305,21 @@ def pointer(name: str, dtype: str) -> Any:
     return tirx.Var(name, PointerType(PrimType(dtype), "global"))
 
 
-def private_function(parameters: Sequence[Any], body: Any) -> Any:
-    """A function of pointers and sizes for calls from the same module: 0 is success."""
+IN_VECTORS = "planform.in_vectors"
+"""The attribute of functions that write nothing but vectors."""
+
+
+def private_function(parameters: Sequence[Any], body: Any, in_vectors: bool = False) -> Any:
+    """A function of pointers and sizes for calls from the same module: 0 is success.
+
+    With `in_vectors` no loop of its is left to the compiler to make vectors of.
+    """
     for parameter in parameters:
         if not isinstance(parameter.ty, PointerType):
             # TVM divides at length what it does not know to be positive, and sometimes fails to.
             body = tirx.IfThenElse(parameter >= 0, body, None)
     done = tirx.Return(tirx.const(0, "int32"))
-    attributes = tvm.ir.make_node("ir.DictAttrs", **{"tirx.noalias": True})
+    attributes = tvm.ir.make_node("ir.DictAttrs", **{"tirx.noalias": True, IN_VECTORS: in_vectors})
     return tirx.PrimFunc(
         list(parameters), tirx.SeqStmt([body, done]), ret_type=PrimType("int32"), attrs=attributes
     )

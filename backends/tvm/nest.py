@@ -182,6 +182,7 @@ def _emit_computed(loops: Loops, stage: Tensor, prefix: list[Expr], machine: Mac
     accesses = [Access(stage, logical), *_reads(stage, logical)]
     groups = _merged(physical, variables, accesses)
     extents = [_product([physical[axis] for axis in group]) for group in groups]
+    number, starts = _cuts(stage, logical, accesses, len(prefix), groups)
 
     def write(at: Sequence[Expr]) -> None:
         index: list[Any] = [tirx.const(0, "int32")] * len(physical)
@@ -202,7 +203,44 @@ def _emit_computed(loops: Loops, stage: Tensor, prefix: list[Expr], machine: Mac
             return nullcontext()
         return loops.when(found[axis] < stage.shape[axis])
 
-    _run(loops, extents, write, parallel, machine)
+    for first, last in pairwise([0, *starts, extents[number] if extents else 1]):
+        if not starts:
+            _run(loops, extents, write, parallel, machine)
+            break
+
+        def part(at: Sequence[Expr], first: Any = first) -> None:
+            write([each + first if axis == number else each for axis, each in enumerate(at)])
+
+        _run(loops, [*extents[:number], last - first, *extents[number + 1 :]], part, parallel, machine)
+
+
+_PIECES = 8
+"""Pieces of which each gets a loop of its own, at most."""
+
+
+def _cuts(
+    stage: Tensor,
+    logical: Sequence[Expr],
+    accesses: Sequence[Access],
+    outer: int,
+    groups: Sequence[Sequence[int]],
+) -> tuple[int, list[int]]:
+    """The group of axes that is cut into pieces which are worked out in different ways, and where."""
+    for tensor, indices in accesses:
+        if not isinstance(tensor, Computed) or tensor.cuts is None:
+            continue
+        if tensor is not stage and tensor.buffer is not None:
+            continue
+        axis, places = tensor.cuts
+        own = next((n for n, each in enumerate(logical) if structural_equal(each, indices[axis])), None)
+        if own is None or not 0 < len(places) < _PIECES:
+            continue
+        physical, block = stage.layout.axis_of(own, stage.rank)
+        known = all(isinstance(place, int) and place % block == 0 for place in places)
+        at = next((n for n, group in enumerate(groups) if list(group) == [physical - outer]), None)
+        if known and at is not None:
+            return at, [place // block for place in places]
+    return 0, []
 
 
 def _run(loops: Loops, extents: Sequence[Any], write: Any, parallel: bool, machine: Machine) -> None:

@@ -86,7 +86,7 @@ class Tensor:
         if not self.layout.blocked or loops is None:
             return found
         # Blocks that a loop runs over show as such, so that lanes are seen to be neighbours.
-        for axis in (self.layout.axis, -1):
+        for axis in (self.layout.axis or 0, -1):
             found[axis] = loops.simplify(found[axis])
         return found
 
@@ -109,6 +109,8 @@ class Computed(Tensor):
         self.function = function
         # Kept in memory, since elements are read more than once.
         self.keep = False
+        # An axis, and positions on it from which on elements are worked out in another way.
+        self.cuts: tuple[int, Sequence[Any]] | None = None
 
     def at(self, indices: tuple[Expr, ...]) -> Expr:
         """The function's value."""

@@ -261,9 +261,17 @@ class Elements(Protocol):
         ...
 
     def compute(
-        self, shape: Sequence[Any], function: Callable[..., Any], dtype: str | None = None, keep: bool = False
+        self,
+        shape: Sequence[Any],
+        function: Callable[..., Any],
+        dtype: str | None = None,
+        keep: bool = False,
+        cuts: tuple[int, Sequence[Any]] | None = None,
     ) -> Any:
-        """Each element by itself; with `keep` stored, since it is dear and read more than once."""
+        """Each element by itself; with `keep` stored, since it is dear and read more than once.
+
+        `cuts` are an axis and positions on it from which on elements are worked out in another way.
+        """
         ...
 
     def reduce(

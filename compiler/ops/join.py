@@ -66,7 +66,7 @@ class Concat(Move, name="concat"):
 
             return pick(t, i[axis], starts, read, t.dtype())
 
-        return t.compute(t.shape(), element)
+        return t.compute(t.shape(), element, cuts=(axis, starts[1:]))
 
     def numpy(self, np: Any, *xs: Any) -> Any:
         return np.concatenate([x for x in xs if x.shape != (0,)] or xs[:1], self.axis)

@@ -112,10 +112,11 @@ def pick(t: Elements, at: Any, starts: Sequence[Any], read: Callable[[int], Any]
         if last - first == 1:
             return read(first)
         middle = (first + last) // 2
-        return t.guard(at < starts[middle], lambda: among(first, middle), among(middle, last))
+        # Each within a guard of its own, so that nothing of a piece is worked out outside of it.
+        behind = t.guard(at >= starts[middle], lambda: among(middle, last), t.const(0, dtype))
+        return t.guard(at < starts[middle], lambda: among(first, middle), behind)
 
-    # Within a guard, so that nothing of a piece is worked out outside of it.
-    return t.guard(at >= 0, lambda: among(0, len(starts)), t.const(0, dtype))
+    return among(0, len(starts))
 
 
 def busy(*sizes: Any) -> str:
