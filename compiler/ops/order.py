@@ -135,7 +135,7 @@ def positions(np: Any, x: Any, axis: int, descending: bool) -> Any:
     return x.shape[axis] - 1 - np.flip(found, axis)
 
 
-def foremost(np: Any, x: Any, k: int, axis: int, largest: bool) -> Any:
+def foremost(np: Any, x: Any, k: Any, axis: int, largest: bool) -> Any:
     """The positions of the k first of an array sorted along an axis, of equal elements the first ones: the rows
     are not sorted whole. NaN is the largest.
     """
