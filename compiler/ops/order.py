@@ -136,8 +136,9 @@ def positions(np: Any, x: Any, axis: int, descending: bool) -> Any:
 
 
 def foremost(np: Any, x: Any, k: Any, axis: int, largest: bool) -> Any:
-    """The positions of the k first of an array sorted along an axis, of equal elements the first ones: the rows
-    are not sorted whole. NaN is the largest.
+    """The positions of the k first of an array sorted along an axis, of equal elements the first ones.
+
+    NaN is the largest. Rows are not sorted whole.
     """
     if not x.ndim or k in (0, x.shape[axis]):
         order = positions(np, x, axis, largest)
