@@ -1,9 +1,9 @@
 """A compiled plan as one file: a manifest, the library of kernels, and the weights.
 
 The file is a zip without compression, whose members begin at multiples of 64 bytes, so that weights are read
-where they lie. The manifest holds the SHA-256 of the library and the weights, and a member of its own that of the
-manifest, in the form of `sha256sum`; all are checked before they are used. They say that a file is whole, and
-nothing of who made it: an artifact is code, and is run.
+where they lie. The manifest holds the SHA-256 of the library and the weights, and a member of its own that of
+the manifest, in the form of `sha256sum`; all are checked before they are used. They say that a file is whole,
+and nothing of who made it: an artifact is code, and is run.
 """
 
 from __future__ import annotations
