@@ -114,7 +114,7 @@ def test_mistakes_are_named(run: Run, tmp_path: Path, arguments: list[str], code
 
 
 def test_what_was_made_can_be_read_with_the_lines_of_the_plan(run: Run) -> None:
-    for form, words in (("tir", "T.parallel"), ("llvm", "define internal"), ("asm", "\n")):
+    for form, words in (("tir", "T.parallel"), ("llvm", "define "), ("asm", "\n")):
         done = run("compile", "small.plan:two", "--emit", form)
         assert done.code == 0 and words in done.out
         for operator, line in (("add", 10), ("relu", 10), ("exp", 10)):

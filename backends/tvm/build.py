@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from .codegen import generate, module_of
+from .codegen import generate, kernel_module, module_of
 from .driver import drivers
 from .lower import Lowered
 from .machine import Machine
@@ -27,7 +27,7 @@ def text_of(lowered: Lowered, step: Step, form: str, machine: Machine) -> str:
     function = lowered.functions[step.function]
     if form == "tir":
         return function.script().strip() + "\n"
-    module = generate(module_of({step.function: function}), machine.target)
+    module = kernel_module(step.function, function, machine.target)
     text = module.inspect_source("ll" if form == "llvm" else "asm")
     return "\n".join(_functions(text, form)) + "\n"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -11,6 +12,8 @@ import tvm
 from tvm import tirx
 from tvm.ir import GlobalVar
 from tvm.target import Target
+
+from .loops import IN_VECTORS
 
 _KERNEL = (
     tirx.transform.FlattenBuffer(),
@@ -49,9 +52,17 @@ def generate(module: Any, target: Any) -> Any:
     return _generated(module, target, _ENTRY)
 
 
+def kernel_module(name: str, function: Any, target: Any) -> Any:
+    """A runtime module of one kernel."""
+    if function.attrs[IN_VECTORS]:
+        # LLVM's passes of the first level do all that such a kernel needs, in the least time.
+        target = Target({**json.loads(str(target)), "opt-level": 1})
+    return _generated(module_of({name: function}), target, _KERNEL)
+
+
 def kernel_code(name: str, function: Any, target: Any) -> bytes:
     """A kernel as an object file."""
-    return _written(_generated(module_of({name: function}), target, _KERNEL))
+    return _written(kernel_module(name, function, target))
 
 
 def entry_code(entries: Mapping[str, Any], target: Any) -> bytes:
