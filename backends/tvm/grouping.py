@@ -6,7 +6,7 @@ the view, and nothing is written between.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import replace
 
 from ...compiler.dtypes import DType, is_complex
@@ -18,12 +18,15 @@ from .aliases import is_alias, is_to_first, is_to_last
 from .canonical import canonical
 from .follow import axis_behind, paths
 
+Join = Callable[[Graph, Sequence[Group]], tuple[Group, ...]]
 
-def kernels_of(graph: Graph, float_as: DType = "f32") -> Graph:
-    """The graph with a node for each kernel."""
+
+def kernels_of(graph: Graph, float_as: DType = "f32", join: Join | None = None) -> Graph:
+    """The graph with a node for each kernel; `join` may make one group of several."""
     graph = canonical(graph)
     parts = partition(graph, float_as=float_as, blocks=False)
-    return fuse(graph, replace(parts, groups=_Grouping(parts).groups()))
+    groups = _Grouping(parts).groups()
+    return fuse(graph, replace(parts, groups=groups if join is None else join(graph, groups)))
 
 
 def main_of(nodes: Iterable[Node]) -> Node | None:

@@ -208,13 +208,13 @@ class Writer:
         if template is None or not mains:
             over = _same_place(sources, made, results)
             return self._nest(made, results), over
-        if isinstance(template, Block):
-            template.emit(self.loops, known, results)
-            return self._function(), ()
-        (main,) = mains
+        main = mains[-1]
         accumulated = known[main.results[0]]
         assert isinstance(accumulated, Accumulated)
         accumulated.onto = moved
+        if isinstance(template, Block):
+            template.emit(self.loops, known, results)
+            return self._function(), ()
         # Of a list of operands all but the first are named by their numbers.
         slots = [
             slot if main.slots.index(slot) == at else f"{slot}{at}" for at, slot in enumerate(main.slots)

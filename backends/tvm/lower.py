@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, cast
 
 import numpy as np
@@ -13,6 +14,7 @@ from ...compiler.dtypes import DType
 from ...compiler.fusion.roles import role_of
 from ...compiler.graph import Builder, Graph, Node, Value, map_leaves
 from ...compiler.ops.fused import Fused
+from ...compiler.ops.join import Concat
 from ...compiler.ops.layout import Permute, Reshape
 from ...compiler.ops.pad import Pad
 from ...compiler.ops.rules import axis_of
@@ -21,6 +23,7 @@ from ...compiler.readings import readings
 from ...compiler.static import static_nodes
 from . import slices
 from .aliases import is_alias, is_to_first, is_to_last
+from .blocks import with_blocks
 from .dtypes import tvm_dtype
 from .follow import axis_behind, paths
 from .grouping import has_te, kernels_of, mains_of
@@ -61,7 +64,8 @@ def lower(
 
     Raises `Unsupported` for an operator that has neither a defining computation nor one in numpy.
     """
-    lowering = Lowering(kernels_of(graph, float_as), machine, float_as)
+    join = partial(with_blocks, machine=machine, float_as=float_as)
+    lowering = Lowering(kernels_of(graph, float_as, join), machine, float_as)
     if functions is not None:
         lowering.maker.functions = functions
     return lowering.run()
@@ -320,14 +324,19 @@ class Lowering:
             if template is not None and mains:
                 self.layouts[value] = self._written(node, value, template)
                 continue
+            joins = any(_joins_channels(each) for each in members)
             packed = [
                 self.layouts[operand]
                 for operand in node.inputs
                 if not self._is_plain(operand)
-                and operand.shape[:2] == value.shape[:2]
+                and operand.shape[:1] == value.shape[:1]
+                and (joins or operand.shape[1:2] == value.shape[1:2])
                 and len(operand.shape) == len(value.shape)
             ]
-            if packed and all(role_of(each) in ("elementwise", "window") for each in members):
+            if packed and all(
+                role_of(each) in ("elementwise", "window") or _joins_channels(each, packed[0].block)
+                for each in members
+            ):
                 last = value in self.last and CHANNELS_LAST in packed
                 self.layouts[value] = CHANNELS_LAST if last else packed[0]
 
@@ -384,6 +393,14 @@ def _packing_of(value: Value, packing: Packing) -> Graph:
     for op in ops:
         made = builder.add(op, (made,), ("x",)).results[0]
     return builder.freeze(made)
+
+
+def _joins_channels(node: Node, block: int = 1) -> bool:
+    """Whether a node puts channels behind each other, of which each piece begins with a block."""
+    if not isinstance(node.op, Concat) or axis_of(node.op.axis, len(node.results[0].shape)) != 1:
+        return False
+    sizes = [value.shape[1] for value in node.inputs[:-1]]
+    return all(isinstance(size, int) and (not block or size % block == 0) for size in sizes)
 
 
 def _about(node: Node) -> str:
