@@ -8,7 +8,7 @@ from typing import Any
 from tvm import tirx
 
 from ....compiler.graph import Node
-from ..layouts import CHANNELS_LAST, Layout
+from ..layouts import CHANNELS_LAST, PLAIN, Layout
 from ..loops import Loops
 from ..machine import Machine
 from ..packing import Packing
@@ -97,7 +97,7 @@ class ChannelWriter(Writer):
 
 
 def fit(node: Node, layouts: Mapping[str, Layout], machine: Machine, dtype: str) -> Any:
-    """The template for a node, or None where it is another operator or the channels are not packed."""
+    """The template for a node, or None where it is another operator or its channels do not fill vectors."""
     if node.op.name != "conv_with" or dtype not in ("float32", "float64"):
         return None
     x, weight = node.inputs[0].shape, node.inputs[1].shape
@@ -107,5 +107,6 @@ def fit(node: Node, layouts: Mapping[str, Layout], machine: Machine, dtype: str)
     if not getattr(node.op, "groups") == x[1] == weight[0]:  # noqa: B009
         return None
     lanes, layout = machine.lanes(dtype), layouts.get("x")
-    beside = layout == Layout(1, lanes) or (layout == CHANNELS_LAST and int(x[1]) % lanes == 0)  # pyright: ignore[reportArgumentType]
-    return Depthwise(node, machine, dtype) if beside else None
+    # Where channels are not side by side, gathering them is still less than to sum one by one.
+    whole = layout in (CHANNELS_LAST, PLAIN) and int(x[1]) % lanes == 0  # pyright: ignore[reportArgumentType]
+    return Depthwise(node, machine, dtype) if whole or layout == Layout(1, lanes) else None
