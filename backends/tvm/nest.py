@@ -214,7 +214,7 @@ def _emit_computed(loops: Loops, stage: Tensor, prefix: list[Expr], machine: Mac
         _run(loops, [*extents[:number], last - first, *extents[number + 1 :]], part, parallel, machine)
 
 
-_PIECES = 8
+_PIECES = 40
 """Pieces of which each gets a loop of its own, at most."""
 
 
