@@ -168,7 +168,7 @@ def test_a_worker_that_hangs_is_ended() -> None:
         ({"threads": 1}, "net ran 1 threads on cores"),
         ({"affinity": [0]}, r"net ran 2 threads on cores \[0\]"),
         ({"busy": 2.5}, "kept 2.50 cores busy with 2 threads"),
-        ({"idle": 0.5}, "kept 0.50 cores busy while others"),
+        ({"idle": 0.5}, "took 0.50 s of a core while others"),
     ],
 )
 def test_other_threads_or_cores_do_not_count(answer: dict[str, object], told: str) -> None:

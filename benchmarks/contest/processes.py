@@ -25,8 +25,8 @@ MALLOC: Mapping[str, dict[str, str]] = {
 _SLACK = 0.2
 # A worker that does not answer for so many seconds is ended.
 LIMIT = 1200.0
-# A worker that waits may keep so many cores busy: some threads spin a little before they sleep.
-_RESTLESS = 0.1
+# A worker that waits may take so many seconds of a core: threads spin a little before they sleep.
+_RESTLESS = 0.25
 
 
 class WorkerError(Exception):
@@ -112,7 +112,7 @@ def check(name: str, answer: Mapping[str, Any], threads: int, cores: Sequence[in
     if answer["busy"] > threads + _SLACK:
         raise WorkerError(f"{name} kept {answer['busy']:.2f} cores busy with {threads} threads")
     if answer["idle"] > _RESTLESS:
-        raise WorkerError(f"{name} kept {answer['idle']:.2f} cores busy while others had their turn")
+        raise WorkerError(f"{name} took {answer['idle']:.2f} s of a core while others had their turn")
 
 
 @contextmanager

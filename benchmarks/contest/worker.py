@@ -49,9 +49,9 @@ class Turns:
         return {"seconds": seconds, "error": error}
 
     def time(self, seconds: float) -> dict[str, Any]:
-        """The times of calls, and the cores that were kept busy, by them and before by waiting for them."""
+        """The times of calls, the cores that they kept busy, and the seconds of one that waiting took before."""
         waited = time.perf_counter() - self.left[1]
-        idle = self._busy(*self.left) if waited > LEAST_WAIT else 0.0
+        idle = time.process_time() - self.left[0] if waited > LEAST_WAIT else 0.0
         end = time.perf_counter() + WARMING
         while True:
             self.call()
