@@ -49,7 +49,7 @@ class Turns:
         return {"seconds": seconds, "error": error}
 
     def time(self, seconds: float) -> dict[str, Any]:
-        """The times of calls, the cores that they kept busy, and the seconds of one that waiting took before."""
+        """The times of calls, the cores that they kept busy, and the seconds of one that waiting took."""
         waited = time.perf_counter() - self.left[1]
         idle = time.process_time() - self.left[0] if waited > LEAST_WAIT else 0.0
         end = time.perf_counter() + WARMING
