@@ -16,6 +16,7 @@ from unittest import mock
 
 HEADERS = Path(__file__).parent / "cuda"
 _OPTIONS = ["-std=c++17", "-O1", "-fPIC", "-shared", "-w", "-fno-strict-aliasing", "-ffp-contract=off"]
+_HEADER = "#include <cuda.h>\n#include <math_constants.h>\n#include <cuda_fp16.h>\n"
 _KERNEL = re.compile(
     r'^extern "C" __global__ void (?:__launch_bounds__\(\d+\) )?(\w+)\(([^)]*)\) \{(.*?)^\}', re.M | re.S
 )
@@ -23,7 +24,8 @@ _KERNEL = re.compile(
 
 def emulated(source: str, arch: str = "") -> bytes:
     """A shared library of kernels: in the place of nvcc."""
-    # Where the attribute stands, C++ of the processor allows no `static` before it.
+    # Without what helps nvcc; and C++ of the processor allows no `static` before an attribute.
+    source = _HEADER + "".join(source.partition('extern "C"')[1:])
     source = re.sub(r"__shared__ (alignas\(\d+\))", r"\1 __shared__", source)
     wrappers = "\n".join(_wrapper(*found.groups()) for found in _KERNEL.finditer(source))
     with TemporaryDirectory() as folder:
