@@ -14,6 +14,7 @@
 #define __device__
 #define __launch_bounds__(...)
 #define __shared__ static
+#define uchar unsigned char
 
 struct Index { unsigned x = 0, y = 0, z = 0; };
 static Index threadIdx, blockIdx;
