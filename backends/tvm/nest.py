@@ -117,12 +117,21 @@ def _shared_axes(stages: Sequence[Tensor], machine: Machine) -> int:
                 for access in accesses
                 if access.tensor in stages
             )
-            if not in_step:
+            if not in_step or (isinstance(stage, Reduced) and _lies_along(accesses, indices[count])):
                 break
             count += 1
         common = count
     rows = _product(stages[0].shape[:common])
     return 0 if isinstance(rows, int) and rows < 2 * machine.threads else common
+
+
+def _lies_along(accesses: Sequence[Access], variable: Expr) -> bool:
+    """Whether neighbours in an operand's memory are neighbours along an axis of the result."""
+    return any(
+        _uses(access.tensor.place(access.indices)[-1], variable)
+        for access in accesses
+        if _in_memory(access.tensor)
+    )
 
 
 def _same(left: Any, right: Any) -> bool:
@@ -315,10 +324,15 @@ def _uses(value: Expr, variable: Expr) -> bool:
 
 def _emit_reduced(loops: Loops, stage: Reduced, prefix: list[Expr], machine: Machine, parallel: bool) -> None:
     shape = stage.layout.shape(stage.shape[len(prefix) :])
+    # Axes of one at the end, as of a mean that keeps its axes, are no neighbours.
+    ones = 0
+    while stage.layout == PLAIN and ones < len(shape) and _is_one(shape[-1 - ones]):
+        ones += 1
+    shape, none = shape[: len(shape) - ones], [tirx.const(0, "int32")] * ones
     spatial, over = _variables(shape, "i"), _variables(stage.extents, "k")
     accesses = [
         access
-        for access in _reads(stage, _logical(stage, prefix, spatial), over)
+        for access in _reads(stage, _logical(stage, prefix, [*spatial, *none]), over)
         if _in_memory(access.tensor)
     ]
     groups = _merged(stage.extents, over, accesses)
@@ -337,7 +351,7 @@ def _emit_reduced(loops: Loops, stage: Reduced, prefix: list[Expr], machine: Mac
     if rows and not packed:
 
         def write(at: Sequence[Expr]) -> None:
-            found = _logical(stage, prefix, at)
+            found = _logical(stage, prefix, [*at, *none])
             with emitting(loops):
                 value = work.row(extents, lambda reduced: element(found, reduced))
                 loops.store(stage.buffer, value, *stage.place(found))
@@ -358,12 +372,12 @@ def _emit_reduced(loops: Loops, stage: Reduced, prefix: list[Expr], machine: Mac
         start = at[-1] * tile
 
         def index(lane: Expr) -> tuple[Expr, ...]:
-            return _logical(stage, prefix, (*at[:-1], start + lane))
+            return _logical(stage, prefix, (*at[:-1], start + lane, *none))
 
         count = _count(loops, stage, tile, shape[-1], start, index)
         sums = loops.alloc([tile], stage.dtype, "sums", "local")
         # What is asked of a position alone, whether it is padding, is then asked once for all lanes.
-        vectors = stage.layout != PLAIN and stage.dtype == "float32"
+        vectors = (stage.layout != PLAIN or bool(blocks)) and stage.dtype == "float32"
         kind = "vectorized" if count is tile and vectors else "serial"
         with loops.loop(tile, "j", kind) as lane:
             loops.store(sums, work.identity, lane)
@@ -385,6 +399,10 @@ def _count(loops: Loops, stage: Reduced, tile: int, extent: Any, start: Expr, in
     return tile if _divides(tile, extent) else loops.let(tirx.min(tile, extent - start), "count")
 
 
+def _is_one(size: Any) -> bool:
+    return isinstance(size, int) and size == 1
+
+
 def _divides(part: int, size: Any) -> bool:
     return isinstance(size, int) and size % part == 0
 
@@ -397,7 +415,11 @@ def _runs_along(accesses: Sequence[Access], reduced: Expr, spatial: Expr) -> boo
     """Whether neighbours are combined with each other, and not side by side: what jumps less in memory."""
     jumps = 0
     for tensor, indices in accesses:
-        for part in tensor.place(indices)[:-1]:
+        *parts, last = tensor.place(indices)
+        if tensor.layout.blocked and _uses(last, reduced) != _uses(last, spatial):
+            jumps += 1 if _uses(last, spatial) else -1
+            continue
+        for part in parts:
             jumps += _uses(part, reduced) - _uses(part, spatial)
     return jumps <= 0
 
