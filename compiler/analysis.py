@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterable
 from importlib import import_module
 from typing import Any
 
@@ -97,3 +98,12 @@ def live_ranges(graph: Graph) -> dict[Value, tuple[int, int]]:
     for value in graph.outputs:
         found[value] = found[value][0], last
     return found
+
+
+def connected(pairs: Iterable[tuple[Value, Value]], first: Collection[Value]) -> set[Value]:
+    """The values that pairs, or chains of pairs, connect with some first ones, which are among them."""
+    networkx: Any = import_module("networkx")
+    found = networkx.Graph(list(pairs))
+    found.add_nodes_from(first)
+    parts: Iterable[set[Value]] = networkx.connected_components(found)
+    return {value for part in parts if not part.isdisjoint(first) for value in part}

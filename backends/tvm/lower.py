@@ -60,7 +60,7 @@ class Lowered:
 def lower(
     graph: Graph, machine: Machine, float_as: DType = "f32", functions: dict[str, Any] | None = None
 ) -> Lowered:
-    """Cut the graph into kernels and plan their memory; kernels are entered in `functions` as they are written.
+    """Cut the graph into kernels and plan their memory; kernels are entered in `functions` as they come.
 
     Raises `Unsupported` for an operator that has neither a defining computation nor one in numpy.
     """

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-import networkx
-
+from ...compiler.analysis import connected
 from ...compiler.fusion.roles import role_of
 from ...compiler.graph import Graph, Node, Value
 from .aliases import is_to_first, is_to_last
@@ -18,7 +17,7 @@ from .grouping import main_of
 
 def channels_last(graph: Graph) -> set[Value]:
     """The values of a graph of kernels that lie with axis 1 last."""
-    alike: networkx.Graph[Value] = networkx.Graph()
+    alike: list[tuple[Value, Value]] = []
     wanted: set[Value] = set()
     for node in graph.operators():
         if is_to_last(node):
@@ -27,9 +26,8 @@ def channels_last(graph: Graph) -> set[Value]:
             wanted.add(node.results[0])
         else:
             wanted |= _turned(node)
-            alike.add_edges_from(_alike(node))
-    alike.add_nodes_from(wanted)
-    return {value for group in networkx.connected_components(alike) if group & wanted for value in group}
+            alike += _alike(node)
+    return connected(alike, wanted)
 
 
 def _members(node: Node) -> list[Node]:

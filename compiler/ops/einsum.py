@@ -103,7 +103,7 @@ class Einsum(Op, name="einsum"):
         return tuple(sizes[name] for name in output)
 
     def axes(self, xs: tuple[Shape, ...]) -> Equation:
-        """The names of the axes of operands of such shapes, and of the result; `ShapeError` if they differ."""
+        """The names of the axes of operands of such shapes, and of the result, or `ShapeError`."""
         return self._bound(xs)
 
     def _bound(self, xs: tuple[Shape, ...]) -> Equation:
