@@ -65,7 +65,7 @@ def is_bijection(node: Node) -> bool:
     operand, result = node.inputs[0].shape, node.results[0].shape
     first, last = _common(operand, result)
     between = [*operand[first : len(operand) - last], *result[first : len(result) - last]]
-    return all(isinstance(size, int) for size in between)
+    return all(isinstance(size, int) and size > 0 for size in between)
 
 
 def onto(path: Path) -> Onto:

@@ -16,8 +16,8 @@ from ....compiler.graph import Node
 from ..elementary import Functions
 from ..expressions import emitting
 from ..layouts import PLAIN
+from ..loop_axes import product_of
 from ..loops import Expr, type_of
-from ..nest import _product
 from ..packing import Packing
 from ..templates.base import Accumulated, finish
 from ..tensors import Tensor
@@ -58,7 +58,7 @@ class Attention:
         """A block for each head and part of its query rows."""
         lead, rows = main.shape[:-2], main.shape[-2]
         parts = over(rows, _ROWS)
-        with work.launch(_product([*lead, parts]), _THREADS) as thread:
+        with work.launch(product_of([*lead, parts]), _THREADS) as thread:
             known = isinstance(parts, int)
             block = thread.block if known else thread.block.astype("int64")
             first = thread.let(tirx.floormod(block, parts) * _ROWS, "first")

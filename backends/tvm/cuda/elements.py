@@ -9,8 +9,9 @@ from typing import Any
 from tvm import tirx
 
 from ..expressions import emitting
+from ..loop_axes import index_variables, merged_axes, product_of, reads_of
 from ..loops import Buffer, Expr
-from ..nest import _Combination, _merged, _product, _reads, _variables
+from ..reductions import Combination
 from ..tensors import Access, Reduced, Tensor
 from .device import Gpu
 from .threads import THREADS, Thread, Work, over
@@ -53,11 +54,11 @@ class Tail:
 
 def computed(work: Work, stage: Tensor) -> None:
     """A launch with a thread for each element; axes that every operand has side by side are one."""
-    variables = _variables(stage.shape, "i")
-    accesses = [Access(stage, variables), *_reads(stage, variables)]
-    groups = _merged(stage.shape, variables, accesses)
-    extents = [_product([stage.shape[axis] for axis in group]) for group in groups]
-    total = _product(extents)
+    variables = index_variables(stage.shape, "i")
+    accesses = [Access(stage, variables), *reads_of(stage, variables)]
+    groups = merged_axes(stage.shape, variables, accesses)
+    extents = [product_of([stage.shape[axis] for axis in group]) for group in groups]
+    total = product_of(extents)
     with work.launch(over(total, THREADS), THREADS, alias=True) as thread:
         position = thread.let(thread.position(total), "position")
         with _within(thread, position, total):
@@ -73,12 +74,12 @@ def computed(work: Work, stage: Tensor) -> None:
 
 def reduced(work: Work, stage: Reduced, tail: Tail, gpu: Gpu) -> None:
     """A launch with a thread for each result, which takes what is combined one after the other."""
-    total = _product(stage.shape)
+    total = product_of(stage.shape)
     with work.launch(over(total, THREADS), THREADS) as thread:
         position = thread.let(thread.position(total), "position")
         with _within(thread, position, total):
             index = split(thread, position, stage.shape)
-            combination = _Combination(thread, stage, gpu.machine)
+            combination = Combination(thread, stage, gpu.machine)
             sums = thread.alloc([1], stage.dtype, "sums", "local")
             zero = tirx.const(0, "int32")
             thread.store(sums, combination.identity, zero)

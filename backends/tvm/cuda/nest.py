@@ -14,8 +14,10 @@ from tvm import tirx
 from tvm.ir import Call
 
 from ..layouts import PLAIN
+from ..loop_axes import index_variables, product_of, reads_of, same_size
 from ..loops import Buffer, type_of
-from ..nest import _product, _reads, _runs_along, _same, _stages, _variables
+from ..nest import stages_of
+from ..reductions import runs_along
 from ..tensors import Built, Computed, Reduced, Source, Tensor
 from . import product, programs, rows
 from .device import Gpu
@@ -41,7 +43,7 @@ def emit(work: Work, made: Sequence[Tensor], results: Sequence[Tensor], gpu: Gpu
     for tensor in made:
         if isinstance(tensor, Reduced) and product.Plan.of(tensor) is not None:
             _keep_dear(tensor, results)
-    _Nest(work, _stages(made, results), results, gpu).run()
+    _Nest(work, stages_of(made, results), results, gpu).run()
 
 
 class _Nest:
@@ -53,7 +55,7 @@ class _Nest:
         for stage in stages:
             if stage not in results:
                 stage.buffer = tirx.decl_buffer(list(stage.shape) or [1], stage.dtype)
-        self.reads = {stage: [access.tensor for access in _reads(stage)] for stage in stages}
+        self.reads = {stage: [access.tensor for access in reads_of(stage)] for stage in stages}
 
     def run(self) -> None:
         """Launch after launch."""
@@ -103,8 +105,8 @@ class _Nest:
             alone = isinstance(stage, Reduced) and stage.rank != len(lead)
             if alone or not _begins(stage.shape, lead):
                 return None
-            index = _variables(stage.shape, "i")
-            for tensor, at in _reads(stage, index):
+            index = index_variables(stage.shape, "i")
+            for tensor, at in reads_of(stage, index):
                 if tensor in self.stages and not all(
                     i.same_as(j) or _is_one(size) for i, j, size in zip(at, index, lead, strict=False)
                 ):
@@ -127,9 +129,9 @@ class _Nest:
         for each in left:
             if not isinstance(each, Computed) or len(each.shape) != stage.rank:
                 continue
-            index = _variables(each.shape, "i")
-            alike = all(_same(a, b) for a, b in zip(each.shape, stage.shape, strict=True))
-            accesses = [access for access in _reads(each, index) if access.tensor in (stage, *late)]
+            index = index_variables(each.shape, "i")
+            alike = all(same_size(a, b) for a, b in zip(each.shape, stage.shape, strict=True))
+            accesses = [access for access in reads_of(each, index) if access.tensor in (stage, *late)]
             fits = alike and any(access.tensor is stage or access.tensor in found for access in accesses)
             for tensor, at in accesses:
                 known = tensor is stage or tensor in found
@@ -156,28 +158,28 @@ class _Nest:
 
 
 def _begins(shape: Sequence[Any], lead: Sequence[Any]) -> bool:
-    return len(shape) >= len(lead) and all(_same(a, b) for a, b in zip(shape, lead, strict=False))
+    return len(shape) >= len(lead) and all(same_size(a, b) for a, b in zip(shape, lead, strict=False))
 
 
 def _is_row(stage: Reduced, least: int = _LONG) -> bool:
     """Whether what is combined are neighbours in memory, and many of them."""
-    count = _product(stage.extents)
+    count = product_of(stage.extents)
     if not stage.extents or (isinstance(count, int) and count < least):
         return False
     if not stage.shape:
         return True
-    spatial, over = _variables(stage.shape, "i"), _variables(stage.extents, "k")
+    spatial, over = index_variables(stage.shape, "i"), index_variables(stage.extents, "k")
     accesses = [
         access
-        for access in _reads(stage, spatial, over)
+        for access in reads_of(stage, spatial, over)
         if access.tensor.buffer is not None or isinstance(access.tensor, Source)
     ]
-    return _runs_along(accesses, over[-1], spatial[-1])
+    return runs_along(accesses, over[-1], spatial[-1])
 
 
 def _operations(tensor: Tensor) -> int:
     """Operations on floats for one element, as far as it is worked out where it is read."""
-    value = product.plain(lambda: tensor.at(_variables(tensor.shape, "i")))
+    value = product.plain(lambda: tensor.at(index_variables(tensor.shape, "i")))
     found = 0
     for node in nodes(value):
         if isinstance(node, _ARITHMETIC) and "float" in type_of(node):
@@ -195,7 +197,7 @@ def _keep_dear(stage: Reduced, results: Sequence[Tensor]) -> None:
     while True:
         dear = [
             access.tensor
-            for access in _reads(stage)
+            for access in reads_of(stage)
             if isinstance(access.tensor, Computed)
             and not access.tensor.keep
             and access.tensor not in results

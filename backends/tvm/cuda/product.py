@@ -15,8 +15,8 @@ from typing import Any, NamedTuple
 
 from tvm import tirx
 
+from ..loop_axes import depends_on, index_variables, product_of
 from ..loops import Expr
-from ..nest import _product, _uses, _variables
 from ..tensors import Reduced, watch
 from .device import Gpu
 from .elements import Tail, split
@@ -54,14 +54,14 @@ class Plan(NamedTuple):
         """The plan of a stage that is such a sum, and large enough."""
         if stage.combine != "sum" or stage.dtype not in ("float32", "float64") or not stage.extents:
             return None
-        spatial, reduced = _variables(stage.shape, "i"), _variables(stage.extents, "k")
+        spatial, reduced = index_variables(stage.shape, "i"), index_variables(stage.extents, "k")
         factors = _factors(plain(lambda: stage.function(*spatial, *reduced)), (*spatial, *reduced))
         if factors is None:
             return None
-        uses = [[_uses(each, variable) for variable in spatial] for each in factors]
+        uses = [[depends_on(each, variable) for variable in spatial] for each in factors]
         axes = range(stage.rank)
         only = [tuple(axis for axis in axes if uses[n][axis] and not uses[1 - n][axis]) for n in (0, 1)]
-        if any(_least(_product([stage.shape[axis] for axis in each])) < LEAST for each in only):
+        if any(_least(product_of([stage.shape[axis] for axis in each])) < LEAST for each in only):
             return None
         batch = tuple(axis for axis in axes if axis not in only[0] and axis not in only[1])
         order = _order(factors[1], reduced)
@@ -95,9 +95,9 @@ def _factors(value: Expr, variables: Sequence[Expr]) -> tuple[Expr, Expr] | None
         factors = _factors(inside, variables)
         if factors is None:
             return None
-        used = [variable for variable in variables if _uses(condition, variable)]
+        used = [variable for variable in variables if depends_on(condition, variable)]
         for number, factor in enumerate(factors):
-            if all(_uses(factor, variable) for variable in used):
+            if all(depends_on(factor, variable) for variable in used):
                 guarded = tirx.if_then_else(condition, factor, other)
                 return (guarded, factors[1]) if number == 0 else (factors[0], guarded)
     return None
@@ -108,7 +108,9 @@ def _order(value: Expr, reduced: Sequence[Expr]) -> tuple[int, ...]:
     found: list[int] = []
     for load in loads(value):
         for index in load.indices:
-            found += [axis for axis, each in enumerate(reduced) if _uses(index, each) and axis not in found]
+            found += [
+                axis for axis, each in enumerate(reduced) if depends_on(index, each) and axis not in found
+            ]
     return (*(axis for axis in range(len(reduced)) if axis not in found), *found)
 
 
@@ -151,7 +153,7 @@ def shape_for(rows: Any, columns: Any, batch: Any, gpu: Gpu) -> Shape:
 def emit(work: Work, plan: Plan, tail: Tail, gpu: Gpu) -> None:
     """A launch with a block for each tile."""
     rows, columns, batch = (
-        _product(plan.sizes(axes)) for axes in (plan.left.axes, plan.right.axes, plan.batch)
+        product_of(plan.sizes(axes)) for axes in (plan.left.axes, plan.right.axes, plan.batch)
     )
     shape = shape_for(rows, columns, batch, gpu)
     down, across = over(rows, shape.rows), over(columns, shape.columns)
@@ -168,7 +170,7 @@ class _Tile:
         self.shape = shape
         self.rows = rows
         self.columns = columns
-        self.depth = _product(plan.stage.extents)
+        self.depth = product_of(plan.stage.extents)
 
     def run(self, down: Any, across: Any) -> None:
         """All of it: where the tile is, the steps, and the results."""
@@ -255,9 +257,9 @@ class _Tile:
         last = self.plan.reduced[self.plan.order[-1]]
         own = [self.plan.spatial[axis] for axis in side.axes]
         for load in loads(side.value):
-            if any(_uses(load.indices[-1], variable) for variable in own):
+            if any(depends_on(load.indices[-1], variable) for variable in own):
                 return False
-            if _uses(load.indices[-1], last):
+            if depends_on(load.indices[-1], last):
                 return True
         return False
 

@@ -11,8 +11,9 @@ from typing import Any
 from tvm import tirx
 
 from ..expressions import emitting
+from ..loop_axes import product_of
 from ..loops import Expr
-from ..nest import _Combination, _product
+from ..reductions import Combination
 from ..tensors import Reduced, Tensor
 from .device import Gpu
 from .elements import Tail, split
@@ -30,10 +31,10 @@ def emit(work: Work, tail: Tail, common: int, gpu: Gpu) -> None:
     Reduced stages have one number for each row, which all threads of the team have at hand.
     """
     stages = tail.tensors
-    lengths = [_product(stage.extents) for stage in stages if isinstance(stage, Reduced)]
+    lengths = [product_of(stage.extents) for stage in stages if isinstance(stage, Reduced)]
     short = all(isinstance(length, int) and length <= _SHORT for length in lengths)
     lead = stages[0].shape[:common]
-    count = _product(lead)
+    count = product_of(lead)
     team = WARP if short else THREADS
     blocks = over(count, _WARPS) if short else count
     with work.launch(blocks, WARP * _WARPS if short else THREADS) as thread:
@@ -84,7 +85,7 @@ class _Row:
 
     def _turns(self, sizes: Sequence[Any], each: Callable[[list[Expr]], None]) -> None:
         """The positions of axes of these sizes, one for each thread of the team at a time."""
-        thread, total = self.thread, _product(sizes)
+        thread, total = self.thread, product_of(sizes)
         if isinstance(total, int) and total == 0:
             return
         with thread.loop(over(total, self.team), "turn") as turn:
@@ -105,7 +106,7 @@ class _Row:
     def _combined(self, stage: Reduced) -> Expr:
         """All elements of the row as one, known to each thread of the team."""
         thread, zero = self.thread, tirx.const(0, "int32")
-        combination = _Combination(thread, stage, self.gpu.machine)
+        combination = Combination(thread, stage, self.gpu.machine)
         cell = thread.alloc([1], stage.dtype, "sums", "local")
         found = tirx.BufferLoad(cell, [zero])
         thread.store(cell, combination.identity, zero)
@@ -137,7 +138,7 @@ class _Row:
         self.thread.store(held, found, 0)
         return tirx.BufferLoad(held, [tirx.const(0, "int32")]).astype(dtype)
 
-    def _across(self, cell: Any, combination: _Combination, dtype: str) -> None:
+    def _across(self, cell: Any, combination: Combination, dtype: str) -> None:
         """What the warps of the block found, as one."""
         thread, warps, zero = self.thread, self.team // WARP, tirx.const(0, "int32")
         parts = thread.shared([warps], dtype, "parts")
