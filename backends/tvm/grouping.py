@@ -13,6 +13,7 @@ from ...compiler.dtypes import DType, is_complex
 from ...compiler.fusion import Group, Partition, fuse, partition
 from ...compiler.fusion.roles import role_of
 from ...compiler.graph import Graph, Node, Value
+from ...compiler.ops.fused import Fused
 from ...compiler.ops.layout import SameOrder
 from .aliases import is_alias, is_to_first, is_to_last
 from .canonical import canonical
@@ -44,7 +45,12 @@ def mains_of(nodes: Iterable[Node]) -> list[Node]:
 
 def is_block(node: Node) -> bool:
     """Whether a node is several kernels that run depth first."""
-    return node.op.name == "fused" and getattr(node.op, "kind") == "block"  # noqa: B009
+    return isinstance(node.op, Fused) and node.op.kind == "block"
+
+
+def members_of(node: Node) -> list[Node]:
+    """The operators that a node runs: those of its body, if it is a fused group."""
+    return list(node.bodies[0].operators()) if isinstance(node.op, Fused) else [node]
 
 
 def has_te(node: Node) -> bool:

@@ -107,7 +107,7 @@ class KernelMaker:
             return template
         # Weights that others compute are packed at each call.
         template = find(main, found, self.machine, dtype, computed=True)
-        if template is None or self._find is not find or any(slot not in given for slot in template.packings):
+        if template is None or any(slot not in given for slot in template.packings):
             return None
         packed = [given[slot] for slot in template.packings]
         return template if all(isinstance(size, int) for value in packed for size in value.shape) else None

@@ -26,7 +26,7 @@ from .aliases import is_alias, is_to_first, is_to_last
 from .blocks import with_blocks
 from .dtypes import tvm_dtype
 from .follow import axis_behind, paths
-from .grouping import has_te, kernels_of, mains_of
+from .grouping import has_te, kernels_of, mains_of, members_of
 from .kernels import KernelMaker, Unsupported, body_of
 from .layouts import CHANNELS_LAST, PLAIN, Layout
 from .machine import Machine
@@ -316,7 +316,7 @@ class Lowering:
 
     def _lay_out(self, node: Node, template: Template | Block | None) -> None:
         """Choose how the results lie in memory: as a template writes them, or as they are read."""
-        members = list(body_of(node).operators()) if node.bodies else [node]
+        members = members_of(node)
         mains = mains_of(members)
         for value in node.results:
             if value in self.kept or node in self.static:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from itertools import pairwise
-from typing import Any, NamedTuple
+from typing import Any
 
 from tvm import tirx
 from tvm_ffi import structural_equal
@@ -34,13 +34,6 @@ from .loops import Expr, Loops
 from .machine import Machine
 from .reductions import emit_reduced
 from .tensors import Access, Built, Computed, Reduced, Tensor
-
-
-class Axis(NamedTuple):
-    """A loop: its variable for analysis, how often it turns, and the axes that it runs over."""
-
-    variable: Expr
-    extent: Any
 
 
 def emit_nest(loops: Loops, made: Sequence[Tensor], results: Sequence[Tensor], machine: Machine) -> None:

@@ -12,7 +12,7 @@ from ...compiler.analysis import connected
 from ...compiler.fusion.roles import role_of
 from ...compiler.graph import Graph, Node, Value
 from .aliases import is_to_first, is_to_last
-from .grouping import main_of
+from .grouping import main_of, members_of
 
 
 def channels_last(graph: Graph) -> set[Value]:
@@ -30,13 +30,9 @@ def channels_last(graph: Graph) -> set[Value]:
     return connected(alike, wanted)
 
 
-def _members(node: Node) -> list[Node]:
-    return list(node.bodies[0].operators()) if node.op.name == "fused" else [node]
-
-
 def _turned(node: Node) -> set[Value]:
     """Results whose channels a kernel puts first behind its main operator, as neighbours."""
-    if node.op.name != "fused" or main_of(_members(node)) is None:
+    if node.op.name != "fused" or main_of(members_of(node)) is None:
         return set()
     found: set[Value] = set()
     for result, inner in zip(node.results, node.bodies[0].outputs, strict=True):
@@ -52,7 +48,7 @@ def _turned(node: Node) -> set[Value]:
 
 def _alike(node: Node) -> Iterator[tuple[Value, Value]]:
     """A kernel's operands and results that are combined element by element."""
-    members = _members(node)
+    members = members_of(node)
     main = main_of(members)
     body = dict(zip(node.bodies[0].inputs, node.inputs, strict=True)) if node.op.name == "fused" else {}
     for member in members:

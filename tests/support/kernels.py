@@ -11,13 +11,15 @@ from planform.backends.tvm.build import build
 from planform.backends.tvm.lower import lower
 from planform.backends.tvm.machine import host
 from planform.backends.tvm.runtime import Runner
-from planform.compiler.graph import Builder, TensorType
+from planform.compiler.dtypes import bind
+from planform.compiler.graph import Builder, Graph, TensorType
 from planform.compiler.ops import Op, registry
 
-from .eager import tensors
+from .eager import PLAN, run, tensors
 from .opcases import samples
 
 REGISTRY = registry()
+TOLERANCE = {"f64": {"rtol": 1e-10, "atol": 1e-10}, "f32": {"rtol": 2e-5, "atol": 2e-6}}
 Core = tuple[Op, tuple[str, ...], tuple[TensorType, ...]]
 
 
@@ -43,15 +45,42 @@ def operands_of(types: tuple[TensorType, ...], op: Op, float_as: str) -> list[to
     return found
 
 
-def kernels(cores: list[Core], float_as: str) -> Runner:
-    """One program with all of them side by side."""
+def graph_of(cores: list[Core]) -> Graph:
+    """One graph with all of them side by side."""
     builder = Builder("samples")
     results: list[Any] = []
     for number, (op, slots, types) in enumerate(cores):
         operands = [builder.input(f"x{number}_{at}", type) for at, type in enumerate(types)]
         results.append(builder.add(op, operands, slots).results)
-    lowered = lower(builder.freeze(tuple(results)), host(), float_as)
+    return builder.freeze(tuple(results))
+
+
+def kernels(cores: list[Core], float_as: str) -> Runner:
+    """One program with all of them side by side."""
+    lowered = lower(graph_of(cores), host(), float_as)
     return Runner(lowered.program, build(lowered, host()), {})
+
+
+def assert_equal_torch(
+    cores: list[Core], operands: list[list[torch.Tensor]], answers: Any, float_as: str
+) -> None:
+    """Hold the answers of a program against torch: types, shapes and, but for random ones, elements."""
+    for (op, slots, types), given, found in zip(cores, operands, answers, strict=True):
+        wanted = run(op, slots, [x.clone() for x in given], float_as)
+        for left, right, type in zip(found, wanted, op.infer(types, slots)[0], strict=True):
+            assert bind(type.dtype, float_as) == PLAN[right.dtype]
+            tensor = to_torch(left, right.dtype)
+            assert tensor.shape == right.shape, f"{op}"
+            if "random" in op.effects:
+                assert not tensor.is_floating_point() or tensor.isfinite().all()
+                continue
+            torch.testing.assert_close(
+                tensor,
+                right,
+                equal_nan=True,
+                msg=lambda text, op=op, types=types: f"{op} {types}: {text}",
+                **TOLERANCE[float_as],
+            )
 
 
 def to_numpy(x: torch.Tensor) -> np.ndarray:

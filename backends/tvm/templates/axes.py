@@ -7,7 +7,8 @@ from typing import Any
 
 from ....compiler.graph import Node
 from ..loops import Expr
-from .product import Taps
+from ..tensors import Tensor
+from .product import Product, Taps
 
 ONE = Taps(1, 1, 1, 0, 1, False)
 """An axis that is not there."""
@@ -74,8 +75,36 @@ class Axes:
         """The number of taps along each axis, the row's too where there is none."""
         return tuple(tap.count for tap in self.taps)
 
+    def product(self, x: Tensor, channels: int, out: int, pixels: int, lanes: int, dtype: str) -> Product:
+        """What is summed, where each vector of output channels has its own input channels."""
+        return Product(
+            x.shape[0],
+            self.rows,
+            self.run,
+            channels,
+            out,
+            1,
+            self.vertical,
+            self.horizontal,
+            pixels,
+            1,
+            lanes,
+            lanes,
+            dtype,
+            lambda sample, channel, line, column: x[(sample, channel, *self.spread(line, column))],
+            lambda sample, channel, row, column: (sample, channel, *self.spread(row, column)),
+            self.depth,
+            self.planes,
+        )
+
     def spread(self, line: Any, column: Expr) -> tuple[Expr, ...]:
         """The index along the axes that there are; a line may be a pair with its plane."""
         if self.rank == 1:
             return (column,)
         return (*line, column) if self.rank == 3 else (line, column)
+
+
+def groups_of(node: Node) -> int:
+    """The groups of a convolution."""
+    op: Any = node.op
+    return int(op.groups)

@@ -13,6 +13,7 @@ from ..loops import Expr, Loops
 from ..machine import Machine
 from ..packing import Packing
 from ..tensors import Tensor
+from .axes import groups_of
 from .base import Accumulated
 from .depthwise import ChannelWriter, Depthwise
 from .product import Product, Taps, Writer, tile_of
@@ -131,10 +132,10 @@ def is_stage(main: Node) -> bool:
         return False
     x, weight = main.inputs[0].shape, main.inputs[1].shape
     known = all(isinstance(size, int) and size > 0 for size in (*x[1:], *weight, *main.results[0].shape[1:]))
-    return known and len(x) == 4 and (getattr(main.op, "groups") == 1 or is_depthwise(main))  # noqa: B009
+    return known and len(x) == 4 and (groups_of(main) == 1 or is_depthwise(main))
 
 
 def is_depthwise(main: Node) -> bool:
     """Whether a convolution has one filter for each channel."""
     x, weight = main.inputs[0].shape, main.inputs[1].shape
-    return getattr(main.op, "groups") == x[1] == weight[0] and x[1] != 1  # noqa: B009
+    return groups_of(main) == x[1] == weight[0] and x[1] != 1

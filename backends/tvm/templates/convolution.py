@@ -13,7 +13,7 @@ from ..loops import Expr, Loops
 from ..machine import Machine
 from ..packing import Packing
 from ..tensors import Tensor
-from .axes import Axes
+from .axes import Axes, groups_of
 from .base import Accumulated
 from .product import Product, Taps, Writer, tile_of
 
@@ -28,7 +28,7 @@ class Convolution:
         weight = node.inputs[1].shape
         self.axes = axes = Axes.of(node)
         self.dtype, self.lanes = dtype, lanes
-        self.sections = int(getattr(node.op, "groups"))  # noqa: B009
+        self.sections = groups_of(node)
         self.channels, self.out = int(weight[1]), int(weight[0]) // self.sections  # pyright: ignore[reportArgumentType]
         # One tap without padding: neighbours in memory need no row to be neighbours.
         self.pointwise = all(tap.count == 1 and tap.stride == 1 and not tap.padded for tap in axes.taps)
@@ -98,7 +98,7 @@ def fit(node: Node, layouts: Mapping[str, Layout], machine: Machine, dtype: str)
     known = all(isinstance(size, int) for size in (*x[1:], *weight))
     if not known or len(weight) != len(x) or node.inputs[0] is node.inputs[1]:
         return None
-    groups = int(getattr(node.op, "groups"))  # noqa: B009
+    groups = groups_of(node)
     out = int(weight[0])  # pyright: ignore[reportArgumentType]
     lanes = machine.lanes(dtype)
     if groups > 1 and (out // groups) % lanes:

@@ -13,9 +13,9 @@ from ..loops import Loops
 from ..machine import Machine
 from ..packing import Packing
 from ..tensors import Tensor
-from .axes import Axes
+from .axes import Axes, groups_of
 from .base import Accumulated, zero
-from .product import Product, Spot, Tile, Writer
+from .product import Spot, Tile, Writer
 
 
 class Depthwise:
@@ -46,26 +46,8 @@ class Depthwise:
         machine: Machine,
     ) -> None:
         """Loops over samples, vectors of channels and rows on all threads, and tiles of a row within."""
-        x, axes = operands["x"], self.axes
-        product = Product(
-            x.shape[0],
-            axes.rows,
-            axes.run,
-            1,
-            self.out,
-            1,
-            axes.vertical,
-            axes.horizontal,
-            self.pixels,
-            1,
-            self.lanes,
-            self.lanes,
-            self.dtype,
-            lambda sample, channel, line, column: x[(sample, channel, *axes.spread(line, column))],
-            lambda sample, channel, row, column: (sample, channel, *axes.spread(row, column)),
-            axes.depth,
-            axes.planes,
-        )
+        x = operands["x"]
+        product = self.axes.product(x, 1, self.out, self.pixels, self.lanes, self.dtype)
         ChannelWriter(product, loops, operands["weight"], operands.get("bias"), main, results).write()
 
 
@@ -104,7 +86,7 @@ def fit(node: Node, layouts: Mapping[str, Layout], machine: Machine, dtype: str)
     known = all(isinstance(size, int) for size in (*x[1:], *weight))
     if not known or len(weight) != len(x):
         return None
-    if not getattr(node.op, "groups") == x[1] == weight[0]:  # noqa: B009
+    if not groups_of(node) == x[1] == weight[0]:
         return None
     lanes, layout = machine.lanes(dtype), layouts.get("x")
     # Where channels are not side by side, gathering them is still less than to sum one by one.

@@ -18,9 +18,9 @@ from ..loops import Loops
 from ..machine import Machine
 from ..packing import Packing
 from ..tensors import Tensor
-from .axes import Axes
+from .axes import Axes, groups_of
 from .base import Accumulated, zero
-from .product import Product, Spot, Tile, Writer
+from .product import Spot, Tile, Writer
 
 _WRITTEN = 768
 """Products in the code of a tile, about, at most."""
@@ -34,7 +34,7 @@ class Grouped:
         self.axes = axes = Axes.of(node)
         self.dtype, self.lanes = dtype, machine.lanes(dtype)
         self.out, self.channels = int(weight[0]), int(weight[1])  # pyright: ignore[reportArgumentType]
-        self.own = self.out // int(getattr(node.op, "groups"))  # noqa: B009
+        self.own = self.out // groups_of(node)
         taps = axes.horizontal.count
         # Besides the sums, a row of weights, an input vector and its permutations are in registers.
         most = max(machine.registers - min(taps, 7) - 5, 4)
@@ -60,26 +60,8 @@ class Grouped:
         machine: Machine,
     ) -> None:
         """Loops over samples, vectors of channels and rows on all threads, and tiles of a row within."""
-        x, axes, lanes = operands["x"], self.axes, self.lanes
-        product = Product(
-            x.shape[0],
-            axes.rows,
-            axes.run,
-            self.channels,
-            self.out,
-            1,
-            axes.vertical,
-            axes.horizontal,
-            self.pixels,
-            1,
-            lanes,
-            lanes,
-            self.dtype,
-            lambda sample, channel, line, column: x[(sample, channel, *axes.spread(line, column))],
-            lambda sample, channel, row, column: (sample, channel, *axes.spread(row, column)),
-            axes.depth,
-            axes.planes,
-        )
+        x = operands["x"]
+        product = self.axes.product(x, self.channels, self.out, self.pixels, self.lanes, self.dtype)
         bias = operands.get("bias")
         GroupWriter(self.own, product, loops, operands["weight"], bias, main, results).write()
 
@@ -147,7 +129,7 @@ def fit(node: Node, layouts: Mapping[str, Layout], machine: Machine, dtype: str)
     x, weight = node.inputs[0].shape, node.inputs[1].shape
     known = all(isinstance(size, int) for size in (*x[1:], *weight))
     lanes = machine.lanes(dtype)
-    groups = int(getattr(node.op, "groups"))  # noqa: B009
+    groups = groups_of(node)
     if not known or len(weight) != len(x) or groups == 1 or layouts.get("x") != Layout(1, lanes):
         return None
     own, channels = int(weight[0]) // groups, int(weight[1])  # pyright: ignore[reportArgumentType]

@@ -17,7 +17,7 @@ from ..packing import Packing
 from ..tensors import Tensor
 from .axes import Axes
 from .base import Accumulated, zero
-from .product import Product, Spot, Taps, Tile, Writer
+from .product import Spot, Taps, Tile, Writer
 
 
 class Pool:
@@ -48,26 +48,8 @@ class Pool:
         machine: Machine,
     ) -> None:
         """Loops over samples, vectors of channels and rows on all threads, and tiles of a row within."""
-        x, axes = operands["x"], self.axes
-        product = Product(
-            x.shape[0],
-            axes.rows,
-            axes.run,
-            1,
-            self.channels,
-            1,
-            axes.vertical,
-            axes.horizontal,
-            self.pixels,
-            1,
-            self.lanes,
-            self.lanes,
-            self.dtype,
-            lambda sample, channel, line, column: x[(sample, channel, *axes.spread(line, column))],
-            lambda sample, channel, row, column: (sample, channel, *axes.spread(row, column)),
-            axes.depth,
-            axes.planes,
-        )
+        x = operands["x"]
+        product = self.axes.product(x, 1, self.channels, self.pixels, self.lanes, self.dtype)
         PoolWriter(self.divisor, product, loops, x, None, main, results).write()
 
 

@@ -19,6 +19,7 @@ from ..loops import Buffer, Expr, Loops
 from ..machine import Machine
 from ..packing import Packing
 from ..tensors import Tensor
+from .axes import groups_of
 from .base import Accumulated, finish, zero
 from .winograd_plan import TAPS, Plan, Work, plan
 from .winograd_transforms import Transforms
@@ -299,7 +300,7 @@ def fit(node: Node, layouts: Mapping[str, Layout], machine: Machine, dtype: str)
         return None
     stride, dilation, _ = node.op.window(x[2:], weight[2:])  # pyright: ignore[reportAttributeAccessIssue]
     plain = tuple(weight[2:]) == (TAPS, TAPS) and all(each == 1 for each in (*stride, *dilation))
-    plain = plain and getattr(node.op, "groups") == 1 and node.inputs[0] is not node.inputs[1]  # noqa: B009
+    plain = plain and groups_of(node) == 1 and node.inputs[0] is not node.inputs[1]
     if not plain or layouts.get("x") != Layout(1, machine.lanes(dtype)):
         return None
     batch = x[0] if isinstance(x[0], int) else 1
