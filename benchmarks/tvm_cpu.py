@@ -1,14 +1,16 @@
 """`to_tvm` beside torch eager, torch.compile, ONNX Runtime and OpenVINO, in float32 on this machine.
 
-    .venv/bin/python benchmarks/tvm_cpu.py [--quick] [--json] [--output FOLDER] [--threads N]
-        [--batch N]... [--processes N] [--rounds N] [--seconds S] [--side NAME]... [NETWORK...]
+    .venv/bin/python benchmarks/tvm_cpu.py [--quick] [--json] [--output FOLDER] [--resume] [--threads N]
+        [--batch N]... [--processes N] [--rounds N] [--seconds S] [--drop X] [--side NAME]... [NETWORK...]
 
 All contestants get the weights of timm's network and the same images. Each is a fresh process, the peers one
 with glibc's own thresholds of malloc and one with raised ones; ours has the default. These processes wait
 while one of them has its turn, in an order that changes from round to round; then they end, and new ones
 begin. A process that runs on other cores or threads than all, or is more than 1e-3 of the largest result away
-from float64, does not count. A peer that is `--drop` times slower than the best after two processes is not
-started again. The report, `tvm_cpu.md` with a picture, is written after each network.
+from float64, does not count. A peer that is `--drop` times slower than the best after two processes, or that
+squared after one, is not started again. The report, `tvm_cpu.md` with a picture and all figures in
+`tvm_cpu.json`, is written after each network. `--resume` goes on with such a report: it keeps the networks
+that were measured in the same way, by the same versions on the same machine, but for those that are named.
 
 `--quick` is a glance: three networks, one process of each contestant, no report but where `--output` says.
 Nothing else should run meanwhile. Needs timm and the extras `tvm` and `bench`; contestants that are not
@@ -36,6 +38,7 @@ from typing import Any
 from contest.cases import missing
 from contest.contestants import CONTESTANTS, work
 from contest.figures import OURS, Case, Entrant, judge
+from contest.kept import read, write
 from contest.peak import measure_peak
 from contest.processes import MALLOC, Worker, WorkerError, affinity, check, environment
 from contest.report import markdown, picture, told
@@ -50,10 +53,9 @@ NETWORKS = (
 )
 QUICK = ("resnet18", "mobilenetv2_100", "vit_small_patch16_224")
 PACKAGES = ("torch", "timm", "onnx", "onnxscript", "onnxruntime", "openvino", "apache-tvm", "apache-tvm-ffi")
+FIGURES = "tvm_cpu.json"
 # The largest error beside float64, as a part of the largest result.
 TOLERANCE = 1e-3
-# A peer may be left out after so many processes.
-ENOUGH = 2
 
 
 @dataclass(frozen=True)
@@ -94,34 +96,44 @@ class Contest:
         found = [(side, malloc) for side in self.plan.sides for malloc in MALLOC]
         found = [each for each in found if each[0] not in self.case.failed]
         found = [each for each in found if each[0] != OURS or each[1] == "default"]
-        if done >= ENOUGH:
-            found = [each for each in found if not self.case.hopeless(each, self.plan.drop)]
-        return found
+        if not done:
+            return found
+        # One process alone has to be clearer.
+        factor = self.plan.drop if done > 1 else self.plan.drop**2
+        return [each for each in found if not self.case.hopeless(each, factor)]
 
     def _start(self, done: int, stack: ExitStack) -> dict[Entrant, Worker]:
         """The processes of a generation, each ready to be called."""
         workers: dict[Entrant, Worker] = {}
-        for side, malloc in self._entrants(done):
+        entrants = self._entrants(done)
+        # The first finds nothing cached, and is not to share the cores while it compiles.
+        started = {each: self._begin(each, stack) for each in entrants} if done else {}
+        for entrant in entrants:
+            side = entrant[0]
             if side in self.case.failed:
                 continue
-            name = f"{side} ({malloc})"
-            worker = stack.enter_context(
-                start(name, side, self.case.network, self.folder, self.case.batch, self.plan.threads, malloc)
-            )
+            worker = started.get(entrant) or self._begin(entrant, stack)
             try:
                 built = worker.ask({"do": "build"})
                 if not built["error"] <= TOLERANCE:
-                    raise WorkerError(f"{name} is off by {built['error']:.1e}")
+                    raise WorkerError(f"{worker.name} is off by {built['error']:.1e}")
             except WorkerError as error:
                 self.case.failed[side] = str(error)
                 if side == OURS:
                     break
                 continue
-            # Only the first process finds nothing cached.
             self.case.compile.setdefault(side, built["seconds"])
             self.case.errors[side] = max(built["error"], self.case.errors.get(side, 0.0))
-            workers[side, malloc] = worker
+            workers[entrant] = worker
         return workers
+
+    def _begin(self, entrant: Entrant, stack: ExitStack) -> Worker:
+        """A fresh process of a contestant, which ends with the generation."""
+        side, malloc = entrant
+        case, name = self.case, f"{side} ({malloc})"
+        return stack.enter_context(
+            start(name, side, case.network, self.folder, case.batch, self.plan.threads, malloc)
+        )
 
     def _turns(self, workers: Mapping[Entrant, Worker]) -> dict[Entrant, list[float]]:
         """The times of all calls, in ms."""
@@ -153,8 +165,10 @@ def start(
 
 
 def measure(network: str, batches: Sequence[int], plan: Plan, peak: float | None) -> list[Case]:
-    """A network at all batches."""
-    cases = [Case(network, batch) for batch in batches]
+    """A network at some batches."""
+    if not batches:
+        return []
+    cases = [Case(network, batch, date=datetime.date.today().isoformat()) for batch in batches]
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         try:
@@ -188,7 +202,6 @@ def describe(given: argparse.Namespace, plan: Plan, absent: Mapping[str, list[st
     models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     return {
         "command": " ".join(["python", "benchmarks/tvm_cpu.py", *sys.argv[1:]]),
-        "date": datetime.date.today().isoformat(),
         "cpu": models[0] if models else platform.machine(),
         "cores": len(affinity()),
         "versions": versions,
@@ -205,6 +218,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="three networks, a process each, batch 1")
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--output", type=Path, help="the folder of the report (benchmarks/results)")
+    parser.add_argument("--resume", action="store_true", help="keep what the report there has")
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
     parser.add_argument("--batch", type=int, action="append", help="1 and 8; may be repeated")
     parser.add_argument("--processes", type=int, help="how many of each contestant (5)")
@@ -217,6 +231,8 @@ def arguments() -> argparse.Namespace:
         "--side", action="append", choices=list(CONTESTANTS), help="only these; may be repeated"
     )
     given = parser.parse_args()
+    # What is named is measured again.
+    given.again = given.networks
     given.networks = given.networks or list(QUICK if given.quick else NETWORKS)
     given.batch = given.batch or ([1] if given.quick else [1, 8])
     given.processes = given.processes or (1 if given.quick else 5)
@@ -243,9 +259,15 @@ def main() -> int:
         peak = measure_peak(given.threads, Path(name))
     about["peak_gmacs"] = peak and peak / 1e9
     cases: list[Case] = []
+    if given.resume and given.output is not None:
+        again = {(network, batch) for network in given.again for batch in given.batch}
+        kept = read(given.output / FIGURES, about)
+        cases = [case for case in kept if (case.network, case.batch) not in again]
     for network in given.networks:
-        cases += measure(network, given.batch, plan, peak)
-        for case in cases[-len(given.batch) :]:
+        done = {case.batch for case in cases if case.network == network}
+        found = measure(network, [batch for batch in given.batch if batch not in done], plan, peak)
+        cases = sorted([*cases, *found], key=place)
+        for case in found:
             print(line(case), file=say, flush=True)
         if given.output is not None:
             publish(given.output, about, cases)
@@ -260,8 +282,15 @@ def main() -> int:
 def publish(folder: Path, about: Mapping[str, Any], cases: Sequence[Case]) -> None:
     """Write the report and its picture."""
     folder.mkdir(parents=True, exist_ok=True)
+    write(folder / FIGURES, about, cases)
     (folder / "tvm_cpu.md").write_text(markdown(about, cases, judge(cases)), encoding="utf-8")
     (folder / "tvm_cpu.svg").write_text(picture(cases), encoding="utf-8")
+
+
+def place(case: Case) -> tuple[int, int]:
+    """Where a case stands in a report: in the order of the networks above, then by batch."""
+    known = NETWORKS.index(case.network) if case.network in NETWORKS else len(NETWORKS)
+    return known, case.batch
 
 
 def line(case: Case) -> str:

@@ -13,6 +13,7 @@ from xml.etree import ElementTree
 import pytest
 
 from contest.figures import Case, compile_ratios, judge, mean
+from contest.kept import read, write
 from contest.peak import measure_peak
 from contest.processes import MALLOC, Worker, WorkerError, check, environment
 from contest.report import markdown, picture
@@ -21,7 +22,6 @@ FILE = Path(__file__).parents[1] / "benchmarks/tvm_cpu.py"
 OURS = "planform", "default"
 ABOUT = {
     "command": "python benchmarks/tvm_cpu.py",
-    "date": "2026-01-02",
     "cpu": "A processor",
     "cores": 2,
     "threads": 2,
@@ -51,6 +51,7 @@ def case(network: str = "net", batch: int = 1, ours: float = 6.0, share: float =
         },
         errors={"planform": 2e-6, "eager": 1e-6, "openvino": 3e-6},
         compile={"planform": 3.0, "inductor": 20.0, "openvino": 0.5},
+        date="2026-01-02",
     )
 
 
@@ -118,6 +119,20 @@ def test_a_report_shows_every_network_and_what_failed() -> None:
     assert "| net | 4.0 | 12.00+ | **8.00** | 6.00 | 0.750 | 0.71 to 1.00 | 50% | 2e-06 | 3e-06 |" in text
     assert "- lost, batch 8, planform: no kernel" in text
     assert "- onnxruntime: onnx not installed" in text
+
+
+def test_a_contest_is_gone_on_with_only_as_it_was_begun(tmp_path: Path) -> None:
+    file, lost = (
+        tmp_path / "figures.json",
+        Case("lost", 8, failed={"planform": "no kernel"}, date="2026-01-03"),
+    )
+    assert read(file, ABOUT) == []
+    write(file, ABOUT, [case(), lost])
+    assert read(file, ABOUT | {"command": "another", "peak_gmacs": 100.0}) == [case(), lost]
+    for other in ({"processes": 4}, {"sides": ["planform"]}, {"versions": {"torch": "2.12.0"}}):
+        assert read(file, ABOUT | other) == []
+    assert "\n2026-01-02 to 2026-01-03. A processor" in markdown(ABOUT, [case(), lost], [])
+    assert [each.name for each in tmp_path.iterdir()] == ["figures.json"]
 
 
 def test_the_picture_has_a_bar_for_each_ratio() -> None:

@@ -14,6 +14,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 ROOT = Path(__file__).resolve().parents[2]
 # The modules that a contestant needs beside torch and timm.
 NEEDS: Mapping[str, tuple[str, ...]] = {
@@ -71,8 +73,10 @@ def prepare(network: str, batches: Sequence[int], sides: Sequence[str], folder: 
     model = drawn(network)
     images = torch.randn(max(batches), *image_size(model))
     weights = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    torch.save(weights, folder / "weights.pt")
+    np.save(folder / "images.npy", images.numpy())
     with torch.no_grad():
-        torch.save((weights, images, model.double()(images.double())), folder / "case.pt")
+        np.save(folder / "results.npy", model.double()(images.double()).numpy())
     failed: dict[str, str] = {}
     writers: Mapping[str, Callable[..., None]] = {"onnxruntime": _write_onnx, "openvino": _write_openvino}
     for side, writer in writers.items():

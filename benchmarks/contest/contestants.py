@@ -12,6 +12,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from .cases import build_timm
 
 Call = Callable[[], Any]
@@ -21,14 +23,10 @@ class Contestant:
     """A case for one runtime: what can be done ahead is done here, what counts as compiling in `build`."""
 
     def __init__(self, network: str, folder: Path, batch: int) -> None:
-        import torch
-
-        self.torch = torch
         self.limit = int(os.environ["OMP_NUM_THREADS"])
-        torch.set_num_threads(self.limit)
-        weights, images, results = torch.load(folder / "case.pt")
         self.network, self.folder, self.batch = network, folder, batch
-        self.weights, self.images, self.expected = weights, images[:batch].contiguous(), results[:batch]
+        self.images = np.ascontiguousarray(np.load(folder / "images.npy")[:batch])
+        self.expected = np.load(folder / "results.npy")[:batch]
 
     def build(self) -> Call:
         """The network ready to be called on the images."""
@@ -36,16 +34,26 @@ class Contestant:
 
     def threads(self) -> int:
         """The number of threads as the runtime says it, after the calls."""
-        return self.torch.get_num_threads()
+        raise TypeError("a contestant says how many threads it has")
 
     def error(self, found: Any) -> float:
         """The largest error, as a part of the largest result in float64."""
-        found = self.torch.as_tensor(found).double()
+        found = np.asarray(found, np.float64)
         assert found.shape == self.expected.shape
-        return float((found - self.expected).abs().max() / self.expected.abs().max())
+        return float(np.abs(found - self.expected).max() / np.abs(self.expected).max())
 
 
-class Eager(Contestant):
+class WithTorch(Contestant):
+    """One that needs torch, at least to build: importing it does not count as compiling."""
+
+    def __init__(self, network: str, folder: Path, batch: int) -> None:
+        super().__init__(network, folder, batch)
+        self.torch = import_module("torch")
+        self.torch.set_num_threads(self.limit)
+        self.weights = self.torch.load(folder / "weights.pt")
+
+
+class Eager(WithTorch):
     """timm's network as it is."""
 
     def __init__(self, network: str, folder: Path, batch: int) -> None:
@@ -55,7 +63,15 @@ class Eager(Contestant):
 
     def build(self) -> Call:
         """The module itself."""
-        return lambda: self.model(self.images)
+        return self.inferring(self.model, self.torch.from_numpy(self.images))
+
+    def inferring(self, model: Callable[[Any], Any], images: Any) -> Call:
+        """Calls that record nothing for gradients."""
+        return self.torch.inference_mode()(lambda: model(images))
+
+    def threads(self) -> int:
+        """As torch has it."""
+        return self.torch.get_num_threads()
 
 
 class Inductor(Eager):
@@ -67,8 +83,7 @@ class Inductor(Eager):
         config.freezing = True
         last = self.torch.channels_last
         model = self.torch.compile(self.model.to(memory_format=last), dynamic=False)
-        images = self.images.to(memory_format=last)
-        return lambda: model(images)
+        return self.inferring(model, self.torch.from_numpy(self.images).to(memory_format=last))
 
 
 class OnnxRuntime(Contestant):
@@ -83,7 +98,7 @@ class OnnxRuntime(Contestant):
         path = str(self.folder / f"onnxruntime_{self.batch}.onnx")
         session = runtime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
         self.options = session.get_session_options()
-        feed = {session.get_inputs()[0].name: self.images.numpy()}
+        feed = {session.get_inputs()[0].name: self.images}
         return lambda: session.run(None, feed)[0]
 
     def threads(self) -> int:
@@ -104,15 +119,15 @@ class OpenVino(Contestant):
         }
         path = str(self.folder / f"openvino_{self.batch}.xml")
         self.compiled = openvino.Core().compile_model(path, "CPU", options)
-        request, images = self.compiled.create_infer_request(), self.images.numpy()
-        return lambda: request.infer(images, share_inputs=True, share_outputs=True)[0]
+        request = self.compiled.create_infer_request()
+        return lambda: request.infer(self.images, share_inputs=True, share_outputs=True)[0]
 
     def threads(self) -> int:
         """As the compiled model has it."""
         return int(self.compiled.get_property("INFERENCE_NUM_THREADS"))
 
 
-class Planform(Contestant):
+class Planform(WithTorch):
     """The plan of the same name."""
 
     def build(self) -> Call:
@@ -120,8 +135,8 @@ class Planform(Contestant):
         import planform
 
         plan = bound(planform.load(self.network), self.images.shape)
-        model, images = plan.to_tvm(weights=self.weights), self.images.numpy()
-        return lambda: model(images)
+        model = plan.to_tvm(weights=self.weights)
+        return lambda: model(self.images)
 
     def threads(self) -> int:
         """As TVM's runtime has it."""

@@ -22,7 +22,7 @@ class Case:
 
     `floor` is what the multiply-adds take at the peak, in ms; `share` is the part of them in 3x3 convolutions
     of all channels. `compile` is in seconds, from a network in memory to the first result, with nothing
-    cached. `failed` says by runtime why it has no times.
+    cached. `failed` says by runtime why it has no times. `date` is the day on which it was measured.
     """
 
     network: str
@@ -33,6 +33,7 @@ class Case:
     errors: dict[str, float] = field(default_factory=dict)
     compile: dict[str, float] = field(default_factory=dict)
     failed: dict[str, str] = field(default_factory=dict)
+    date: str = ""
 
     def latency(self, entrant: Entrant) -> float:
         """The median over processes, in ms."""
@@ -65,7 +66,8 @@ class Case:
         """The least and the greatest ratio of processes that ran at the same time."""
         if self.ours is None or self.peer is None:
             return None
-        pairs = zip(self.times[self.ours], self.times[self.peer], strict=True)
+        # A peer that is no longer started ran beside our first processes.
+        pairs = zip(self.times[self.ours], self.times[self.peer], strict=False)
         ratios = [ours / peer for ours, peer in pairs]
         return min(ratios), max(ratios)
 
@@ -91,6 +93,7 @@ class Case:
         return {
             "network": self.network,
             "batch": self.batch,
+            "date": self.date,
             "floor_ms": self.floor,
             "share_of_3x3": self.share,
             "ms": {f"{side} {malloc}": times for (side, malloc), times in self.times.items()},
@@ -102,6 +105,22 @@ class Case:
             "spread": self.spread,
             "gap_closed": self.closed,
         }
+
+    @staticmethod
+    def from_dict(found: Mapping[str, Any]) -> Case:
+        """A case as `to_dict` gives it."""
+        times = {tuple(entrant.split()): list(ms) for entrant, ms in found["ms"].items()}
+        return Case(
+            found["network"],
+            found["batch"],
+            found["floor_ms"],
+            found["share_of_3x3"],
+            times,
+            dict(found["error"]),
+            dict(found["compile_s"]),
+            dict(found["failed"]),
+            found["date"],
+        )
 
 
 def mean(cases: Sequence[Case]) -> float | None:

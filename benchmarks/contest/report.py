@@ -24,18 +24,21 @@ def markdown(about: Mapping[str, Any], cases: Sequence[Case], goals: Sequence[Ma
     versions = ", ".join(f"{name} {number}" for name, number in about["versions"].items())
     peak = about["peak_gmacs"]
     counts = f"{about['processes']} processes of each contestant, {about['rounds']} turns of each"
+    days = sorted({case.date for case in cases})
+    dates = " to ".join(dict.fromkeys([*days[:1], *days[-1:]]))
     lines = [
         "# Kernels of ours beside other runtimes, on a processor",
         "",
         f"    {about['command']}",
         "",
-        f"{about['date']}. {about['cpu']}, {about['threads']} threads on {about['cores']} cores. {versions}.",
+        f"{dates}. {about['cpu']}, {about['threads']} threads on {about['cores']} cores. {versions}.",
         "" if peak is None else f"Peak: {peak:.1f} G multiply-adds a second, measured on all threads.",
         "",
         "![The ratios, with their spread](tvm_cpu.svg)",
         "",
         f"{counts}, {about['seconds']} s a turn. A peer that two processes show to be more than"
-        f" {about['drop']} times slower than the best has no more.",
+        f" {about['drop']} times slower than the best, or one process more than"
+        f" {about['drop'] ** 2:.4g} times, has no more.",
         "",
         "Latencies are in ms, float32, medians over processes of medians over calls; a peer's is that of its"
         " better setting of malloc (`+`: raised thresholds), ours that of the default. *Ratio* is ours to the"

@@ -80,12 +80,9 @@ def main() -> None:
             request = json.loads(sys.stdin.readline())
             answer(prepare(network, request["batches"], request["sides"], Path(folder)))
             return
-        import torch
-
         turns = Turns(CONTESTANTS[side](network, Path(folder), int(batch)))
-        with torch.inference_mode():
-            for line in sys.stdin:
-                answer(turns.answer(json.loads(line)))
+        for line in sys.stdin:
+            answer(turns.answer(json.loads(line)))
 
 
 if __name__ == "__main__":
