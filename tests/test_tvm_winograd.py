@@ -47,32 +47,43 @@ def choose(monkeypatch: pytest.MonkeyPatch) -> Choose:
 class Network:
     """1 x 1 and 3 x 3 convolutions; with a rest, + what goes in and ReLU come after."""
 
-    def __init__(self, channels: int, height: int, width: int, out: int, pad: Any = 1, rest: bool = False):
+    def __init__(
+        self,
+        channels: int,
+        height: int,
+        width: int,
+        out: int,
+        pad: Any = 1,
+        rest: bool = False,
+        groups: int = 1,
+    ) -> None:
         builder = Builder("net")
         self.weights: dict[str, np.ndarray] = {}
-        self.builder, self.pad, self.rest = builder, pad, rest
+        self.builder, self.pad, self.rest, self.groups = builder, pad, rest, groups
         # An input of its own symbol for the batch.
         x = builder.input("x", TensorType((symbol("B"), 4, height, width)))
         inner = self._convolution(x, "a", channels, 4, 1, 0)
-        y = self._convolution(inner, "b", out, channels, 3, pad)
+        y = self._convolution(inner, "b", out, channels // groups, 3, pad, groups)
         if rest:
             added = builder.add(Add(), [y, inner], ("x", "y")).results[0]
             y = builder.add(Relu(), [added], ("x",)).results[0]
         self.graph = builder.freeze(y)
 
-    def _convolution(self, x: Value, name: str, out: int, channels: int, kernel: int, pad: Any) -> Value:
+    def _convolution(
+        self, x: Value, name: str, out: int, channels: int, kernel: int, pad: Any, groups: int = 1
+    ) -> Value:
         rng = np.random.default_rng(len(self.weights))
         operands = [x]
         for each, shape in (("w", (out, channels, kernel, kernel)), ("b", (out,))):
             operands.append(self.builder.weight(Weight(f"{name}.{each}", TensorType(shape), zeros())))
             self.weights[f"{name}.{each}"] = rng.standard_normal(shape).astype(np.float32)
-        return self.builder.add(ConvWith(pad=pad), operands, ("x", "weight", "bias")).results[0]
+        return self.builder.add(ConvWith(pad=pad, groups=groups), operands, ("x", "weight", "bias")).results[0]
 
     def wanted(self, x: np.ndarray) -> np.ndarray:
         """What torch computes in float64."""
         weights = {name: torch.from_numpy(each).double() for name, each in self.weights.items()}
         inner = conv2d(torch.from_numpy(x).double(), weights["a.w"], weights["a.b"])
-        y = conv2d(inner, weights["b.w"], weights["b.b"], padding=self.pad)
+        y = conv2d(inner, weights["b.w"], weights["b.b"], padding=self.pad, groups=self.groups)
         return (torch.relu(y + inner) if self.rest else y).numpy()
 
     def runner(self) -> tuple[Runner, Lowered]:
@@ -124,6 +135,35 @@ def test_kernels_equal_torch(
     assert is_transformed(lowered)
     for batch in (1, 3):
         x = np.random.default_rng(batch).standard_normal((batch, 4, height, width)).astype(np.float32)
+        assert error(runner(x), network.wanted(x)) < 1e-5
+
+
+@pytest.mark.parametrize("outputs", [2, 4])
+@pytest.mark.parametrize(
+    ("channels", "out", "groups", "rest", "cut"),
+    [
+        (32, 32, 2, True, (9, 5, 1, 1, True)),
+        (96, 96, 3, True, (4, 4, 2, 2, False)),
+        (64, 192, 4, False, (5, 5, 3, 3, True)),
+        (96, 64, 2, False, (12, 6, 1, 3, False)),
+        (128, 128, 8, True, (3, 3, 1, 8, True)),
+    ],
+)
+def test_groups_of_whole_vectors_equal_torch(
+    choose: Choose,
+    channels: int,
+    out: int,
+    groups: int,
+    rest: bool,
+    cut: tuple[int, int, int, int, bool],
+    outputs: int,
+) -> None:
+    choose(Plan(outputs, *cut))
+    network = Network(channels, 10, 7, out, 1, rest, groups)
+    runner, lowered = network.runner()
+    assert is_transformed(lowered)
+    for batch in (1, 2):
+        x = np.random.default_rng(batch).standard_normal((batch, 4, 10, 7)).astype(np.float32)
         assert error(runner(x), network.wanted(x)) < 1e-5
 
 
@@ -199,7 +239,7 @@ def _fits(machine: Machine, **changes: Any) -> bool:
     [
         {"stride": 2},
         {"dilation": 2},
-        {"groups": 2},
+        {"groups": 8},
         {"kernel": 5},
         {"kernel": 1},
         {"layout": Layout()},
@@ -208,7 +248,7 @@ def _fits(machine: Machine, **changes: Any) -> bool:
     ],
 )
 def test_others_are_left_to_other_templates(changes: dict[str, Any]) -> None:
-    assert _fits(machine())
+    assert _fits(machine()) and _fits(machine(), groups=2)
     assert not _fits(machine(), **changes)
 
 
@@ -233,3 +273,10 @@ def test_plans_leave_registers_and_cover_all_tiles(threads: int) -> None:
                 assert found.pixels * found.blocks + found.blocks < registers
                 assert found.strip <= found.room < found.strip + found.pixels
                 assert work.cost(found) > 0
+
+
+def test_panels_do_not_leave_their_groups() -> None:
+    work = Work(1, (12, 12), 128, 768, machine(), 6)
+    assert {found.blocks for found in work.plans(4)} == {1, 2, 4}
+    # Six groups of 128 channels are a sixth of the products of 768 channels.
+    assert work.direct() < Work(1, (12, 12), 768, 768, machine()).direct() / 5

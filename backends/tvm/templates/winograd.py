@@ -26,7 +26,10 @@ from .winograd_transforms import Transforms
 
 
 class Winograd:
-    """A convolution of 3 x 3 whose sizes, but for the batch, are known; input channels are packed."""
+    """A convolution of 3 x 3 whose sizes, but for the batch, are known; input channels are packed.
+
+    Groups have whole vectors of channels, and whole panels of output channels.
+    """
 
     def __init__(self, node: Node, machine: Machine, plan: Plan) -> None:
         x, weight, result = node.inputs[0].shape, node.inputs[1].shape, node.results[0].shape
@@ -38,7 +41,9 @@ class Winograd:
         self.made = [int(size) for size in result[2:]]  # pyright: ignore[reportArgumentType]
         self.tiles = [-(-size // plan.outputs) for size in self.made]
         self.channels, self.out = int(weight[1]), int(weight[0])  # pyright: ignore[reportArgumentType]
-        self.parts, self.vectors = -(-self.channels // self.lanes), -(-self.out // self.lanes)
+        self.sections = groups_of(node)
+        self.given = self.channels * self.sections
+        self.parts, self.vectors = -(-self.given // self.lanes), -(-self.out // self.lanes)
         wide = plan.blocks * self.lanes
         self.panels = -(-self.out // wide)
         size, groups = self.transforms.size, -(-self.panels // plan.group)
@@ -118,7 +123,7 @@ class _Writer:
     def _transform(self, strip: _Strip) -> None:
         """B^T d B of all tiles and input channels of a strip."""
         loops, winograd, plan = self.loops, self.winograd, self.plan
-        whole, rest = divmod(winograd.channels, self.lanes)
+        whole, rest = divmod(winograd.given, self.lanes)
         kind = "parallel" if plan.split else "serial"
         for first, parts, valid in ((0, whole, self.lanes), (whole, 1, rest)):
             if not parts or not valid:
@@ -205,6 +210,7 @@ class _Writer:
         group, number = place
         panel = group, tirx.floordiv(point, size), tirx.floormod(point, size), number
         start = turn * plan.pixels
+        before = self._before(group * plan.group + number)
         cells = loops.alloc([plan.pixels * plan.blocks * lanes], "float32", "cells", "local")
         with loops.loop(lanes, "lane", "vectorized") as lane:
             for cell in range(plan.pixels * plan.blocks):
@@ -215,9 +221,8 @@ class _Writer:
                 self._fetch(panel, turn, part * lanes + channel)
                 with loops.loop(lanes, "lane", "vectorized") as lane:
                     for pixel in range(plan.pixels):
-                        value = tirx.BufferLoad(
-                            strip.made, [point, part * plan.room + start + pixel, channel]
-                        )
+                        at = (before + part) * plan.room + start + pixel
+                        value = tirx.BufferLoad(strip.made, [point, at, channel])
                         for block in range(plan.blocks):
                             weight = self.weight[*panel, part * lanes + channel, block * lanes + lane]
                             cell = (pixel * plan.blocks + block) * lanes + lane
@@ -236,6 +241,14 @@ class _Writer:
                     loops.store(
                         sums, value, point, (number * plan.blocks + block) * plan.room + start + pixel, lane
                     )
+
+    def _before(self, panel: Expr) -> Expr:
+        """The vectors of input channels that are before those of a panel's section."""
+        winograd = self.winograd
+        if winograd.sections == 1:
+            return tirx.const(0, "int32")
+        section = tirx.floordiv(panel, winograd.panels // winograd.sections)
+        return self.loops.let(section * (winograd.channels // self.lanes), "before")
 
     def _fetch(self, panel: tuple[Expr, ...], turn: Expr, channel: Expr) -> None:
         """Ask for the next panel of weights, in equal parts while this one is used; few turns wait for it."""
@@ -300,10 +313,14 @@ def fit(node: Node, layouts: Mapping[str, Layout], machine: Machine, dtype: str)
         return None
     stride, dilation, _ = node.op.window(x[2:], weight[2:])  # pyright: ignore[reportAttributeAccessIssue]
     plain = tuple(weight[2:]) == (TAPS, TAPS) and all(each == 1 for each in (*stride, *dilation))
-    plain = plain and groups_of(node) == 1 and node.inputs[0] is not node.inputs[1]
-    if not plain or layouts.get("x") != Layout(1, machine.lanes(dtype)):
+    plain = plain and node.inputs[0] is not node.inputs[1]
+    lanes, sections = machine.lanes(dtype), groups_of(node)
+    channels, out = int(weight[1]), int(weight[0])  # pyright: ignore[reportArgumentType]
+    if not plain or layouts.get("x") != Layout(1, lanes):
+        return None
+    if sections > 1 and (channels % lanes or out // sections % lanes):
         return None
     batch = x[0] if isinstance(x[0], int) else 1
     made = int(result[2]), int(result[3])  # pyright: ignore[reportArgumentType]
-    chosen = plan(Work(batch, made, int(weight[1]), int(weight[0]), machine))  # pyright: ignore[reportArgumentType]
+    chosen = plan(Work(batch, made, channels, out, machine, sections))
     return None if chosen is None else Winograd(node, machine, chosen)

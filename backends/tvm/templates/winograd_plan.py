@@ -47,13 +47,17 @@ class Plan:
 
 @dataclass(frozen=True)
 class Work:
-    """The sizes of a convolution, and estimates of its time in cycles."""
+    """The sizes of a convolution, and estimates of its time in cycles.
+
+    It makes `out` channels in all from `channels` in each of `sections` (its groups).
+    """
 
     batch: int
     made: tuple[int, int]
     channels: int
     out: int
     machine: Machine
+    sections: int = 1
 
     @property
     def lanes(self) -> int:
@@ -80,6 +84,8 @@ class Work:
             if strip > _STRIP and strip < tiles // self.machine.threads:
                 continue
             for blocks in range(1, min(vectors, 4) + 1):
+                if self.sections > 1 and vectors // self.sections % blocks:
+                    continue
                 # A register for each vector of weights, one for the input, and one free.
                 turns = -(-strip // ((self.machine.registers - 2 - blocks) // blocks))
                 panels = -(-vectors // blocks)
@@ -94,7 +100,7 @@ class Work:
         points = (plan.outputs + TAPS - 1) ** 2
         tiles = self.batch * -(-self.made[0] // plan.outputs) * -(-self.made[1] // plan.outputs)
         strips = -(-tiles // plan.strip)
-        parts, vectors = -(-self.channels // lanes), -(-self.out // lanes)
+        parts, vectors = -(-self.channels * self.sections // lanes), -(-self.out // lanes)
         panels = -(-vectors // plan.blocks)
         groups = -(-panels // plan.group)
         # With less than 8 sums the adder waits for itself; reads take a little.
