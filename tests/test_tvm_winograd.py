@@ -77,7 +77,9 @@ class Network:
         for each, shape in (("w", (out, channels, kernel, kernel)), ("b", (out,))):
             operands.append(self.builder.weight(Weight(f"{name}.{each}", TensorType(shape), zeros())))
             self.weights[f"{name}.{each}"] = rng.standard_normal(shape).astype(np.float32)
-        return self.builder.add(ConvWith(pad=pad, groups=groups), operands, ("x", "weight", "bias")).results[0]
+        return self.builder.add(ConvWith(pad=pad, groups=groups), operands, ("x", "weight", "bias")).results[
+            0
+        ]
 
     def wanted(self, x: np.ndarray) -> np.ndarray:
         """What torch computes in float64."""

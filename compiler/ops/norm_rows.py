@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from ..counts import Cost
@@ -23,7 +24,7 @@ from .norm import (
 from .pointwise import as_float
 from .promotion import floating, need_category
 from .reduce import Norm, reduced
-from .rows import Rows, wide
+from .rows import Rows, over_count, wide
 from .rules import (
     ShapeError,
     axes_of,
@@ -275,19 +276,39 @@ class GroupNormWith(Op, name="group_norm_with"):
 
     def te(self, t: Elements, x: Any, weight: Any = None, bias: Any = None) -> Any:
         dtype = wide(x.dtype)
-        width = x.shape[1] // self.groups
-        # [B, G, C/G, *S], whose rows are the groups.
-        shape = (x.shape[0], self.groups, width, *x.shape[2:])
+        groups, width = (x.shape[0], self.groups), x.shape[1] // self.groups
+        # Of each channel first, since channels may lie side by side; then of the channels of a group.
+        rows = Rows(t, x, tuple(range(2, x.rank)))
 
-        def place(b: Any, g: Any, c: Any, *s: Any) -> Any:
-            return x[(b, g * width + c, *s)]
+        def over_groups(value: Callable[[tuple[Any, ...]], Any]) -> Callable[[Any, Any], Any]:
+            sums = rows.reduce("sum", value, dtype)
 
-        grouped = t.compute(shape, place, x.dtype)
-        standard = Rows(t, grouped, tuple(range(2, grouped.rank))).standard(self.eps, dtype)
+            def channel(b: Any, g: Any, c: Any) -> Any:
+                return sums[b, g * width + c]
 
-        def element(b: Any, c: Any, *s: Any) -> Any:
-            value = standard((b, c // width, c % width, *s))
-            return affine(t, value, weight, bias, (c,), dtype)
+            total = t.reduce("sum", groups, (width,), channel, dtype)
+            return lambda b, g: over_count(t, total[b, g], rows.count * width, dtype)
+
+        def over_channels(value: Callable[[Any, Any], Any]) -> Any:
+            held = t.compute(groups, value, dtype, keep=True)
+
+            def channel(b: Any, c: Any) -> Any:
+                return held[b, c // width]
+
+            return t.compute(rows.shape, channel, dtype, keep=True)
+
+        mean = over_channels(over_groups(lambda index: t.cast(x[index], dtype)))
+
+        def square(index: tuple[Any, ...]) -> Any:
+            difference = t.let(t.cast(x[index], dtype) - mean[index[:2]])
+            return difference * difference
+
+        variance = over_groups(square)
+        factor = over_channels(lambda b, g: t.rsqrt(variance(b, g) + t.const(self.eps, dtype)))
+
+        def element(*index: Any) -> Any:
+            value = (t.cast(x[index], dtype) - mean[index[:2]]) * factor[index[:2]]
+            return affine(t, value, weight, bias, index[1:2], dtype)
 
         return t.compute(x.shape, element)
 
