@@ -105,27 +105,35 @@ class Contest:
     def _start(self, done: int, stack: ExitStack) -> dict[Entrant, Worker]:
         """The processes of a generation, each ready to be called."""
         workers: dict[Entrant, Worker] = {}
-        entrants = self._entrants(done)
-        # The first finds nothing cached, and is not to share the cores while it compiles.
-        started = {each: self._begin(each, stack) for each in entrants} if done else {}
-        for entrant in entrants:
-            side = entrant[0]
-            if side in self.case.failed:
-                continue
-            worker = started.get(entrant) or self._begin(entrant, stack)
-            try:
-                built = worker.ask({"do": "build"})
-                if not built["error"] <= TOLERANCE:
-                    raise WorkerError(f"{worker.name} is off by {built['error']:.1e}")
-            except WorkerError as error:
-                self.case.failed[side] = str(error)
-                if side == OURS:
-                    break
-                continue
-            self.case.compile.setdefault(side, built["seconds"])
-            self.case.errors[side] = max(built["error"], self.case.errors.get(side, 0.0))
-            workers[entrant] = worker
+        for together in self._together(done):
+            begun = {each: self._begin(each, stack) for each in together if each[0] not in self.case.failed}
+            for worker in begun.values():
+                worker.send({"do": "build"})
+            for (side, malloc), worker in begun.items():
+                try:
+                    built = worker.answer()
+                    if not built["error"] <= TOLERANCE:
+                        raise WorkerError(f"{worker.name} is off by {built['error']:.1e}")
+                except WorkerError as error:
+                    self.case.failed[side] = str(error)
+                    continue
+                self.case.compile.setdefault(side, built["seconds"])
+                self.case.errors[side] = max(built["error"], self.case.errors.get(side, 0.0))
+                workers[side, malloc] = worker
+            if OURS in self.case.failed:
+                break
         return workers
+
+    def _together(self, done: int) -> list[list[Entrant]]:
+        """Contestants that build at the same time.
+
+        The first of each finds nothing cached, and is not to share the cores while it compiles.
+        """
+        entrants = self._entrants(done)
+        if done:
+            return [entrants]
+        first = [each for each in entrants if each[1] == "default"]
+        return [*([each] for each in first), [each for each in entrants if each not in first]]
 
     def _begin(self, entrant: Entrant, stack: ExitStack) -> Worker:
         """A fresh process of a contestant, which ends with the generation."""

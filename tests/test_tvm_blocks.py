@@ -17,11 +17,14 @@ from planform.backends.tvm.machine import host, of
 from planform.backends.tvm.runtime import Runner
 from planform.backends.tvm.templates import blocks_plan
 from planform.compiler.dims import symbol
+from planform.compiler.dtypes import DType
 from planform.compiler.graph import Builder, Node, TensorType, Value, Weight
 from planform.compiler.ops.activation import HardSwish, Relu6, Silu
 from planform.compiler.ops.conv import ConvWith
 from planform.compiler.ops.elementwise import Add
 from planform.compiler.ops.init import zeros
+from support.eager import TORCH
+from support.kernels import to_numpy, to_torch
 
 ACTIVATIONS: dict[str, tuple[Any, Any]] = {
     "none": (None, lambda x: x),
@@ -157,6 +160,27 @@ def test_rows_may_be_cut_in_any_way(
     Network((13, 10), inverted(32, 16), residual=True).check(1, threads=threads)
     Network((13, 10), inverted(32, 16, stride=2), batch=2, bias=False).check(2, threads=threads)
     assert joined == [3, 3]
+
+
+@pytest.mark.parametrize("dtype", ["f16", "bf16"])
+def test_a_block_of_halves_rounds_what_it_stores_alone(joined: list[int], dtype: DType) -> None:
+    network = Network((9, 11), inverted(40, 16, stride=2), "silu", batch=2)
+    lowered = lower(network.graph, host(), dtype)
+    assert joined == [3]
+    kind = TORCH[dtype]
+    # Operands that are halves already, so that the only roundings are those of results.
+    rounded = {name: torch.from_numpy(each).to(kind) for name, each in network.weights.items()}
+    network.weights = {name: each.float().numpy() for name, each in rounded.items()}
+    runner = Runner(
+        lowered.program,
+        build(lowered, host()),
+        lowered.pack({name: to_numpy(each) for name, each in rounded.items()}),
+    )
+    x = torch.randn(2, 3, 9, 11, generator=torch.Generator().manual_seed(0)).to(kind)
+    found = to_torch(runner(to_numpy(x))[0], kind).double().numpy()
+    wanted = network.wanted(x.float().numpy())
+    # The block reads what the convolution before it has stored, and stores: two roundings, of half a step.
+    assert np.abs(found - wanted).max() < 2 * torch.finfo(kind).eps * np.abs(wanted).max()
 
 
 def test_a_value_that_something_else_reads_is_not_hidden(joined: list[int]) -> None:

@@ -8,7 +8,7 @@ from dataclasses import replace
 from ...compiler.dtypes import DType
 from ...compiler.fusion import Group
 from ...compiler.graph import Graph, Node, Value
-from .dtypes import tvm_dtype
+from .dtypes import kernel_dtype
 from .follow import paths
 from .grouping import main_of
 from .machine import Machine
@@ -26,7 +26,7 @@ def with_blocks(
     for chain in chains:
         mains = [main_of(group.nodes) for group in chain]
         group_of = {main: group for main, group in zip(mains, chain, strict=True) if main is not None}
-        dtype = tvm_dtype(next(iter(group_of)).results[0].type.dtype, float_as)
+        dtype = kernel_dtype(next(iter(group_of)).results[0].type.dtype, float_as)
         for part in cut(list(group_of), machine, dtype):
             if len(part) > 1:
                 *before, last = (group_of[main] for main in part)
@@ -68,7 +68,7 @@ class _Chains:
             return None
         if is_depthwise(main) and main.inputs[0] not in self.packed:
             return None
-        floats = tvm_dtype(main.results[0].type.dtype, self.float_as) in ("float32", "float64")
+        floats = kernel_dtype(main.results[0].type.dtype, self.float_as) in ("float32", "float64")
         found = paths(group.nodes, main)
         return main if floats and all(value in found for value in group.outputs) else None
 

@@ -11,10 +11,8 @@ import numpy as np
 
 from ...compiler.dims import Dim, Size, fold
 from ...compiler.dtypes import DType
-from ...compiler.fusion.roles import role_of
 from ...compiler.graph import Builder, Graph, Node, Value, map_leaves
 from ...compiler.ops.fused import Fused
-from ...compiler.ops.join import Concat
 from ...compiler.ops.layout import Permute, Reshape
 from ...compiler.ops.pad import Pad
 from ...compiler.ops.rules import axis_of
@@ -22,20 +20,17 @@ from ...compiler.ops.scan import Scan
 from ...compiler.readings import readings
 from ...compiler.static import static_nodes
 from . import slices
-from .aliases import is_alias, is_to_first, is_to_last
+from .aliases import is_alias
 from .blocks import with_blocks
 from .dtypes import tvm_dtype
-from .follow import axis_behind, paths
-from .grouping import has_te, kernels_of, mains_of, members_of
-from .kernels import KernelMaker, Unsupported, body_of
-from .layouts import CHANNELS_LAST, PLAIN, Layout
+from .grouping import has_te, kernels_of
+from .kernels import KernelMaker, Unsupported
+from .layouts import PLAIN
 from .machine import Machine
 from .memory import placed
 from .packing import Packing
-from .placing import channels_last
+from .placing import Placing
 from .program import Formula, Port, Program, Reading, Slot, Step
-from .templates import Template
-from .templates.blocks import Block
 
 
 @dataclass(frozen=True)
@@ -84,7 +79,9 @@ class Lowering:
         self.float_as = float_as
         self.maker = KernelMaker(machine, float_as)
         self.static = static_nodes(graph)
-        self.layouts: dict[Value, Layout] = {}
+        self.kept = self._results()
+        self.placing = Placing(graph, self.static, self.kept)
+        self.layouts = self.placing.layouts
         self.packings: dict[str, tuple[str, Packing | None]] = {}
         self._weights: dict[str, int] = {}
         self._computed: dict[tuple[Value, Packing], int] = {}
@@ -92,14 +89,10 @@ class Lowering:
         self.slot_of: dict[Value, int] = {}
         self.constants: list[Step] = []
         self.steps: list[Step] = []
-        self.kept: set[Value] = set()
-        self.last: set[Value] = set()
 
     def run(self) -> Lowered:
         """The whole program."""
         graph = self.graph
-        self.kept = self._results()
-        self.last = channels_last(graph)
         for number, value in enumerate(graph.inputs):
             self._slot(value, "input", number)
         for node in graph.nodes:
@@ -187,7 +180,7 @@ class Lowering:
         return self._computed[key]
 
     def _place(self, node: Node) -> None:
-        if self._is_look(node):
+        if self.placing.is_look(node):
             self.slot_of[node.results[0]] = self._read(node.inputs[0])
             return
         if isinstance(node.op, Scan):
@@ -195,7 +188,7 @@ class Lowering:
             return
         constant = node in self.static
         template = self.maker.template(node, self.layouts)
-        self._lay_out(node, template)
+        self.placing.lay_out(node, template)
         steps = self.constants if constant else self.steps
         for value in node.results:
             kind = "constant" if constant else "output" if value in self.kept else "arena"
@@ -214,19 +207,6 @@ class Lowering:
         arguments = {name: _plain(getattr(node.op, name)) for name in node.op.arguments()}
         arguments["slots"] = list(node.slots)
         steps.append(Step(node.op.name, operands, results, (), (), arguments, about))
-
-    def _is_look(self, node: Node) -> bool:
-        """Whether a node is its operand's memory in another shape, or in another layout."""
-        layout = self.layouts.get(node.inputs[0], PLAIN) if node.inputs else None
-        if is_alias(node) and layout == PLAIN:
-            return True
-        result = node.results[0]
-        if node in self.static or result in self.kept:
-            return False
-        if is_to_first(node) and layout == PLAIN:
-            self.layouts[result] = CHANNELS_LAST
-            return True
-        return is_to_last(node) and layout == CHANNELS_LAST
 
     def _loop(self, node: Node, op: Scan) -> None:
         """A recurrence: slices in, the body's kernels, a slice out, the new state in the place of the old.
@@ -293,7 +273,7 @@ class Lowering:
     def _plain(self, value: Value) -> int:
         """A slot with the value row by row."""
         slot = self._read(value)
-        if self._is_plain(value):
+        if self.placing.is_plain(value):
             return slot
         builder = Builder("plain")
         given = builder.input("x", value.type)
@@ -310,51 +290,6 @@ class Lowering:
 
     def _function_of(self, move: slices.Move) -> Any:
         return move.function()
-
-    def _is_plain(self, value: Value) -> bool:
-        return self.layouts.get(value, PLAIN).axis is None
-
-    def _lay_out(self, node: Node, template: Template | Block | None) -> None:
-        """Choose how the results lie in memory: as a template writes them, or as they are read."""
-        members = members_of(node)
-        mains = mains_of(members)
-        for value in node.results:
-            if value in self.kept or node in self.static:
-                continue
-            if template is not None and mains:
-                self.layouts[value] = self._written(node, value, template)
-                continue
-            joins = any(_joins_channels(each) for each in members)
-            packed = [
-                self.layouts[operand]
-                for operand in node.inputs
-                if not self._is_plain(operand)
-                and operand.shape[:1] == value.shape[:1]
-                and (joins or operand.shape[1:2] == value.shape[1:2])
-                and len(operand.shape) == len(value.shape)
-            ]
-            if packed and all(
-                role_of(each) in ("elementwise", "window") or _joins_channels(each, packed[0].block)
-                for each in members
-            ):
-                last = value in self.last and CHANNELS_LAST in packed
-                self.layouts[value] = CHANNELS_LAST if last else packed[0]
-
-    def _written(self, node: Node, value: Value, template: Template | Block) -> Layout:
-        """The layout of a template's result in which it writes neighbours side by side."""
-        body = body_of(node)
-        inner = body.outputs[node.results.index(value)]
-        members = list(body.operators())
-        main = mains_of(members)[-1]
-        path = paths(members, main)[inner]
-        if not path:
-            blocked = template.layout.blocked and template.layout.axis == 1
-            return CHANNELS_LAST if blocked and value in self.last else template.layout
-        plain = template.layout == PLAIN
-        axis = len(main.results[0].shape) - 1 if plain else template.layout.axis
-        for view in path:
-            axis = None if axis is None else axis_behind(view, axis)
-        return CHANNELS_LAST if axis == 1 and len(value.shape) > 2 else PLAIN
 
     def _output(self, value: Value) -> int:
         """The slot of a result; what the caller gave, and weights, are copied."""
@@ -393,14 +328,6 @@ def _packing_of(value: Value, packing: Packing) -> Graph:
     for op in ops:
         made = builder.add(op, (made,), ("x",)).results[0]
     return builder.freeze(made)
-
-
-def _joins_channels(node: Node, block: int = 1) -> bool:
-    """Whether a node puts channels behind each other, of which each piece begins with a block."""
-    if not isinstance(node.op, Concat) or axis_of(node.op.axis, len(node.results[0].shape)) != 1:
-        return False
-    sizes = [value.shape[1] for value in node.inputs[:-1]]
-    return all(isinstance(size, int) and (not block or size % block == 0) for size in sizes)
 
 
 def _about(node: Node) -> str:

@@ -1,4 +1,4 @@
-"""Which values lie with their channels last.
+"""How values lie in memory: as a template writes them, as they are read, or with their channels last.
 
 Convolutions write channels in blocks, which they read best. Where a permutation takes channels to the end, or
 back, it costs nothing if they are last; values that are combined element by element lie alike.
@@ -6,13 +6,103 @@ back, it costs nothing if they are last; values that are combined element by ele
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 
 from ...compiler.analysis import connected
 from ...compiler.fusion.roles import role_of
 from ...compiler.graph import Graph, Node, Value
-from .aliases import is_to_first, is_to_last
-from .grouping import main_of, members_of
+from ...compiler.ops.join import Concat
+from ...compiler.ops.rules import axis_of
+from .aliases import is_alias, is_to_first, is_to_last
+from .follow import axis_behind, paths
+from .grouping import main_of, mains_of, members_of
+from .kernels import body_of
+from .layouts import CHANNELS_LAST, PLAIN, Layout
+from .templates import Template
+from .templates.blocks import Block
+
+
+class Placing:
+    """The layouts of a graph's values, which are laid out in order; what is not among them is plain.
+
+    Results in `kept` are the caller's, and those of `static` nodes constants: both are plain.
+    """
+
+    def __init__(self, graph: Graph, static: Container[Node], kept: Container[Value]) -> None:
+        self.layouts: dict[Value, Layout] = {}
+        self._static, self._kept = static, kept
+        self._last = channels_last(graph)
+
+    def of(self, value: Value) -> Layout:
+        """How a value lies."""
+        return self.layouts.get(value, PLAIN)
+
+    def is_plain(self, value: Value) -> bool:
+        """Whether a value lies row by row."""
+        return self.of(value).axis is None
+
+    def is_look(self, node: Node) -> bool:
+        """Whether a node is its operand's memory in another shape, or in another layout."""
+        layout = self.of(node.inputs[0]) if node.inputs else None
+        if is_alias(node) and layout == PLAIN:
+            return True
+        result = node.results[0]
+        if node in self._static or result in self._kept:
+            return False
+        if is_to_first(node) and layout == PLAIN:
+            self.layouts[result] = CHANNELS_LAST
+            return True
+        return is_to_last(node) and layout == CHANNELS_LAST
+
+    def lay_out(self, node: Node, template: Template | Block | None) -> None:
+        """Choose how the results lie in memory: as a template writes them, or as they are read."""
+        members = members_of(node)
+        mains = mains_of(members)
+        for value in node.results:
+            if value in self._kept or node in self._static:
+                continue
+            if template is not None and mains:
+                self.layouts[value] = self._written(node, value, template)
+                continue
+            joins = any(_joins_channels(each) for each in members)
+            packed = [
+                self.layouts[operand]
+                for operand in node.inputs
+                if not self.is_plain(operand)
+                and operand.shape[:1] == value.shape[:1]
+                and (joins or operand.shape[1:2] == value.shape[1:2])
+                and len(operand.shape) == len(value.shape)
+            ]
+            if packed and all(
+                role_of(each) in ("elementwise", "window") or _joins_channels(each, packed[0].block)
+                for each in members
+            ):
+                last = value in self._last and CHANNELS_LAST in packed
+                self.layouts[value] = CHANNELS_LAST if last else packed[0]
+
+    def _written(self, node: Node, value: Value, template: Template | Block) -> Layout:
+        """The layout of a template's result in which it writes neighbours side by side."""
+        body = body_of(node)
+        inner = body.outputs[node.results.index(value)]
+        members = list(body.operators())
+        main = mains_of(members)[-1]
+        path = paths(members, main)[inner]
+        if not path:
+            blocked = template.layout.blocked and template.layout.axis == 1
+            return CHANNELS_LAST if blocked and value in self._last else template.layout
+        plain = template.layout == PLAIN
+        axis = len(main.results[0].shape) - 1 if plain else template.layout.axis
+        for view in path:
+            axis = None if axis is None else axis_behind(view, axis)
+        return CHANNELS_LAST if axis == 1 and len(value.shape) > 2 else PLAIN
+
+
+def _joins_channels(node: Node, block: int = 1) -> bool:
+    """Whether a node puts channels behind each other, of which each piece begins with a block."""
+    if not isinstance(node.op, Concat) or axis_of(node.op.axis, len(node.results[0].shape)) != 1:
+        return False
+    sizes = [value.shape[1] for value in node.inputs[:-1]]
+    return all(isinstance(size, int) and (not block or size % block == 0) for size in sizes)
 
 
 def channels_last(graph: Graph) -> set[Value]:

@@ -64,16 +64,24 @@ class Worker:
 
     def ask(self, request: Mapping[str, Any], limit: float = LIMIT) -> dict[str, Any]:
         """The answer; raises `WorkerError`, also if there is none within the limit in seconds."""
-        assert self.process.stdin and self.process.stdout
-        try:
+        self.send(request)
+        return self.answer(limit)
+
+    def send(self, request: Mapping[str, Any]) -> None:
+        """Let it begin with a request, whose answer is to be read before there is another."""
+        assert self.process.stdin
+        # Of one that is dead, reading the answer tells.
+        with suppress(BrokenPipeError):
             print(json.dumps(request), file=self.process.stdin, flush=True)
-            # Nothing is left of the answer before, which was read to its end.
-            if not select.select([self.process.stdout], [], [], limit)[0]:
-                self.process.kill()
-                raise WorkerError(f"{self.name}: no answer within {limit:.0f} s")
-            answer = self.process.stdout.readline()
-        except BrokenPipeError:
-            answer = ""
+
+    def answer(self, limit: float = LIMIT) -> dict[str, Any]:
+        """The answer to what was sent; raises `WorkerError`, also if there is none within the limit."""
+        assert self.process.stdout
+        # Nothing is left of the answer before, which was read to its end.
+        if not select.select([self.process.stdout], [], [], limit)[0]:
+            self.process.kill()
+            raise WorkerError(f"{self.name}: no answer within {limit:.0f} s")
+        answer = self.process.stdout.readline()
         if not answer:
             raise WorkerError(f"{self.name}: {self._last_words()}")
         return json.loads(answer)
@@ -85,16 +93,13 @@ class Worker:
         return lines[-1] if lines and code > 0 else f"ended with {code}"
 
     def close(self) -> None:
-        """End the process, which leaves when nothing more is asked."""
+        """End the process, which has nothing to keep."""
         assert self.process.stdin and self.process.stdout
+        self.process.kill()
+        self.process.wait()
         with suppress(BrokenPipeError):
             self.process.stdin.close()
         self.process.stdout.close()
-        try:
-            self.process.wait(10)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
         self.errors.close()
 
     def __enter__(self) -> Worker:

@@ -1,4 +1,4 @@
-"""Batch normalisation; the other normalisations are in norm_rows.py.
+"""Batch normalisation; the other normalisations are in norm_rows.py and norm_channels.py.
 
 Normalising E elements with R means and variances counts 2*(E - R) adds and 2*R divides for both, E adds (the
 differences), E multiplies (their squares), R adds (eps), R transcendental (the inverse root) and E

@@ -23,7 +23,7 @@ from ..machine import Machine
 from ..packing import Packing
 from ..tensors import Tensor
 from .base import Accumulated, finish, zero
-from .product import tile_of
+from .tiles import tile_of
 
 _STRIP = 24
 """Rows of a strip, at most."""

@@ -8,7 +8,7 @@ from typing import Any
 from ....compiler.graph import Node
 from ..loops import Expr
 from ..tensors import Tensor
-from .product import Product, Taps
+from .tiles import Product, Taps
 
 ONE = Taps(1, 1, 1, 0, 1, False)
 """An axis that is not there."""

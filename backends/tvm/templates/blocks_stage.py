@@ -16,7 +16,8 @@ from ..tensors import Tensor
 from .axes import groups_of
 from .base import Accumulated
 from .depthwise import ChannelWriter, Depthwise
-from .product import Product, Taps, Writer, tile_of
+from .product import Writer
+from .tiles import Product, Taps, tile_of
 
 
 class Stage:

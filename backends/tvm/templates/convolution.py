@@ -15,7 +15,8 @@ from ..packing import Packing
 from ..tensors import Tensor
 from .axes import Axes, groups_of
 from .base import Accumulated
-from .product import Product, Taps, Writer, tile_of
+from .product import Writer
+from .tiles import Product, Taps, tile_of
 
 
 class Convolution:

@@ -15,7 +15,8 @@ from ..packing import Packing
 from ..tensors import Tensor
 from .axes import Axes, groups_of
 from .base import Accumulated, zero
-from .product import Spot, Tile, Writer
+from .product import Writer
+from .tiles import Spot, Tile
 
 
 class Depthwise:

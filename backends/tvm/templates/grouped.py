@@ -20,7 +20,8 @@ from ..packing import Packing
 from ..tensors import Tensor
 from .axes import Axes, groups_of
 from .base import Accumulated, zero
-from .product import Spot, Tile, Writer
+from .product import Writer
+from .tiles import Spot, Tile
 
 _WRITTEN = 768
 """Products in the code of a tile, about, at most."""

@@ -14,7 +14,8 @@ from ..machine import Machine
 from ..packing import Packing
 from ..tensors import Tensor
 from .base import Accumulated
-from .product import Product, Taps, Writer, tile_of
+from .product import Writer
+from .tiles import Product, Taps, tile_of
 
 ROWS = 9
 """Rows in a tile, at most: further apart than a page, more of them would share too few sets of the cache."""

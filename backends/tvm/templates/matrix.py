@@ -20,7 +20,8 @@ from ..packing import Packing
 from ..tensors import Tensor
 from .base import Accumulated, zero
 from .linear import ROWS
-from .product import Product, Spot, Taps, Writer, tile_of
+from .product import Writer
+from .tiles import Product, Spot, Taps, tile_of
 
 Index = dict[str, Expr]
 

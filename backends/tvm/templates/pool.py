@@ -17,7 +17,8 @@ from ..packing import Packing
 from ..tensors import Tensor
 from .axes import Axes
 from .base import Accumulated, zero
-from .product import Spot, Taps, Tile, Writer
+from .product import Writer
+from .tiles import Spot, Taps, Tile
 
 
 class Pool:

@@ -23,7 +23,8 @@ from ..packing import Packing
 from ..tensors import Tensor
 from .axes import Axes
 from .base import Accumulated
-from .product import Product, Taps, Writer, tile_of
+from .product import Writer
+from .tiles import Product, Taps, tile_of
 
 
 class Phases(NamedTuple):
