@@ -48,3 +48,17 @@ def test_deployed_networks_are_measured_beside_timm() -> None:
     assert one["error"] < 1e-3
     assert {side for times in one["ms"].values() for side in times} == {"timm", "planform"}
     assert len(found["goals"]) == 2
+
+
+@pytest.mark.slow
+def test_artifacts_are_timed_from_the_start_of_a_process() -> None:
+    file = FILE.with_name("artifact_start.py")
+    line = [sys.executable, str(file), "--json", "--processes", "1", "mobilenetv2_035"]
+    done = subprocess.run(line, capture_output=True, text=True)
+    assert done.returncode in (0, 1), done.stderr
+    found = json.loads(done.stdout)
+    (one,) = found["networks"]
+    assert 0 < one["load"] < one["start"] < one["run"]
+    assert [goal["met"] for goal in found["goals"]] == [
+        goal["value"] <= goal["most"] for goal in found["goals"]
+    ]
