@@ -64,6 +64,12 @@ def arithmetic(op: str, left: Any, right: Any) -> Any:
 
 
 def _number(op: str, left: Any, right: Any) -> Any:
+    sizes = [value for value in (left, right) if isinstance(value, Dim)]
+    if sizes and op == "/":
+        raise StaticError("value", "`/` of a size would not be an integer: write `//`")
+    if sizes and (isinstance(left, float) or isinstance(right, float) or (op == "**" and right in sizes)):
+        # Of numbers it has a meaning: of a size once it is bound.
+        raise StaticError("size", sizes=sizes)
     if op == "+":
         return left + right
     if op == "-":
@@ -75,10 +81,10 @@ def _number(op: str, left: Any, right: Any) -> Any:
     if op == "%":
         return left % right
     if op == "/":
-        if isinstance(left, Dim) or isinstance(right, Dim):
-            raise StaticError("value", "`/` of a size would not be an integer: write `//`")
         return left / right
     if op == "**":
+        if sizes and right < 0:
+            raise StaticError("value", "a negative power of a size would not be an integer")
         if isinstance(left, int) and isinstance(right, int) and right >= 0:
             # Decided by the bit length, before computing.
             if abs(left) > 1 and (abs(left).bit_length() - 1) * right > 63:
@@ -193,15 +199,13 @@ def _extreme(pick: Callable[..., Any], sizes: Callable[..., Any]) -> Callable[..
         found = items(given[0]) if len(given) == 1 else list(given)
         if not found:
             raise StaticError("value", "the list is empty")
-        if any(isinstance(item, Dim) for item in found):
-            return sizes(*found)
-        if not all(isinstance(item, (int, float)) for item in found):
-            raise StaticError(
-                "type",
-                wanted="numbers",
-                got=kind_of(next(i for i in found if not isinstance(i, (int, float)))),
-            )
-        return pick(found)
+        for item in found:
+            if not isinstance(item, (int, float, Dim)):
+                raise StaticError("type", wanted="numbers", got=kind_of(item))
+        free = [item for item in found if isinstance(item, Dim)]
+        if free and any(isinstance(item, float) for item in found):
+            raise StaticError("size", sizes=free)
+        return sizes(*found) if free else pick(found)
 
     return choose
 
@@ -233,6 +237,8 @@ def _float_function(function: Callable[[float], float]) -> Callable[[Any], float
             return bounded(function(_number_of(value)))
         except ValueError:
             raise StaticError("value", "outside the domain of the function") from None
+        except OverflowError:
+            raise StaticError("large", limit="the range of floats") from None
 
     return apply
 
@@ -257,7 +263,14 @@ def _linspace(start: Any, stop: Any, count: Any) -> list[float]:
     low, high = _number_of(start), _number_of(stop)
     if number == 1:
         return [float(low)]
-    return [low + (high - low) * index / (number - 1) for index in range(number)]
+    return [bounded(low + (high - low) * index / (number - 1)) for index in range(number)]
+
+
+def _ceil_div(number: Any, divisor: Any) -> Any:
+    for value in (number, divisor):
+        if isinstance(value, bool) or not isinstance(value, (int, float, Dim)):
+            raise StaticError("type", wanted="a number or size", got=kind_of(value))
+    return arithmetic("-", 0, arithmetic("//", arithmetic("-", 0, number), divisor))
 
 
 def _enumerate(value: Any, start: Any = 0) -> list[Any]:
@@ -352,5 +365,5 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
     "any": _any,
     "all": _all,
     "round_to": round_to,
-    "ceil_div": dims.ceil_div,
+    "ceil_div": _ceil_div,
 }

@@ -12,7 +12,7 @@ from typing import Any
 
 from ..counts import NOTHING, Cost
 from ..dims import Size, prod
-from ..dtypes import I64, DType
+from ..dtypes import BOOL, I64, DType
 from .base import Elements, Layer, Lowering, Mode, Op, Role, Shape, WeightSpec, case
 from .init import Init, ones, zeros
 from .rows import Rows, unravel, wide
@@ -142,7 +142,8 @@ class BatchNormWith(Op, name="batch_norm_with"):
                 "an average of all batches needs `num_batches_tracked`", "value", argument="momentum"
             )
         if averaged and num_batches_tracked is not None:
-            need_rank(num_batches_tracked, 0, 0, "`num_batches_tracked`", "num_batches_tracked")
+            counted = prod(num_batches_tracked)
+            need_equal(counted, 1, "elements of `num_batches_tracked` and 1", ("num_batches_tracked", None))
         if self.training or running_mean is None:
             need_several(prod((x[0], *x[2:])), "the number of values of a channel")
         return x
@@ -158,6 +159,9 @@ class BatchNormWith(Op, name="batch_norm_with"):
     ) -> DType:
         given = {"running_mean": running_mean, "running_var": running_var, "weight": weight, "bias": bias}
         need_weights(x, "batch_norm", **given)
+        if self.training and num_batches_tracked == BOOL:
+            operand = (("num_batches_tracked", None),)
+            raise ShapeError("`num_batches_tracked` counts batches, and is bool", "dtype", operand)
         return x
 
     def in_mode(self, mode: Mode) -> Op | None:
@@ -196,14 +200,16 @@ class BatchNormWith(Op, name="batch_norm_with"):
         bias: Any = None,
         num_batches_tracked: Any = None,
     ) -> Any:
+        momentum = self.momentum
         if self.training and num_batches_tracked is not None:
             num_batches_tracked.add_(1)
-            if self.momentum is None:
-                axes = (0, *range(2, t.rank(x)))
-                share = num_batches_tracked.to(x.dtype).reciprocal()
-                for running, batch in ((running_mean, x.mean(axes)), (running_var, x.var(axes))):
-                    running.lerp_(batch.detach(), share)
-                running_mean = running_var = None
+            if momentum is None and running_mean is not None:
+                axes, held = (0, *range(2, t.rank(x))), x.detach().to(running_mean.dtype)
+                share = num_batches_tracked.to(running_mean.dtype).reshape(()).reciprocal()
+                running_mean.lerp_(held.mean(axes), share)
+                running_var.lerp_(held.var(axes), share)
+                # They have moved, and batch_norm only looks at their sizes.
+                momentum = 0.0
         return t.F.batch_norm(
             x,
             running_mean,
@@ -211,7 +217,7 @@ class BatchNormWith(Op, name="batch_norm_with"):
             weight,
             bias,
             training=self.training or running_mean is None,
-            momentum=0.1 if self.momentum is None else self.momentum,
+            momentum=0.1 if momentum is None else momentum,
             eps=self.eps,
         )
 
