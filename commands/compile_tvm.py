@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..images import ImageInput
 from ..terminal import paint, remark, say, say_json
 from .files import write, write_bytes
 from .frame import FINE, SCHEMA
@@ -50,7 +51,24 @@ def compile_artifact(
     say(f"  {made.manifest['architecture']}, {detail}")
     if weights is None and made.weights:
         remark("warning", "the weights are random", ["--weights FILE loads trained ones"])
+    _tell_of_free_sizes(made)
     return FINE
+
+
+def _tell_of_free_sizes(made: Artifact) -> None:
+    """Warn of sizes that keep kernels from being fast: all that are free but the batch."""
+    free = {each.symbol: each for each in made.program.readings if each.axis}
+    if not free:
+        return
+    spec = ImageInput.of(made.manifest.get("about", {}))
+    # Images are [B, C, H, W].
+    known = {} if spec is None else {2: spec.size[0], 3: spec.size[1]}
+    bindings = ",".join(f"{name}={known.get(each.axis, '...')}" for name, each in free.items())
+    names = " and ".join(free) if len(free) < 3 else ", ".join(free)
+    message = (
+        f"{names} {'is' if len(free) == 1 else 'are'} free: kernels for any size are several times slower"
+    )
+    remark("warning", message, [f"--at {bindings} makes them for one size"])
 
 
 def _to_dict(made: Artifact, model: Model, path: Path, weights: str | None, size: int) -> dict[str, Any]:

@@ -59,8 +59,12 @@ def test_a_compiled_plan_sees_in_an_image_what_torch_sees(run: Run, tmp_path: Pa
     weights(tmp_path / "w.safetensors")
     pixels = np.random.default_rng(0).integers(0, 256, (9, 11, 3)).astype(np.uint8)
     Image.fromarray(pixels).save(tmp_path / "i.png")
-    done = run("compile", "small.plan", "--to", "tvm", "--weights", "w.safetensors")
-    assert done.code == 0 and done.err == "" and (tmp_path / "small.plank").is_file()
+    given = ("small.plan", "--to", "tvm", "--weights", "w.safetensors")
+    done = run("compile", *given, "--at", "H=6,W=5")
+    assert done.code == 0 and done.err == ""
+    done = run("compile", *given)
+    assert "H and W are free" in done.err and "--at H=6,W=5 makes" in done.err
+    assert done.code == 0 and (tmp_path / "small.plank").is_file()
     seen = run("run", "small.plank", "--input", "i.png", "--json")
     wanted = run("run", "small.plan", "--weights", "w.safetensors", "--input", "i.png", "--json")
     found, torchs = (json.loads(each.out) for each in (seen, wanted))
