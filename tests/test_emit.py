@@ -262,7 +262,9 @@ EXAMPLES = sorted(
 @pytest.mark.slow
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
 def test_the_atlas_is_emitted(path: Path) -> None:
-    made = planform.load(str(path)).program
+    plan = planform.load(str(path))
+    # At the published size a step of training takes more than 20 GB.
+    made = (plan.at(S=[64, 64, 64]) if path.stem == "stunet" else plan).program
     # Unpadded convolutions, the auxiliary head and regions need room.
     side = {"unet": 204, "inception_v3": 299, "biformer": 112, "halonet": 256}.get(path.stem, 64)
     images = [
