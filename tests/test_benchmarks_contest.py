@@ -128,8 +128,10 @@ def test_a_contest_is_gone_on_with_only_as_it_was_begun(tmp_path: Path) -> None:
     )
     assert read(file, ABOUT) == []
     write(file, ABOUT, [case(), lost])
-    assert read(file, ABOUT | {"command": "another", "peak_gmacs": 100.0}) == [case(), lost]
-    for other in ({"processes": 4}, {"sides": ["planform"]}, {"versions": {"torch": "2.12.0"}}):
+    # Others may be compared with at another batch.
+    for same in ({"command": "another", "peak_gmacs": 100.0}, {"sides": ["planform", "openvino"]}):
+        assert read(file, ABOUT | same) == [case(), lost]
+    for other in ({"processes": 4}, {"rounds": 2}, {"versions": {"torch": "2.12.0"}}):
         assert read(file, ABOUT | other) == []
     assert "\n2026-01-02 to 2026-01-03. A processor" in markdown(ABOUT, [case(), lost], [])
     assert [each.name for each in tmp_path.iterdir()] == ["figures.json"]

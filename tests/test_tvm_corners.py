@@ -88,6 +88,15 @@ def test_recurrences_run_backwards(sizes: dict[str, int]) -> None:
     agree(model(body, "a: [B, L, 3, 5], x: [B, L, 3, 5]", **sizes), *inputs)
 
 
+@pytest.mark.parametrize("stem", ["x", "x -> c: conv({}, 3, pad=1)"], ids=["plain", "blocks"])
+@pytest.mark.parametrize(("channels", "groups"), [(24, 6), (24, 3), (40, 1), (32, 2), (36, 12), (16, 16)])
+def test_groups_of_channels_need_not_be_blocks(channels: int, groups: int, stem: str) -> None:
+    body = f"return {stem.format(channels)} -> n: group_norm({groups}) -> silu()"
+    inputs = f"x: [B, {channels}, H, W]"
+    agree(model(body, inputs, H=9, W=7), torch.randn(2, channels, 9, 7) + 3)
+    agree(model(body, inputs), torch.randn(3, channels, 5, 6) - 3)
+
+
 @pytest.mark.parametrize("largest", ["true", "false"])
 @pytest.mark.parametrize(("size", "k", "axis"), [(50, 7, -1), (50, 50, -1), (9, 1, 1), (4, 3, 1)])
 def test_the_largest_are_the_first_of_a_stable_sort(size: int, k: int, axis: int, largest: str) -> None:

@@ -9,6 +9,7 @@ from math import inf
 from typing import Any
 
 OURS = "planform"
+PEERS = ("eager", "inductor", "onnxruntime", "openvino")
 GOAL_WORST, GOAL_MEAN, GOAL_3X3, GOAL_COMPILE = 1.05, 0.90, 0.80, 0.25
 # Below this part of the multiply-adds a network is not one of 3x3 convolutions.
 DOMINANT = 0.6
@@ -109,17 +110,16 @@ class Case:
     @staticmethod
     def from_dict(found: Mapping[str, Any]) -> Case:
         """A case as `to_dict` gives it."""
-        times = {tuple(entrant.split()): list(ms) for entrant, ms in found["ms"].items()}
         return Case(
-            found["network"],
-            found["batch"],
-            found["floor_ms"],
-            found["share_of_3x3"],
-            times,
-            dict(found["error"]),
-            dict(found["compile_s"]),
-            dict(found["failed"]),
-            found["date"],
+            network=found["network"],
+            batch=found["batch"],
+            floor=found["floor_ms"],
+            share=found["share_of_3x3"],
+            times={tuple(entrant.split()): ms for entrant, ms in found["ms"].items()},
+            errors=found["error"],
+            compile=found["compile_s"],
+            failed=found["failed"],
+            date=found["date"],
         )
 
 

@@ -9,8 +9,8 @@ from typing import Any
 
 from .figures import Case
 
-SETTINGS = ("cpu", "cores", "threads", "processes", "rounds", "seconds", "drop", "sides", "versions")
-"""What has to be the same of two runs for their cases to stand in one table."""
+SETTINGS = ("cpu", "cores", "threads", "processes", "rounds", "seconds", "drop", "versions")
+"""What has to be the same of two runs for their cases to stand in one report."""
 
 
 def write(file: Path, about: Mapping[str, Any], cases: Sequence[Case]) -> None:

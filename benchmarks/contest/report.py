@@ -9,7 +9,7 @@ from typing import Any
 
 from planform.compiler.svg import SANS
 
-from .figures import GOAL_WORST, OURS, Case, Entrant, compile_ratios, mean
+from .figures import GOAL_WORST, OURS, PEERS, Case, Entrant, compile_ratios, mean
 
 COLOURS = ("#4f46e5", "#0d9488", "#d97706", "#be185d")
 INK, PALE = "#334155", "#cbd5e1"
@@ -49,9 +49,9 @@ def markdown(about: Mapping[str, Any], cases: Sequence[Case], goals: Sequence[Ma
         " peers* is the greatest of theirs. A dash stands for what is not there.",
         "",
     ]
-    sides = [side for side in about["sides"] if side != OURS]
     for batch in dict.fromkeys(case.batch for case in cases):
         some = [case for case in cases if case.batch == batch]
+        sides = [side for side in PEERS if any(case.best(side) for case in some)]
         lines += [f"## Batch {batch}", "", *_latencies(some, sides), ""]
         average = mean(some)
         if average is not None and isfinite(average):
@@ -90,7 +90,7 @@ def _compiling(cases: Sequence[Case]) -> list[str]:
     compiled = [case for case in cases if case.batch == 1 and case.compile]
     if not compiled:
         return []
-    sides = ("inductor", "onnxruntime", "openvino", OURS)
+    sides = (*PEERS[1:], OURS)
     ratios = compile_ratios(compiled)
     rows = [
         [
