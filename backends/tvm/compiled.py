@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from . import libraries
+from . import cpu, libraries
 from .artifact import Artifact, check_processor, read
 from .cuda.runtime import GpuRunner
 from .errors import ArtifactError, InputError
@@ -156,11 +156,17 @@ def artifact_of(
     build: Build, weights: Mapping[str, np.ndarray], about: Mapping[str, Any] | None = None
 ) -> Artifact:
     """The artifact of a build and the deployed weights, for whatever processor it is."""
+    from concurrent.futures import ThreadPoolExecutor
+
     manifest = {**build.artifact.manifest, **(about or {})}
-    held: dict[str, np.ndarray] = {}
-    for key, (path, fields) in manifest.pop("packings").items():
-        array = weights[path] if fields is None else _packing(fields)(weights[path])
-        held[key] = aligned_copy(array)
+    packings = manifest.pop("packings")
+
+    def packed(key: str) -> np.ndarray:
+        path, fields = packings[key]
+        return aligned_copy(weights[path] if fields is None else _packing(fields)(weights[path]))
+
+    with ThreadPoolExecutor(cpu.cores(), "planform-pack") as pool:
+        held = dict(zip(packings, pool.map(packed, packings), strict=True))
     manifest["versions"] = {**build.artifact.manifest["versions"], **(about or {}).get("versions", {})}
     return replace(build.artifact, weights=held, manifest=manifest)
 

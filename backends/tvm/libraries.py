@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import gc
+import os
 import sys
 import threading
 from collections.abc import Iterator, Sequence
@@ -18,6 +19,7 @@ from typing import Any
 
 from .errors import BuildError
 
+_DEVICES = "TVM_DEVICE_BACKEND_AUTOLOAD"
 INSTALL = 'pip install "planform[tvm]"'
 
 
@@ -41,6 +43,9 @@ def ffi() -> ModuleType:
 def tvm_package() -> ModuleType:
     """The package `tvm`, whose parts that make no kernels are imported once something of them is asked for.
 
+    What it has for other devices is left out: registering that takes longer than all else. Who makes kernels
+    for one asks TVM's loader for it; a program that uses it for itself imports TVM first.
+
     Raises `BuildError` if it is not there.
     """
     ffi()
@@ -52,6 +57,8 @@ def tvm_package() -> ModuleType:
     for path in extra:
         ctypes.CDLL(str(path))
     later, collecting = _Later(), gc.isenabled()
+    devices = os.environ.get(_DEVICES)
+    os.environ.setdefault(_DEVICES, "0")
     sys.meta_path.insert(0, later)
     # Nothing of it is garbage, and looking for some among all that is imported takes long.
     gc.disable()
@@ -62,6 +69,8 @@ def tvm_package() -> ModuleType:
         return found
     finally:
         sys.meta_path.remove(later)
+        if devices is None:
+            del os.environ[_DEVICES]
         if collecting:
             gc.enable()
 

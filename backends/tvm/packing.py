@@ -36,9 +36,10 @@ class Packing:
         """The array packed."""
         given = self._transformed(array) if self.sides else array
         given = given.reshape(self.shaped) if self.shaped else given
-        after = [(0, most - size) for most, size in zip(self.padded, given.shape, strict=True)]
-        filled = np.pad(given, after)
-        return np.ascontiguousarray(filled.reshape(self.split).transpose(self.order))
+        if given.shape != self.padded:
+            after = [(0, most - size) for most, size in zip(self.padded, given.shape, strict=True)]
+            given = np.pad(given, after)
+        return np.ascontiguousarray(given.reshape(self.split).transpose(self.order))
 
     def _transformed(self, array: np.ndarray) -> np.ndarray:
         sides = np.array(self.sides)

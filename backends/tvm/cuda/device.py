@@ -50,7 +50,9 @@ def gpu_of(described: Mapping[str, Any]) -> Gpu:
     Raises `TargetError` for an architecture that the compiler does not know, and `BuildError` without one.
     """
     import tvm
+    from tvm.backend.loader import load
 
+    load("cuda")
     arch = described.get("arch", LEAST)
     known = architectures()
     if arch not in known:
