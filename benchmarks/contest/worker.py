@@ -32,7 +32,9 @@ class Turns:
     def __init__(self, contestant: Contestant) -> None:
         self.contestant = contestant
         self.call: Any = None
-        self.left = 0.0, 0.0
+        # When the last turn ended, in seconds of the process and of the clock. Until the first one others may
+        # be building, and how busy this one is says little.
+        self.left: tuple[float, float] | None = None
 
     def answer(self, request: Mapping[str, Any]) -> dict[str, Any]:
         """What a request asks for; times of calls in ms, that of compiling in seconds."""
@@ -44,14 +46,13 @@ class Turns:
         self.call = self.contestant.build()
         result = self.call()
         seconds = time.perf_counter() - start
-        error = self.contestant.error(result)
-        self.left = time.process_time(), time.perf_counter()
-        return {"seconds": seconds, "error": error}
+        return {"seconds": seconds, "error": self.contestant.error(result)}
 
     def time(self, seconds: float) -> dict[str, Any]:
         """The times of calls, the cores that they kept busy, and the seconds of one that waiting took."""
-        waited = time.perf_counter() - self.left[1]
-        idle = time.process_time() - self.left[0] if waited > LEAST_WAIT else 0.0
+        idle = 0.0
+        if self.left is not None and time.perf_counter() - self.left[1] > LEAST_WAIT:
+            idle = time.process_time() - self.left[0]
         end = time.perf_counter() + WARMING
         while True:
             self.call()
