@@ -64,10 +64,8 @@ def _tell_of_free_sizes(made: Artifact) -> None:
     # Images are [B, C, H, W].
     known = {} if spec is None else {2: spec.size[0], 3: spec.size[1]}
     bindings = ",".join(f"{name}={known.get(each.axis, '...')}" for name, each in free.items())
-    names = " and ".join(free) if len(free) < 3 else ", ".join(free)
-    message = (
-        f"{names} {'is' if len(free) == 1 else 'are'} free: kernels for any size are several times slower"
-    )
+    are = "is" if len(free) == 1 else "are"
+    message = f"{' and '.join(free)} {are} free: kernels for any size are slower"
     remark("warning", message, [f"--at {bindings} makes them for one size"])
 
 
