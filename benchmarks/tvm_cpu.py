@@ -5,12 +5,13 @@
 
 All contestants get the weights of timm's network and the same images. Each is a fresh process, the peers one
 with glibc's own thresholds of malloc and one with raised ones; ours has the default. These processes wait
-while one of them has its turn, in an order that changes from round to round; then they end, and new ones
-begin. A process that runs on other cores or threads than all, or is more than 1e-3 of the largest result away
-from float64, does not count. A peer that is `--drop` times slower than the best after two processes, or that
-squared after one, is not started again. The report, `tvm_cpu.md` with a picture and all figures in
-`tvm_cpu.json`, is written after each network. `--resume` goes on with such a report: it keeps the networks
-that were measured in the same way, by the same versions on the same machine, but for those that are named.
+while one of them has its turn, in an order that changes from round to round, and nobody runs for a moment
+after it; then they end, and new ones begin. A process that runs on other cores or threads than all, or is
+more than 1e-3 of the largest result away from float64, does not count. A peer that is `--drop` times slower
+than the best after two processes, or that squared after one, is not started again. The report, `tvm_cpu.md`
+with a picture and all figures in `tvm_cpu.json`, is written after each network. `--resume` goes on with such
+a report: it keeps the networks that were measured in the same way, by the same versions on the same machine,
+but for those that are named.
 
 `--quick` is a glance: three networks, one process of each contestant, no report but where `--output` says.
 Nothing else should run meanwhile. Needs timm and the extras `tvm` and `bench`; contestants that are not
@@ -25,8 +26,10 @@ import json
 import os
 import platform
 import statistics
+import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -56,6 +59,8 @@ PACKAGES = ("torch", "timm", "onnx", "onnxscript", "onnxruntime", "openvino", "a
 FIGURES = "tvm_cpu.json"
 # The largest error beside float64, as a part of the largest result.
 TOLERANCE = 1e-3
+# Seconds in which nobody runs after a turn: threads that still spin would take cores from who is next.
+PAUSE = 0.2
 
 
 @dataclass(frozen=True)
@@ -160,6 +165,7 @@ class Contest:
                     self.case.failed[entrant[0]] = str(error)
                     continue
                 times[entrant] += found["ms"]
+                time.sleep(PAUSE)
         return {entrant: each for entrant, each in times.items() if entrant[0] not in self.case.failed}
 
 
@@ -176,7 +182,8 @@ def measure(network: str, batches: Sequence[int], plan: Plan, peak: float | None
     """A network at some batches."""
     if not batches:
         return []
-    cases = [Case(network, batch, date=datetime.date.today().isoformat()) for batch in batches]
+    now = {"date": datetime.date.today().isoformat(), "commit": commit()}
+    cases = [Case(network, batch, **now) for batch in batches]
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         try:
@@ -196,6 +203,17 @@ def measure(network: str, batches: Sequence[int], plan: Plan, peak: float | None
                 continue
             Contest(plan, case, folder).run()
     return cases
+
+
+def commit() -> str:
+    """The commit of this clone, with a `+` where more than results has changed; empty outside of a clone."""
+    git = ["git", "-C", str(HERE.parent)]
+    try:
+        found = subprocess.run([*git, "rev-parse", "--short", "HEAD"], capture_output=True, text=True)
+        same = subprocess.run([*git, "diff", "--quiet", "HEAD", "--", ".", ":!benchmarks/results"])
+    except FileNotFoundError:
+        return ""
+    return found.stdout.strip() + "+" * (same.returncode == 1) if found.returncode == 0 else ""
 
 
 def describe(given: argparse.Namespace, plan: Plan, absent: Mapping[str, list[str]]) -> dict[str, Any]:
@@ -271,6 +289,7 @@ def main() -> int:
         again = {(network, batch) for network in given.again for batch in given.batch}
         kept = read(given.output / FIGURES, about)
         cases = [case for case in kept if (case.network, case.batch) not in again]
+    about["kept"] = len(cases)
     for network in given.networks:
         done = {case.batch for case in cases if case.network == network}
         found = measure(network, [batch for batch in given.batch if batch not in done], plan, peak)

@@ -33,6 +33,7 @@ ABOUT = {
     "peak_gmacs": 117.0,
     "sides": ["planform", "eager", "openvino"],
     "missing": {"onnxruntime": ["onnx"]},
+    "kept": 0,
 }
 
 
@@ -52,6 +53,7 @@ def case(network: str = "net", batch: int = 1, ours: float = 6.0, share: float =
         errors={"planform": 2e-6, "eager": 1e-6, "openvino": 3e-6},
         compile={"planform": 3.0, "inductor": 20.0, "openvino": 0.5},
         date="2026-01-02",
+        commit="abc1234",
     )
 
 
@@ -119,6 +121,8 @@ def test_a_report_shows_every_network_and_what_failed() -> None:
     assert "| net | 4.0 | 12.00+ | **8.00** | 6.00 | 0.750 | 0.71 to 1.00 | 50% | 2e-06 | 3e-06 |" in text
     assert "- lost, batch 8, planform: no kernel" in text
     assert "- onnxruntime: onnx not installed" in text
+    assert ": abc1234 (2), not recorded (1).\n" in text
+    assert " (1). 2 rows are of runs before this one.\n" in markdown(ABOUT | {"kept": 2}, cases, [])
 
 
 def test_a_contest_is_gone_on_with_only_as_it_was_begun(tmp_path: Path) -> None:

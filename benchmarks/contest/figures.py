@@ -23,7 +23,8 @@ class Case:
 
     `floor` is what the multiply-adds take at the peak, in ms; `share` is the part of them in 3x3 convolutions
     of all channels. `compile` is in seconds, from a network in memory to the first result, with nothing
-    cached. `failed` says by runtime why it has no times. `date` is the day on which it was measured.
+    cached. `failed` says by runtime why it has no times. `date` is the day on which it was measured, `commit`
+    what the project stood at, empty where that is not known.
     """
 
     network: str
@@ -35,6 +36,7 @@ class Case:
     compile: dict[str, float] = field(default_factory=dict)
     failed: dict[str, str] = field(default_factory=dict)
     date: str = ""
+    commit: str = ""
 
     def latency(self, entrant: Entrant) -> float:
         """The median over processes, in ms."""
@@ -95,6 +97,7 @@ class Case:
             "network": self.network,
             "batch": self.batch,
             "date": self.date,
+            "commit": self.commit,
             "floor_ms": self.floor,
             "share_of_3x3": self.share,
             "ms": {f"{side} {malloc}": times for (side, malloc), times in self.times.items()},
@@ -120,6 +123,7 @@ class Case:
             compile=found["compile_s"],
             failed=found["failed"],
             date=found["date"],
+            commit=found["commit"],
         )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from html import escape
 from math import isfinite
@@ -26,6 +27,8 @@ def markdown(about: Mapping[str, Any], cases: Sequence[Case], goals: Sequence[Ma
     counts = f"{about['processes']} processes of each contestant, {about['rounds']} turns of each"
     days = sorted({case.date for case in cases})
     dates = " to ".join(dict.fromkeys([*days[:1], *days[-1:]]))
+    commits = Counter(case.commit or "not recorded" for case in cases)
+    found = ", ".join(f"{commit} ({count})" for commit, count in commits.most_common())
     lines = [
         "# Kernels of ours beside other runtimes, on a processor",
         "",
@@ -33,6 +36,9 @@ def markdown(about: Mapping[str, Any], cases: Sequence[Case], goals: Sequence[Ma
         "",
         f"{dates}. {about['cpu']}, {about['threads']} threads on {about['cores']} cores. {versions}.",
         "" if peak is None else f"Peak: {peak:.1f} G multiply-adds a second, measured on all threads.",
+        "",
+        f"Commits of the project, and how many rows are of each: {found}."
+        + (f" {about['kept']} rows are of runs before this one." if about["kept"] else ""),
         "",
         "![The ratios, with their spread](tvm_cpu.svg)",
         "",
