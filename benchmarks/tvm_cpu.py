@@ -182,8 +182,8 @@ def measure(network: str, batches: Sequence[int], plan: Plan, peak: float | None
     """A network at some batches."""
     if not batches:
         return []
-    now = {"date": datetime.date.today().isoformat(), "commit": commit()}
-    cases = [Case(network, batch, **now) for batch in batches]
+    today, here = datetime.date.today().isoformat(), commit()
+    cases = [Case(network, batch, date=today, commit=here) for batch in batches]
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         try:
