@@ -78,7 +78,7 @@ def compare(
 
 
 def _print(found: Comparison, name: str, a: str, b: str) -> None:
-    state = paint("same", "green") if found.ok else paint("different", "red")
+    state = paint("the same", "green") if found.ok else paint("different", "red")
     say(f"{paint(name, 'bold')}: {a} and {b} are {state}")
     for each in found.results:
         say(f"  {each.name}: {_shown(each)}")

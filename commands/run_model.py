@@ -187,7 +187,7 @@ def _all_bound(graph: Graph) -> None:
     free = symbols_of(graph)
     if free:
         sizes = ",".join(f"{name}=..." for name in free)
-        raise Failure(f"the size {', '.join(free)} of the input is not known", f"bind it: --at {sizes}")
+        raise Failure(f"not all sizes of the input are known: {', '.join(free)}", f"bind them: --at {sizes}")
 
 
 def _image(path: Path, model: Model, spec: ImageInput | None, graph: Graph) -> dict[str, Any]:

@@ -139,7 +139,7 @@ def test_code_for_another_architecture_is_shown(run: Run) -> None:
 
 def test_backends_are_compared(run: Run) -> None:
     done = run("compare", "small.plan")
-    assert done.code == 0 and "torch and tvm are same" in done.out
+    assert done.code == 0 and "torch and tvm are the same" in done.out
     found = json.loads(run("compare", "small.plan:two", "--json").out)
     assert found["ok"] and [each["name"] for each in found["results"]] == ["total", "parts.0", "parts.1.0"]
 
