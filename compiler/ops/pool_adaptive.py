@@ -134,6 +134,7 @@ class AdaptiveAvgPool(AdaptivePool, name="adaptive_avg_pool"):
         case({"size": (3, 5)}, (2, 3, 7, 6)),
         case({"size": 4}, (2, 3, 6)),
         case({"size": (None, 2, 3)}, (1, 2, 4, 5, 6)),
+        case({"size": 1}, ("complex", (2, 3, 4))),
     )
 
     def dtype(self, x: DType) -> DType:

@@ -15,7 +15,7 @@ from ..dtypes import DType
 from .base import Elements, Lowering, Op, Shape, Sizes, case
 from .pool_adaptive import AdaptiveAvgPool, window_total
 from .resize_te import Axis, filtered, float_type
-from .rules import ShapeError, need_at_least, need_equal, need_float, need_rank, need_same_dtype
+from .rules import ShapeError, need_at_least, need_equal, need_float, need_inexact, need_rank, need_same_dtype
 from .sample_te import Tap, cubic, mixed, nearby, whole
 from .window_te import sum_type
 
@@ -46,6 +46,7 @@ class Resize(Op, name="resize"):
         case({"size": (6, 9), "mode": "bicubic", "align_corners": True}, (2, 3, 4, 6)),
         case({"size": (3, 9), "mode": "bilinear", "antialias": True}, (2, 3, 8, 6)),
         case({"size": 5, "mode": "area"}, (2, 3, 8)),
+        case({"size": 1, "mode": "area"}, ("complex", (2, 3, 8))),
         case({"scale": 2.0, "mode": "trilinear"}, (1, 2, 2, 3, 2)),
         case({"size": 7, "mode": "linear"}, (1, 2, 4)),
         case({"size": 6, "mode": "nearest-exact"}, (1, 2, 4, 3, 3)),
@@ -91,7 +92,9 @@ class Resize(Op, name="resize"):
         return tuple(_scaled(size, scale or 0.0) for size, scale in zip(spatial, scales, strict=True))
 
     def dtype(self, x: DType) -> DType:
-        if x != "u8" or self.mode in ("linear", "trilinear", "area"):
+        if self.mode == "area" and set(self.size if isinstance(self.size, tuple) else (self.size,)) == {1}:
+            need_inexact(x, "resize")  # a plain mean, which complex numbers have
+        elif x != "u8" or self.mode in ("linear", "trilinear", "area"):
             need_float(x, "resize")
         return x
 
@@ -147,6 +150,10 @@ class Resize(Op, name="resize"):
             return mixed(t, taps, lambda places: t.cast(x[(b, c, *places)], kind), kind)
 
         return t.compute(t.shape(), element)
+
+    def numpy(self, np: Any, x: Any) -> Any:
+        # Of complex numbers there is the mean alone.
+        return np.mean(x, axis=tuple(range(2, x.ndim)), keepdims=True)
 
     def _nearest(self, t: Elements, x: Any, axes: list[Axis]) -> Any:
         kind, exact = float_type(x.dtype), self.mode == "nearest-exact"
