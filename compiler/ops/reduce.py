@@ -1,6 +1,6 @@
 """Reductions over axes.
 
-Where n elements become one, a reduction counts the n - 1 combinations of two; `mean`, `var` and such count
+Where n elements become one, a reduction counts the n - 1 combinations of two; `mean` and such count
 what they do besides. An empty list of axes reduces nothing, as in NumPy.
 """
 
@@ -14,7 +14,7 @@ from ..dtypes import BOOL, I64, DType, is_bool, is_integer, real_of
 from .base import Elements, Lowering, Op, Shape, case
 from .pointwise import as_float
 from .promotion import floating, need_category
-from .rows import Rows, over_count, wide
+from .rows import Rows, wide
 from .rules import axes_of, need_at_least
 
 Axes = int | tuple[int, ...] | None
@@ -224,65 +224,6 @@ class AllOf(Truth, name="all"):
     """Whether all elements over axes are not zero: [*s, n] -> bool[*s]."""
 
 
-class Var(Reduction, name="var"):
-    """Variance over axes: [*s, n] -> [*s]; squared differences from the mean, over n - correction."""
-
-    correction: int = 1
-    accepts = "fc"
-    gives = "real"
-    samples = (
-        *Reduction.samples[:3],
-        case({"axis": 1, "correction": 0}, (2, 3)),
-        case({"axis": (), "correction": 0}, (2, 3)),
-        case({"axis": 1}, ("complex", (2, 3))),
-    )
-
-    def cost(self, out: Shape, x: Shape) -> Cost:
-        elements, results = prod(x), prod(out)
-        return Cost(add=2 * combinations(x, out) + elements, multiply=elements, divide=2 * results)
-
-    def cost_complex(self, out: Shape, x: Shape) -> Cost:
-        """The cost where the operand is complex."""
-        elements, results, pairs = prod(x), prod(out), combinations(x, out)
-        return Cost(add=3 * pairs + 3 * elements, multiply=2 * elements, divide=3 * results)
-
-    def over(self, t: Lowering, x: Any, axes: tuple[int, ...], keepdim: bool) -> Any:
-        return getattr(t.torch, self.name)(x, dim=axes, correction=self.correction, keepdim=keepdim)
-
-    def te(self, t: Elements, x: Any) -> Any:
-        dtype = wide(x.dtype)
-        rows = self.rows(t, x)
-        squares, _ = rows.squares(dtype)
-        count = rows.count - self.correction
-        count = max(count, 0) if isinstance(count, int) else t.maximum(count, t.const(0, "int64"))
-        return t.compute(
-            rows.shape, lambda *row: self.finish(t, over_count(t, squares[row], count, dtype)), keep=True
-        )
-
-    def finish(self, t: Elements, variance: Any) -> Any:
-        """The result for a variance."""
-        return variance
-
-    def numpy(self, np: Any, x: Any) -> Any:
-        axis = self.axis if x.ndim else None
-        return getattr(np, self.name)(x, axis=axis, ddof=self.correction, keepdims=self.keepdim)
-
-
-class Std(Var, name="std"):
-    """Standard deviation over axes: [*s, n] -> [*s]; the root of `var`."""
-
-    samples = (*Var.samples[:4], Var.samples[5])
-
-    def cost(self, out: Shape, x: Shape) -> Cost:
-        return super().cost(out, x) + Cost(transcendental=prod(out))
-
-    def cost_complex(self, out: Shape, x: Shape) -> Cost:
-        return super().cost_complex(out, x) + Cost(transcendental=prod(out))
-
-    def finish(self, t: Elements, variance: Any) -> Any:
-        return t.sqrt(variance)
-
-
 class Norm(Reduction, name="norm"):
     """Vector norm over axes, (sum |x|^p)^(1/p): [*s, n] -> [*s], as torch.linalg.vector_norm.
 
@@ -408,56 +349,3 @@ class LogSumExp(Reduction, name="logsumexp"):
         top = np.where(np.isinf(top), 0, top)
         found = np.log(np.sum(np.exp(x - top), axis=axis, keepdims=True)) + top
         return found if self.keepdim else np.squeeze(found, axis)
-
-
-class Argmax(Op, name="argmax"):
-    """Where the maximum is along an axis, or in the flattened tensor without one: [*s, n] -> i64[*s]."""
-
-    axis: int | None = None
-    keepdim: bool = False
-    combine: ClassVar[str] = "max"
-    role = "reduction"
-    samples = (
-        case({}, (2, 3)),
-        case({"axis": -1}, (2, 3)),
-        case({"axis": 1, "keepdim": True}, (2, 3, 4)),
-        case({"axis": 0}, ()),
-    )
-
-    def shape(self, x: Shape) -> Shape:
-        need_elements(x, self.axis, self.name)
-        return reduced(x, self.axis, self.keepdim)
-
-    def dtype(self, x: DType) -> DType:
-        need_category(x, "if", self.name)
-        return I64
-
-    def cost(self, out: Shape, x: Shape) -> Cost:
-        return Cost(compare=combinations(x, out))
-
-    def torch(self, t: Lowering, x: Any) -> Any:
-        return getattr(t.torch, self.name)(x, dim=self.axis, keepdim=self.keepdim)
-
-    def te(self, t: Elements, x: Any) -> Any:
-        # The first place that holds the extreme; stored, since an element worked out twice may differ.
-        held = t.compute(x.shape, lambda *index: x[index], x.dtype, keep=True)
-        rows = Rows(t, held, self.axis, self.keepdim)
-        best = rows.reduce(self.combine, lambda index: held[index], x.dtype)
-
-        def place(index: tuple[Any, ...]) -> Any:
-            flat: Any = t.const(0, "int64")
-            for i, size in zip(rows.inside(index), rows.extents, strict=True):
-                flat = flat * size + t.cast(i, "int64")
-            value = t.let(held[index])
-            here = t.eq(value, best[rows.of(index)])
-            if "float" in x.dtype:
-                here = t.logical_or(here, t.isnan(value))
-            return t.select(here, flat, t.const(2**62, "int64"))
-
-        return rows.reduce("min", place, "int64")
-
-
-class Argmin(Argmax, name="argmin"):
-    """Where the minimum is along an axis, or in the flattened tensor without one: [*s, n] -> i64[*s]."""
-
-    combine = "min"
