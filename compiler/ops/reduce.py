@@ -1,7 +1,7 @@
 """Reductions over axes.
 
-Where n elements become one, a reduction counts the n - 1 combinations of two; `mean` and such count
-what they do besides. An empty list of axes reduces nothing, as in NumPy.
+Where n elements become one, a reduction counts the n - 1 combinations of two; `mean` and such count what
+they do besides. An empty list of axes reduces nothing, as in NumPy.
 """
 
 from __future__ import annotations
