@@ -160,12 +160,12 @@ class Contest:
                 worker = workers[entrant]
                 try:
                     found = worker.ask({"do": "time", "seconds": self.plan.seconds})
+                    time.sleep(PAUSE)
                     check(worker.name, found, self.plan.threads, self.cores)
                 except WorkerError as error:
                     self.case.failed[entrant[0]] = str(error)
                     continue
                 times[entrant] += found["ms"]
-                time.sleep(PAUSE)
         return {entrant: each for entrant, each in times.items() if entrant[0] not in self.case.failed}
 
 

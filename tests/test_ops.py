@@ -11,7 +11,6 @@ from __future__ import annotations
 import random
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import fields, replace
 from itertools import islice
 from typing import Any
@@ -26,7 +25,7 @@ from planform.compiler.graph import TensorType
 from planform.compiler.ops import Layer, Op, Operator, registry
 from planform.compiler.ops.base import Mode
 from planform.compiler.ops.rules import ShapeError
-from support.eager import PLAN, TORCH, Eager, run, tensors
+from support.eager import PLAN, TORCH, Eager, in_double, run, tensors
 from support.opcases import Application, argument_variants, samples, variants
 from support.references import references
 
@@ -281,16 +280,6 @@ def _run(core: Core, operands: list[torch.Tensor]) -> list[torch.Tensor]:
     return run(core[0], core[1], [x.clone() for x in operands], "f64")
 
 
-@contextmanager
-def _in_double() -> Iterator[None]:
-    """Torch makes integers float64 where it makes floats of them, as `float` is here."""
-    torch.set_default_dtype(torch.float64)
-    try:
-        yield
-    finally:
-        torch.set_default_dtype(torch.float32)
-
-
 @every_operator
 def test_values_equal_the_reference(name: str) -> None:
     """In float64. Without a reference the lowering is one torch call, of which only the types are checked."""
@@ -307,7 +296,7 @@ def test_values_equal_the_reference(name: str) -> None:
         own = references().get(op.name)
         if own is not None:
             torch.manual_seed(0)
-            with _in_double():
+            with in_double():
                 wanted = op.call(own, op.arrange(slots, [x.clone() for x in operands]), op)
             wanted = [wanted] if isinstance(wanted, torch.Tensor) else list(wanted)
             for left, right in zip(found, wanted, strict=True):

@@ -33,6 +33,12 @@ def window_total(size: Size, windows: Size) -> Size:
     return windows if divisible(windows, size) else size + windows - 1
 
 
+def one_window(wanted: Wanted | None) -> bool:
+    """Whether one window spans all axes: its mean is a plain one, which complex numbers have too."""
+    sizes = wanted if isinstance(wanted, tuple) else (wanted,)
+    return all(isinstance(size, int) and size == 1 for size in sizes)
+
+
 class AdaptivePool(Op):
     """What adaptive pooling shares: the wanted sizes and how windows follow from them."""
 
@@ -141,10 +147,7 @@ class AdaptiveAvgPool(AdaptivePool, name="adaptive_avg_pool"):
         sizes = self.size if isinstance(self.size, tuple) else (self.size,)
         if any(isinstance(size, int) and size == 0 for size in sizes):
             return x  # nothing to average
-        # One window is a plain mean, which complex numbers have.
-        (need_inexact if all(isinstance(size, int) and size == 1 for size in sizes) else need_float)(
-            x, self.name
-        )
+        (need_inexact if one_window(self.size) else need_float)(x, self.name)
         return x
 
     def cost(self, out: Shape, x: Shape) -> Cost:
@@ -169,7 +172,7 @@ class AdaptiveAvgPool(AdaptivePool, name="adaptive_avg_pool"):
 
     def numpy(self, np: Any, x: Any) -> Any:
         # Of complex numbers there is one window, the whole, or none.
-        if self.size == 1 or (isinstance(self.size, tuple) and all(size == 1 for size in self.size)):
+        if one_window(self.size):
             return np.mean(x, axis=tuple(range(2, x.ndim)), keepdims=True)
         return np.zeros(self.shape(x.shape), x.dtype)
 

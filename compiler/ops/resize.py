@@ -13,7 +13,7 @@ from ..counts import NOTHING, Cost
 from ..dims import Size, ceil_div, maximum, prod
 from ..dtypes import DType
 from .base import Elements, Lowering, Op, Shape, Sizes, case
-from .pool_adaptive import AdaptiveAvgPool, window_total
+from .pool_adaptive import AdaptiveAvgPool, one_window, window_total
 from .resize_te import Axis, filtered, float_type
 from .rules import ShapeError, need_at_least, need_equal, need_float, need_inexact, need_rank, need_same_dtype
 from .sample_te import Tap, cubic, mixed, nearby, whole
@@ -92,8 +92,8 @@ class Resize(Op, name="resize"):
         return tuple(_scaled(size, scale or 0.0) for size, scale in zip(spatial, scales, strict=True))
 
     def dtype(self, x: DType) -> DType:
-        if self.mode == "area" and set(self.size if isinstance(self.size, tuple) else (self.size,)) == {1}:
-            need_inexact(x, "resize")  # a plain mean, which complex numbers have
+        if self.mode == "area" and one_window(self.size):
+            need_inexact(x, "resize")
         elif x != "u8" or self.mode in ("linear", "trilinear", "area"):
             need_float(x, "resize")
         return x
@@ -152,8 +152,8 @@ class Resize(Op, name="resize"):
         return t.compute(t.shape(), element)
 
     def numpy(self, np: Any, x: Any) -> Any:
-        # Of complex numbers there is the mean alone.
-        return np.mean(x, axis=tuple(range(2, x.ndim)), keepdims=True)
+        # Of complex numbers there is the area of all alone.
+        return AdaptiveAvgPool(size=1).numpy(np, x)
 
     def _nearest(self, t: Elements, x: Any, axes: list[Axis]) -> Any:
         kind, exact = float_type(x.dtype), self.mode == "nearest-exact"

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 import planform
+from support.eager import in_double
 from support.parity import assert_initialised_alike, assert_parity, images
 
 FILE = Path(__file__).parents[2] / "examples/detection/ssd300.plan"
@@ -34,11 +35,8 @@ class Detector(nn.Module):
         maps = list(self.backbone(image).values())
         found = self.head(maps)
         deltas = found["bbox_regression"]
-        torch.set_default_dtype(torch.float64)  # which the places of anchors are computed in
-        try:
+        with in_double():  # which the places of anchors are computed in
             anchors = self.anchors(self.image_list(image, [(300, 300)] * len(image)), maps)
-        finally:
-            torch.set_default_dtype(torch.float32)
         boxes = [self.coder.decode_single(d, a) for d, a in zip(deltas.detach(), anchors, strict=True)]
         return [found["cls_logits"], deltas, torch.stack(boxes)]
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -24,6 +26,16 @@ TORCH: dict[str, torch.dtype] = {
     "c128": torch.complex128,
 }
 PLAN = {dtype: name for name, dtype in TORCH.items()}
+
+
+@contextmanager
+def in_double() -> Iterator[None]:
+    """Torch makes float64 of what it makes floats of, as `float` is there."""
+    torch.set_default_dtype(torch.float64)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(torch.float32)
 
 
 class Eager:
