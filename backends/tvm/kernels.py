@@ -212,6 +212,7 @@ class Writer:
         accumulated = known[main.results[0]]
         assert isinstance(accumulated, Accumulated)
         accumulated.onto = moved
+        results.sort(key=made.index)
         if isinstance(template, Block):
             template.emit(self.loops, known, results)
             return self._function(), ()

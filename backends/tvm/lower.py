@@ -188,14 +188,16 @@ class Lowering:
             return
         constant = node in self.static
         template = self.maker.template(node, self.layouts)
-        self.placing.lay_out(node, template)
+        has_kernel = template is not None or node.op.name == "fused" or has_te(node)
+        if has_kernel:
+            self.placing.lay_out(node, template)
         steps = self.constants if constant else self.steps
         for value in node.results:
             kind = "constant" if constant else "output" if value in self.kept else "arena"
             self._slot(value, kind)
         results = tuple(self.slot_of[value] for value in node.results)
         about = _about(node)
-        if template is not None or node.op.name == "fused" or has_te(node):
+        if has_kernel:
             kernel = self.maker.make(node, self.layouts, template)
             operands = tuple(self._read(value, packing) for value, packing in kernel.operands)
             over = tuple(operands[number] for number in kernel.over)
@@ -203,9 +205,11 @@ class Lowering:
             return
         if not hasattr(node.op, "numpy"):
             raise Unsupported(node)
-        operands = tuple(self._read(value) for value in node.inputs)
+        # Numpy sees values row by row, each in its own shape, also where it is a view of another.
+        operands = tuple(self._plain(value) for value in node.inputs)
         arguments = {name: _plain(getattr(node.op, name)) for name in node.op.arguments()}
         arguments["slots"] = list(node.slots)
+        arguments["shapes"] = [[formula(size) for size in value.shape] for value in node.inputs]
         steps.append(Step(node.op.name, operands, results, (), (), arguments, about))
 
     def _loop(self, node: Node, op: Scan) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from .dtypes import narrowed, numpy_dtype, widened
+from .dtypes import numpy_dtype
 from .external import function_of
 from .inputs import symbols_of
 from .libraries import ffi
@@ -194,14 +194,11 @@ class Runner:
 
 
 def _external(step: Step, slots: Sequence[Slot]) -> _Run:
-    function = function_of(step)
-    copied = step.function == "copy"
+    function = function_of(step, slots)
 
     def run(workspace: Workspace) -> None:
-        given = [workspace.arrays[slot] for slot in step.operands]
-        found = function(given if copied else [widened(each) for each in given], workspace.symbols)
+        found = function([workspace.arrays[slot] for slot in step.operands], workspace.symbols)
         for slot, array in zip(step.results, found, strict=True):
-            array = array if copied else narrowed(array, slots[slot].dtype)
             np.copyto(workspace.arrays[slot], array.reshape(workspace.arrays[slot].shape))
 
     return run

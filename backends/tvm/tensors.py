@@ -38,6 +38,8 @@ class Tensor:
         self.dtype = dtype
         self.name = name
         self.buffer: Buffer | None = None
+        # The element that a template is at, and all that is read there.
+        self.element: Expr | None = None
         self.layout: Layout = PLAIN
         # Axes of the tensor that the buffer leaves out: it holds one slice of them.
         self.outer = 0
@@ -61,6 +63,8 @@ class Tensor:
             raise IndexError(f"{self.name} has {self.rank} axes, and is read at {len(found)}")
         if _watch is not None:
             _watch.append(Access(self, found))
+        if self.element is not None:
+            return self.element
         if self.buffer is not None:
             return self.load(found)
         if not self.shared:

@@ -187,7 +187,8 @@ class _Call:
             about = self.program.slots[slot]
             operands.append(np.empty(_stored(about, self.symbols), numpy_dtype(about.dtype)))
             self.driver.read(self.addresses[slot], operands[-1])
-        for slot, array in zip(step.results, function_of(step)(operands, self.symbols), strict=True):
+        found = function_of(step, self.program.slots)(operands, self.symbols)
+        for slot, array in zip(step.results, found, strict=True):
             about = self.program.slots[slot]
             shape, dtype = _stored(about, self.symbols), numpy_dtype(about.dtype)
             self.driver.write(self.addresses[slot], np.ascontiguousarray(array.reshape(shape), dtype))

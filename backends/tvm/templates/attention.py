@@ -43,7 +43,6 @@ class Attention:
         self.registers = machine.registers
         self.rows, self.keys = int(q[-2]), int(k[-2])  # pyright: ignore[reportArgumentType]
         self.features, self.out = int(q[-1]), int(v[-1])  # pyright: ignore[reportArgumentType]
-        self.shared = 1 if not self.op.gqa else int(q[-3]) // int(k[-3])  # pyright: ignore[reportArgumentType]
         self.boolean = "mask" in given and given["mask"].type.dtype == BOOL
         strips = -(-self.rows // _STRIP)
         self.strip = -(-self.rows // strips)
@@ -115,11 +114,13 @@ class _Head:
 
     def _shared(self, slot: str, *at: Expr) -> Expr:
         """An element of the keys or values that this head reads."""
-        lead = self.lead
-        if self.plan.shared > 1:
-            lead = (*lead[:-1], tirx.floordiv(lead[-1], self.plan.shared))
+        lead, operand = self.lead, self.operands[slot]
+        if self.plan.op.gqa:
+            # Keys and values may have numbers of heads of their own.
+            group = self.operands["q"].shape[-3] // operand.shape[-3]
+            lead = (*lead[:-1], tirx.floordiv(lead[-1], group))
         with emitting(self.loops):
-            return _read(self.operands[slot], (*lead, *at))
+            return _read(operand, (*lead, *at))
 
     def _turn(self) -> None:
         plan, loops = self.plan, self.loops

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 from tvm import tirx
@@ -17,7 +17,10 @@ from ..tensors import Tensor
 
 
 class Template(Protocol):
-    """A way to run a main operator. `packings` are by operand name; `layout` is that of the result."""
+    """A way to run a main operator. `packings` are by operand name; `layout` is that of the result.
+
+    `emit` is given results in the order in which they are made of each other.
+    """
 
     packings: Mapping[str, Packing]
     layout: Layout
@@ -41,30 +44,44 @@ class Accumulated(Tensor):
     entry it is the index itself.
     """
 
-    element: Callable[[tuple[Expr, ...]], Expr] | None = None
-
     def __init__(self, shape: Sequence[Any], dtype: str, name: str) -> None:
         super().__init__(shape, dtype, name)
         self.onto: dict[Tensor, Onto] = {}
 
-    def at(self, indices: tuple[Expr, ...]) -> Expr:
-        """The element that the template is at."""
-        if self.element is None:
-            return tirx.const(0, self.dtype)
-        return self.element(indices)
+
+def elements(
+    main: Accumulated,
+    results: Sequence[Tensor],
+    index: tuple[Expr, ...],
+    element: Expr,
+    let: Callable[[Expr], Expr],
+) -> Iterator[tuple[Tensor, tuple[Expr, ...], Expr]]:
+    """The results' elements that belong to one of the main operator's: each with its place and its value.
+
+    Results come after those that they read. Each is worked out once: who reads it reads the value, to which
+    `let` gives a name, and never the memory of the result, which is not written yet.
+    """
+    main.element = element
+    try:
+        for result in results:
+            place = main.onto[result](index) if result in main.onto else index
+            value = result.at(place)
+            if result is not results[-1]:
+                value = let(value)
+            result.element = value
+            yield result, place, value
+    finally:
+        for tensor in (main, *results):
+            tensor.element = None
 
 
 def finish(
     loops: Loops, main: Accumulated, results: Sequence[Tensor], index: tuple[Expr, ...], element: Expr
 ) -> None:
     """Work the rest of the group out for an element of the main operator's result, and store it."""
-    main.element = lambda _: element
     with emitting(loops):
-        places = [main.onto[result](index) if result in main.onto else index for result in results]
-        values = [result.at(place) for result, place in zip(results, places, strict=True)]
-        for result, place, value in zip(results, places, values, strict=True):
+        for result, place, value in elements(main, results, index, element, loops.let):
             loops.store(result.buffer, value, *result.place(place))
-    main.element = None
 
 
 def zero(dtype: str) -> Any:

@@ -18,7 +18,7 @@ from tvm import tirx
 from ..expressions import emitting
 from ..loops import Expr, Loops
 from ..tensors import Access, Tensor, watch
-from .base import Accumulated, finish, zero
+from .base import Accumulated, elements, finish, zero
 from .tiles import Product, Spot, Taps, Tile
 
 Read = Callable[[int, Any, Expr], Expr]
@@ -286,11 +286,14 @@ class Writer:
         none = tirx.const(0, "int32")
         rank = len(self.product.index(none, none, none if self.product.depth is None else (none, none), none))
         index = tuple(tirx.Var(f"i{axis}", "int32") for axis in range(rank))
-        values: list[Expr] = []
+
+        def named(value: Expr) -> Expr:
+            return tirx.Var("element", value.ty)
+
+        element = tirx.const(0, self.main.dtype)
         with emitting(trial):
-            for result in self.results:
-                place = self.main.onto[result](index) if result in self.main.onto else index
-                values.append(result.at(place))
+            made = elements(self.main, self.results, index, element, named)
+            values = [value for _, _, value in made]
         return len(trial.statements) <= _SHORT and all(len(str(value)) < 40 * _SHORT for value in values)
 
     def _vector(self, cells: Any, spot: Spot, blocks: int, pixel: Any, block: Any, valid: int) -> None:
