@@ -1,0 +1,188 @@
+"""A program in every backend against torch in float64, within what rounding can do to it."""
+
+from __future__ import annotations
+
+import re
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from planform import PlanError
+from planform.backends.torch import InputError
+from planform.backends.torch.errors import LoweringError
+
+from .backends import BACKENDS, BOUND, Run, Subject
+from .drawing import inputs_of
+from .reference import Evaluator
+from .text import setting_of
+
+# How much further than eager torch, and than graphs rounded by chance, a backend may be from float64.
+_SLACK = 12
+_SAMPLES = 3
+QUICK = ("eager", "deploy", "emitted", "tvm bound", "tvm free")
+
+
+class Refused(Exception):
+    """The program is not one: it does not check, or torch itself does not run it."""
+
+
+@dataclass(frozen=True)
+class Failure:
+    """What went wrong in a backend; `kind` is the same for failures of one cause, as far as that shows."""
+
+    backend: str
+    kind: str
+    detail: str
+
+    def __str__(self) -> str:
+        return f"{self.backend}: {self.kind}: {self.detail}"
+
+
+@dataclass(frozen=True)
+class Expected:
+    """A call: its inputs, the right results, and for each how far off an element may be (NaN: any)."""
+
+    inputs: list[Tensor]
+    results: list[Tensor]
+    allowed: list[Tensor]
+
+
+def failures(text: str, backends: Sequence[str] = QUICK) -> Iterator[Failure]:
+    """All failures of a program's text. Raises `Refused`."""
+    setting = setting_of(text)
+    try:
+        subject = Subject(text, setting)
+    except PlanError as error:
+        raise Refused(error.diagnostics[0].message) from error
+    try:
+        run = BACKENDS["eager"](subject)
+        free = expectations(subject, run)
+    except LoweringError as error:
+        raise Refused(str(error)) from error
+    for name in backends:
+        if name == "tvm free" and not subject.sizes:
+            continue
+        calls = free[:1] if name in BOUND else free
+        failure = attempt(name, lambda name=name, calls=calls: _judge(name, subject, calls))
+        if failure is not None:
+            yield failure
+
+
+def attempt(backend: str, judge: Callable[[], Failure | None]) -> Failure | None:
+    """What `judge` says; an exception is a failure of its own kind."""
+    try:
+        return judge()
+    except PlanError as error:
+        message = error.diagnostics[0].message
+        return Failure(backend, f"PlanError {_kind(message)}", message)
+    except Exception as error:
+        last = traceback.extract_tb(error.__traceback__)[-1]
+        where = f"{last.filename.rpartition('/')[2]}:{last.name}"
+        said = (str(error).strip().splitlines() or [""])[-1]
+        trace = "".join(traceback.format_exception(error)[-6:])
+        return Failure(backend, f"{type(error).__name__} in {where} {_kind(said)[:80]}", trace)
+
+
+def expectations(subject: Subject, eager: Run) -> list[Expected]:
+    """What is right for each call that torch makes at all. Raises `Refused` where it makes none."""
+    evaluate = Evaluator(subject.program.graph, subject.program.weights, subject.weights)
+    found: list[Expected] = []
+    for number, sizes in enumerate(subject.setting.calls):
+        # The last call is the first again with other numbers.
+        for again in (0, 1) if number == 0 else (0,):
+            seed = subject.setting.seed + 1000 * number + 77 * again
+            try:
+                inputs = inputs_of(subject.program.graph, sizes, seed, subject.setting.below)
+                near = eager(inputs)
+                wide = evaluate(inputs)
+            except (InputError, RuntimeError, IndexError, ValueError, ZeroDivisionError) as error:
+                if number == 0:
+                    raise Refused(f"torch: {error}") from error
+                continue
+            kind = subject.dtype
+            moved = [evaluate.rounded(inputs, kind, sample) for sample in range(_SAMPLES)]
+            allowed = [
+                _allowed(right, [x, *others], kind)
+                for right, x, *others in zip(wide, near, *moved, strict=True)
+            ]
+            found.append(Expected(inputs, wide, allowed))
+    return found
+
+
+def _allowed(right: Tensor, others: list[Tensor], dtype: torch.dtype) -> Tensor:
+    """How far off elements may be: by how far those are that only round; NaN where they jump."""
+    shape = right.shape
+    if right.is_complex():
+        right, *others = (torch.view_as_real(x.resolve_conj().to(torch.complex128)) for x in (right, *others))
+    if not right.is_floating_point():
+        alike = torch.stack([x == right for x in others]).all(0)
+        return torch.where(alike, 0.0, float("nan")).double()
+    right, *others = (x.double() for x in (right, *others))
+    finite = torch.stack([x.isfinite() for x in (right, *others)]).all(0)
+    same = torch.stack([(x == right) | (x.isnan() & right.isnan()) for x in others]).all(0)
+    apart = torch.stack([(x - right).abs() for x in others]).amax(0)
+    if not finite.any():
+        return torch.where(same, 0.0, float("nan")).double().reshape(right.shape)
+    scale = right[finite].abs().max()
+    most = _SLACK * apart[finite].max() + 4 * torch.finfo(dtype).eps * scale + torch.finfo(dtype).tiny
+    # An element that is not finite is so everywhere, or may be anything.
+    return torch.where(finite, most, torch.where(same, 0.0, float("nan"))).reshape(
+        (*shape, 2) if right.dim() > len(shape) else shape
+    )
+
+
+def _judge(backend: str, subject: Subject, calls: Sequence[Expected]) -> Failure | None:
+    run = BACKENDS[backend](subject)
+    first: list[Tensor] | None = None
+    for number, call in enumerate(calls):
+        given = [x.clone() for x in call.inputs]
+        found = run(given)
+        if any(not torch.equal(x, y) for x, y in zip(given, call.inputs, strict=True)):
+            return Failure(backend, "writes to an input", f"call {number}")
+        first = [x.clone() for x in found] if first is None else first
+        failure = compare(backend, found, call, f"call {number}")
+        if failure is not None:
+            return failure
+    assert first is not None
+    again = run([x.clone() for x in calls[0].inputs])
+    if any(not _equal(x, y) for x, y in zip(first, again, strict=True)):
+        return Failure(backend, "changes from call to call", "the first call made again")
+    return None
+
+
+def compare(backend: str, found: list[Tensor], call: Expected, where: str) -> Failure | None:
+    """Whether results are right."""
+    if len(found) != len(call.results):
+        return Failure(backend, "another number of results", f"{len(found)} for {len(call.results)}")
+    for number, (x, right, allowed) in enumerate(zip(found, call.results, call.allowed, strict=True)):
+        place = f"{where}, result {number}"
+        if x.shape != right.shape:
+            return Failure(backend, "another shape", f"{place}: {tuple(x.shape)} for {tuple(right.shape)}")
+        if x.is_complex() != right.is_complex() or x.is_floating_point() != right.is_floating_point():
+            return Failure(backend, "another type", f"{place}: {x.dtype} for {right.dtype}")
+        if right.is_complex():
+            x, right = (torch.view_as_real(y.resolve_conj().to(torch.complex128)) for y in (x, right))
+        x, right = x.double(), right.double()
+        same = (x == right) | (x.isnan() & right.isnan()) | allowed.isnan()
+        wrong = ~(same | ((x - right).abs() <= allowed))
+        if wrong.any():
+            at = tuple(wrong.nonzero()[0].tolist())
+            detail = (
+                f"{place}: {int(wrong.sum())} of {wrong.numel()} wrong; at {list(at)} {x[at]:.9g} for "
+                f"{right[at]:.9g}, allowed {allowed[at]:.3g}"
+            )
+            return Failure(backend, "differs", detail)
+    return None
+
+
+def _equal(x: Tensor, y: Tensor) -> bool:
+    if x.is_complex():
+        x, y = (torch.view_as_real(z.resolve_conj()) for z in (x, y))
+    return torch.equal(x, y) or bool(((x == y) | (x.isnan() & y.isnan())).all())
+
+
+def _kind(message: str) -> str:
+    return re.sub(r"\d+|`[^`]*`|'[^']*'", "_", message)
