@@ -1,7 +1,9 @@
-"""The integer functions: `//`, `%`, min and max in canonical form, and the interval of an expression.
+"""The integer functions: `//`, min and max in canonical form, and the interval of an expression.
 
 They are our own, because sympy's `floor` of a rational and its `Mod` rewrite, print and decide integer
-formulas badly. Division rounds down, as in Python.
+formulas badly. Division rounds down, as in Python. A remainder has no form of its own: `a % b` is
+`a - b*(a // b)`, so that what is padded to a multiple, `H + (-H) % n`, is `n*((H + n - 1)//n)`; texts show
+the remainder again (see `size_walks`).
 """
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
 from typing import Any
 
+from .printers import SizeTooLarge
 from .size_polynomials import (
     ONE,
     RANGES,
@@ -43,17 +46,6 @@ class FloorDiv(Function):
     def eval(cls, a: Expr, b: Expr) -> Expr:
         """Called by sympy when it rebuilds an expression."""
         return floor_div(a, b)
-
-
-class Mod(Function):
-    """`a - b * floor(a / b)`, in canonical form; see `modulo`."""
-
-    is_integer = True
-
-    @classmethod
-    def eval(cls, a: Expr, b: Expr) -> Expr:
-        """Called by sympy when it rebuilds an expression."""
-        return modulo(a, b)
 
 
 class Least(Function):
@@ -90,7 +82,10 @@ def bounds(e: Expr) -> Interval:
         return RANGES[e]
     if e.is_Add:
         intervals = [bounds(arg) for arg in e.args]
-        return sum(low for low, _ in intervals), sum(high for _, high in intervals)
+        low, high = sum(low for low, _ in intervals), sum(high for _, high in intervals)
+        if e.has(FloorDiv):
+            low, high = max(low, _relaxed_low(e)), min(high, -_relaxed_low(-e))
+        return low, high
     if e.is_Mul:
         result: Interval = (1, 1)
         for arg in e.args:
@@ -105,8 +100,6 @@ def bounds(e: Expr) -> Interval:
         return (high**n if high < 0 else 0), max(low**n, high**n)
     if isinstance(e, FloorDiv):
         return _floor_bounds(bounds(e.args[0]), bounds(e.args[1]))
-    if isinstance(e, Mod):
-        return _mod_bounds(bounds(e.args[0]), bounds(e.args[1]))
     choose = min if isinstance(e, Least) else max
     intervals = [bounds(arg) for arg in e.args]
     return choose(low for low, _ in intervals), choose(high for _, high in intervals)
@@ -126,10 +119,32 @@ def _floor_bounds(a: Interval, b: Interval) -> Interval:
     return low, high
 
 
-def _mod_bounds(a: Interval, b: Interval) -> Interval:
-    if b[0] >= 1:
-        return 0, min(b[1] - 1, a[1] if a[0] >= 0 else math.inf)
-    return UNKNOWN if b[1] >= 0 else (b[0] + 1, 0)
+def _relaxed_low(e: Expr) -> float:
+    try:
+        relaxed, scale = relax(e)
+    except SizeTooLarge:
+        return -math.inf
+    if relaxed == e:
+        return -math.inf
+    low = bounds(relaxed)[0]
+    return low if low == -math.inf else -(-low // scale)
+
+
+def relax(e: Expr) -> tuple[Expr, int]:
+    """(n, K) with K*e >= n, where bounds replace floors by integers: x - (q-1) <= q*(x//q) <= x."""
+    parts, constant = terms(e)
+    pieces: list[tuple[Expr, int]] = [(sympy.Integer(constant), 1)]
+    for monomial, c in parts.items():
+        pieces.append((c * monomial, 1))
+        for atom, n in powers(monomial).items():
+            if not (n == 1 and isinstance(atom, FloorDiv) and atom.args[1].is_Integer):
+                continue
+            cofactor, (x, q) = monomial / atom, atom.args
+            if bounds(cofactor)[0] >= 0:
+                pieces[-1] = (c * mul(cofactor, x - (q - 1) if c > 0 else x), int(q))
+                break
+    scale = math.lcm(*(q for _, q in pieces))
+    return add(*(piece * (scale // q) for piece, q in pieces)), scale
 
 
 # --- the integer functions ---
@@ -168,7 +183,7 @@ def _floor_by_integer(a: Expr, k: int) -> Expr:
 def _floor_atom(a: Expr, k: int) -> Expr:
     parts, constant = terms(a)
     inner = [m for m, c in parts.items() if c == 1 and isinstance(m, FloorDiv)]
-    opaque = sum(1 for m in parts if m.has(FloorDiv, Mod))
+    opaque = sum(1 for m in parts if m.has(FloorDiv))
     if len(inner) == 1 and opaque == 1 and bounds(inner[0].args[1])[0] >= 1:
         numerator, divisor = inner[0].args
         if divisor.is_Integer or (len(parts) == 1 and not constant):
@@ -258,55 +273,8 @@ def _floor_by_expression(a: Expr, b: Expr) -> Expr:
 
 
 def modulo(a: Expr, b: Expr) -> Expr:
-    """`a % b` in canonical form: coefficients below b, common factors outside, nested moduli merged."""
-    if b == ZERO:
-        raise ZeroDivisionError("a size is divided by zero")
-    if not b.is_Integer:
-        return _mod_by_expression(a, b)
-    return -_mod_by_integer(-a, -int(b)) if b < 0 else _mod_by_integer(a, int(b))
-
-
-def _mod_by_integer(a: Expr, k: int) -> Expr:
-    parts, constant = terms(a)
-    for m, c in parts.items():
-        if isinstance(m, Mod) and m.args[1].is_Integer and c * int(m.args[1]) % k == 0:
-            return _mod_by_integer(a - c * m + c * m.args[0], k)
-    part = {m: r for m, c in parts.items() if (r := c - k * _toward_zero(c, k))}
-    part = {m: k // 2 if 2 * c == -k else c for m, c in part.items()}
-    constant %= k
-    if not part:
-        return sympy.Integer(constant)
-    g = math.gcd(k, *part.values())
-    if g > 1:
-        return (
-            g * _mod_by_integer(join({m: c // g for m, c in part.items()}, constant // g), k // g)
-            + constant % g
-        )
-    rest = join(part, constant)
-    low, high = _floor_bounds(bounds(rest), (k, k))
-    return rest - k * sympy.Integer(low) if low == high else Mod(rest, sympy.Integer(k), evaluate=False)
-
-
-def _mod_by_expression(a: Expr, b: Expr) -> Expr:
-    match _positive_divisor(b):
-        case None:
-            return Mod(a, b, evaluate=False)
-        case False:
-            return -modulo(-a, -b)
-        case True:
-            pass
-    if a == ZERO:
-        return ZERO
-    a, b, factor = _cancel(a, b)
-    if b.is_Integer or factor != ONE:
-        return mul(factor, modulo(a, b))
-    if split := _over_primitive(a, b):
-        quotient, c, primitive = split
-        return mul(primitive, _mod_by_integer(quotient, c))
-    _, a = _reduce(a, b)
-    if bounds(a)[0] >= 0 and bounds(b - a)[0] >= 1:
-        return a
-    return Mod(a, b, evaluate=False)
+    """`a % b`, which is `a - b*(a // b)`."""
+    return add(a, -mul(b, floor_div(a, b)))
 
 
 def extremum(kind: Any, args: Iterable[Expr]) -> Expr:

@@ -153,10 +153,9 @@ class Context:
             self.nonnegative.append(poly.integer(int(high)) - value)
 
     def normal(self, e: Expr) -> Expr:
-        """The expression without moduli, in the symbols that the facts leave free."""
-        e = rewrite(e, {}, without_mod=True)
+        """The expression in the symbols that the facts leave free."""
         for atom, value in self.rules:
-            e = rewrite(e, {atom: value}, without_mod=True)
+            e = rewrite(e, {atom: value})
         return e
 
     # --- questions ---
@@ -306,7 +305,7 @@ def lower(e: Expr, depth: int = 3) -> float:
     shifted = _shift(e)
     best = max(best, alg.bounds(shifted)[0])
     if depth:
-        relaxed, scale = _relax(shifted)
+        relaxed, scale = alg.relax(shifted)
         if scale > 1 or relaxed != shifted:
             bound = lower(relaxed, depth - 1)
             best = max(best, bound if bound == -math.inf else -(-bound // scale))
@@ -322,23 +321,6 @@ def _shift(e: Expr) -> Expr:
         if low not in (0, -math.inf):
             mapping[s] = poly.symbol(f"{s}+", 0, high - low) + int(low)
     return rewrite(e, mapping) if mapping else e
-
-
-def _relax(e: Expr) -> tuple[Expr, int]:
-    """(n, K) with K*e >= n, where bounds replace floors by integers: x - (q-1) <= q*(x//q) <= x."""
-    parts, constant = poly.terms(e)
-    pieces: list[tuple[Expr, int]] = [(poly.integer(constant), 1)]
-    for monomial, c in parts.items():
-        pieces.append((c * monomial, 1))
-        for atom, n in poly.powers(monomial).items():
-            if not (n == 1 and isinstance(atom, FloorDiv) and atom.args[1].is_Integer):
-                continue
-            cofactor, (x, q) = monomial / atom, atom.args
-            if alg.bounds(cofactor)[0] >= 0:
-                pieces[-1] = (c * poly.mul(cofactor, x - (q - 1) if c > 0 else x), int(q))
-                break
-    scale = math.lcm(*(q for _, q in pieces))
-    return poly.add(*(piece * (scale // q) for piece, q in pieces)), scale
 
 
 def _split(e: Expr, depth: int) -> float:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from itertools import product as cartesian
 
 from .printers import Node, Tree, render_tree
-from .size_algebra import FloorDiv, Greatest, Least, Mod, extremum, floor_div, modulo
+from .size_algebra import FloorDiv, Greatest, Least, extremum, floor_div
 from .size_polynomials import (
     MAX_FACTOR_TERMS,
     NAMES,
@@ -30,13 +30,13 @@ from .size_polynomials import (
 )
 
 
-def rewrite(e: Expr, mapping: Mapping[Expr, Expr], *, without_mod: bool = False) -> Expr:
-    """Replace atoms, keeping canonical form; `without_mod` also turns `a % b` into `a - b*(a//b)`."""
+def rewrite(e: Expr, mapping: Mapping[Expr, Expr]) -> Expr:
+    """Replace atoms, keeping canonical form."""
     if e in mapping:
         return mapping[e]
     if not e.args:
         return e
-    args = [rewrite(arg, mapping, without_mod=without_mod) for arg in e.args]
+    args = [rewrite(arg, mapping) for arg in e.args]
     if e.is_Add:
         return add(*args)
     if e.is_Mul:
@@ -48,8 +48,6 @@ def rewrite(e: Expr, mapping: Mapping[Expr, Expr], *, without_mod: bool = False)
         return power(args[0], int(args[1]))
     if isinstance(e, FloorDiv):
         return floor_div(*args)
-    if isinstance(e, Mod):
-        return args[0] - mul(args[1], floor_div(*args)) if without_mod else modulo(*args)
     return extremum(type(e), args)
 
 
@@ -68,8 +66,6 @@ def value_at(e: Expr, point: Mapping[Expr, int]) -> int:
         return args[0] ** args[1]
     if isinstance(e, FloorDiv):
         return args[0] // args[1]
-    if isinstance(e, Mod):
-        return args[0] % args[1]
     return min(args) if isinstance(e, Least) else max(args)
 
 
@@ -111,7 +107,7 @@ def to_tree(e: Expr) -> Tree:
         return _product_tree(int(coefficient), [to_tree(f) for f in sympy.Mul.make_args(monomial)])
     if e.is_Pow:
         return Node("pow", (to_tree(e.args[0]), int(e.args[1])))
-    kind = {FloorDiv: "floordiv", Mod: "mod", Least: "min", Greatest: "max"}[type(e)]
+    kind = {FloorDiv: "floordiv", Least: "min", Greatest: "max"}[type(e)]
     return Node(kind, tuple(to_tree(arg) for arg in e.args))
 
 
@@ -125,7 +121,7 @@ def _product_tree(coefficient: int, factors: Sequence[Tree]) -> Tree:
 
 def _sum_tree(e: Expr) -> Tree:
     parts, constant = terms(e)
-    candidates = [_expanded_tree(parts, constant)]
+    candidates = [_expanded_tree(parts, constant), *_remainder_trees(e)]
     divisor, common = content(parts, constant)
     if len(parts) <= MAX_FACTOR_TERMS:
         if divisor > 1 or common:
@@ -135,6 +131,58 @@ def _sum_tree(e: Expr) -> Tree:
         if len(parts) > 2 and any(order(m)[0] < -1 for m in parts):
             candidates.append(_factored_tree(parts, constant))
     return min(reversed(candidates), key=lambda tree: len(render_tree(tree)))
+
+
+def _remainder_trees(e: Expr) -> list[Tree]:
+    """The sum with remainders, where those make it shorter: `H - 4*(H//4)` is `H%4`."""
+    found: list[Tree] = []
+    while (taken := _take_remainder(e)) is not None:
+        tree, e = taken
+        found.append(tree)
+    if not found:
+        return []
+    parts, constant = terms(e)
+    if parts:
+        rest = _expanded_tree(parts, constant)
+        negative = all(c < 0 for c in parts.values()) and constant <= 0
+        found = [*found, rest] if negative else [rest, *found]
+    elif constant:
+        found.append(constant)
+    flat = [inner for tree in found for inner in _addends(tree)]
+    return [flat[0] if len(flat) == 1 else Node("add", tuple(flat))]
+
+
+def _addends(tree: Tree) -> tuple[Tree, ...]:
+    return tree.args if isinstance(tree, Node) and tree.kind == "add" else (tree,)
+
+
+def _take_remainder(e: Expr) -> tuple[Tree, Expr] | None:
+    """One multiple of a remainder that the sum holds, and what else it holds."""
+    parts, _ = terms(e)
+    for monomial, c in parts.items():
+        for atom, n in powers(monomial).items():
+            if n != 1 or not isinstance(atom, FloorDiv):
+                continue
+            numerator, divisor = atom.args
+            lead, first = next(iter(terms(divisor)[0].items()), (ONE, int(divisor) if divisor.is_Integer else 1))
+            if c % first:
+                continue
+            cofactor = monomial / atom / lead
+            if any(n < 0 for n in powers(cofactor).values()):
+                continue
+            factor = -c // first
+            rest = e - mul(factor * cofactor, numerator - mul(divisor, atom))
+            if len(terms(rest)[0]) >= len(parts) - 1:
+                continue
+            if factor < 0 and divisor.is_Integer:  # (k - 1) - n%k is (-n - 1)%k
+                k = int(divisor)
+                constant = (-1 - terms(numerator)[1]) % k
+                numerator = join({m: -c for m, c in terms(numerator)[0].items()}, constant)
+                rest, factor = rest + mul(factor * cofactor, sympy.Integer(k - 1)), -factor
+            remainder = Node("mod", (to_tree(numerator), to_tree(divisor)))
+            factors = [to_tree(f) for f in sympy.Mul.make_args(cofactor) if f != ONE]
+            return _product_tree(factor, [*factors, remainder]), rest
+    return None
 
 
 def _power_trees(exponents: Mapping[Expr, int]) -> list[Tree]:
