@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 import torch
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 from torch import nn
 
 import planform
@@ -251,6 +253,48 @@ def test_initial_weights_have_the_plans_distribution() -> None:
     assert 0.015 < weights["blocks.0.mlp.fc1.weight"].std() < 0.025
     assert (weights["blocks.0.norm1.weight"] == 1).all()
     assert 0.01 < weights["cls_token"].std() < 0.03
+
+
+@st.composite
+def _shared_values(draw: st.DrawFn) -> str:
+    """A plan whose values are used again and again, by one operator and by several, in blocks and around."""
+    lines = ["v0 = relu(x)"]
+    for number in range(1, draw(st.integers(2, 9))):
+        first, second = (draw(st.integers(max(0, number - 3), number - 1)) for _ in range(2))
+        form = draw(
+            st.sampled_from(
+                [
+                    "v{a} + v{b}",
+                    "v{a} * v{b}",
+                    "maximum(v{a}, v{b})",
+                    "v{a} + exp(-v{a}) + v{b}",
+                    "sin(v{a})",
+                    "twice(v{a}, v{b})",
+                    '"b{n}": twice(v{a}, v{b})',
+                    "where(v{a} > v{b}, v{a}, v{b})",
+                ]
+            )
+        )
+        lines.append(f"v{number} = {form.format(a=first, b=second, n=number)}")
+    last = len(lines) - 1
+    result = draw(st.sampled_from(["v{n}", "v{n}, v{n}", "v{n} + exp(v{n}) + v0", "v0, sin(v{n}) + v{n}"]))
+    body = "\n    ".join([*lines, f"return {result.format(n=last)}"])
+    return (
+        "planform 1\nblock twice(a: tensor, b: tensor) {\n    c = sin(a) - b\n    return c * c + a + c\n}\n"
+        f"model net(x: [B, 4]) {{\n    {body}\n}}\nplan net = net()\n"
+    )
+
+
+@settings(max_examples=60, deadline=None)
+@example(
+    "planform 1\nmodel net(x: [B, 4]) {\n    v = relu(x)\n    y = v + v\n    return y + exp(y) + v\n}\n"
+    "plan net = net()\n"
+)
+@given(_shared_values())
+def test_values_that_are_used_more_than_once(text: str) -> None:
+    made = planform.Model(planform.PlanFile.from_text(text), "net", {})
+    x = torch.randn(3, 4)
+    torch.testing.assert_close(load(emit_source(made.program))(x), made.to_torch(seed=0)(x), equal_nan=True)
 
 
 # Yi has billions of parameters; its parity test emits a small one.

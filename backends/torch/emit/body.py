@@ -107,11 +107,15 @@ class BodyWriter:
             for one in sorted(inputs, key=lambda n: self.pending[n].effects):
                 self._settle(one)
 
+        seen: set[fx.Node] = set()
+
         def operand(used: fx.Node) -> Text:
             text, depth, inner, marks = self._operand(used)
-            uses.extend(inner)
-            depths.append(depth)
-            effects.extend(marks)
+            if used not in seen:  # `v + v` is one use of `v`, as it is counted
+                uses.extend(inner)
+                depths.append(depth)
+                effects.extend(marks)
+                seen.add(used)
             return text
 
         if node.op == "call_module":
