@@ -140,9 +140,10 @@ class PlanFile:
 
     def block(self, plan: str) -> BlockValue:
         """A plan as the block value that it is: the model, its arguments and its bindings."""
-        if self.scope.names.get(plan) is POISON:
+        found = self.scope.names.get(plan, POISON)
+        if found is POISON:
             raise PlanError(self.scope.errors)
-        return cast("BlockValue", self.scope.names[plan])
+        return cast("BlockValue", found)
 
     def _check_overrides(self, plan: str, overrides: Mapping[str, Any]) -> None:
         model = cast("BlockDef", self.block(plan).target)
@@ -173,7 +174,7 @@ class PlanFile:
         for found in self.scope.errors:
             keep(found)
         for name in plans:
-            if self.scope.names.get(name) is POISON:
+            if self.scope.names.get(name, POISON) is POISON:
                 failed.add(name)
                 continue
             try:

@@ -109,5 +109,5 @@ def compile(
 
 def _code(model: Model, mode: str) -> str:
     if mode == "deploy":
-        return model.to_torch(mode="deploy").graphs["eval"].code
-    return model.to_torch(device="meta").graphs[mode].code
+        return model.to_torch(mode="deploy")._graphs["eval"].code
+    return model.to_torch(device="meta")._graphs[mode].code

@@ -214,7 +214,7 @@ class Statements(Scans, ABC):
         if not isinstance(node.type, syntax.ShapeType):
             raise self.error("E408", node, frame, name=name, what=f"a shape: `{node.kind} {name}: [C] = ...`")
         shape = tuple([self._weight_axis(axis, node, frame) for axis in node.type.axes])
-        label = name if node.path is None else self._weight_label(node.path, frame)
+        label = self._weight_label(name if node.path is None else self.text(node.path, frame), node, frame)
         dtype = "i64" if node.type.dtype == "int" else node.type.dtype or "float"
         init = self._initial(node, shape, dtype, frame)
         kind = "param" if node.kind == "param" else "buffer"
@@ -234,12 +234,14 @@ class Statements(Scans, ABC):
             raise self.error("E201", axis, frame, what="an axis of a weight", wanted="a size", got=got)
         return size
 
-    def _weight_label(self, path: syntax.String, frame: Frame) -> str:
-        label = self.text(path, frame)
+    def _weight_label(self, label: str, node: syntax.WeightDecl, frame: Frame) -> str:
         reason = problem(label)
-        if reason is not None:
-            raise self.error("E403", path, frame, label=label, reason=reason)
-        return label
+        if reason is None:
+            return label
+        help: list[str] = []
+        if node.path is None:
+            help = [f'name its path apart: `{node.kind} {label} as "PATH": ...`']
+        raise self.error("E403", node.path or node.target, frame, label=label, reason=reason, help=help)
 
     def _initial(self, node: syntax.WeightDecl, shape: tuple[Any, ...], dtype: str, frame: Frame) -> Any:
         if node.init is None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, cast
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar, cast
 
 import torch
 from torch import Tensor, fx, nn
@@ -33,8 +33,10 @@ class DeployedModule(PlanModule):
 
     # The prologue, over the table of the plan's own weights.
     _source: Program
+    prepare: Callable[[Mapping[str, Tensor]], dict[str, Tensor]]
+    _own: ClassVar[dict[str, str]] = {**PlanModule._own, "prepare": "_prepare"}
 
-    def prepare(self, state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    def _prepare(self, state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """The deployed weights of the plan's weights: what `load_state_dict` takes.
 
         They are computed in float64 and rounded once. Raises `BindError` unless all of `state_dict` fits.
@@ -52,7 +54,7 @@ class DeployedModule(PlanModule):
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
-        for graph in self.graphs.values():
+        for graph in self._graphs.values():
             fuse_epilogues(graph)
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -97,7 +99,7 @@ def to_deployed(
             if isinstance(leaf, _CONVOLUTIONS):
                 leaf.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
     if available() and pack(module):
-        for graph in module.graphs.values():
+        for graph in module._graphs.values():
             fuse_epilogues(graph)
     return module
 
@@ -106,7 +108,7 @@ def _fill(
     module: DeployedModule, program: Program, state_dict: Mapping[str, Tensor] | None, dtype: torch.dtype
 ) -> None:
     if state_dict is not None:
-        module.load_state_dict(module.prepare(state_dict))
+        module.load_state_dict(module._prepare(state_dict))
         return
     cpu = torch.device("cpu")
     module.load_state_dict(

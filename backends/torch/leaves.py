@@ -133,9 +133,9 @@ def register(
             owner = _child(owner, part, leaves.get(".".join(parts[:depth])))
         tensor = make(weight)
         if weight.kind == "buffer":
-            if name not in owner._buffers:
-                owner.register_buffer(name, tensor, persistent=weight.persistent)
             owner._buffers[name] = tensor
+            if not weight.persistent:
+                owner._non_persistent_buffers_set.add(name)
         else:
             differentiable = is_float(weight.type.dtype) or is_complex(weight.type.dtype)
             owner._parameters[name] = nn.Parameter(tensor, requires_grad=weight.trainable and differentiable)
@@ -173,5 +173,5 @@ def _child(owner: nn.Module, name: str, leaf: nn.Module | None) -> nn.Module:
     known = owner._modules.get(name)
     if known is None:
         known = leaf if leaf is not None else Scope()
-        owner.add_module(name, known)
+        owner._modules[name] = known
     return known

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Mapping, Sequence, Set
 from functools import reduce
 from operator import add, floordiv, mod, mul, sub
@@ -16,6 +15,7 @@ from torch.fx.node import has_side_effect
 from ...compiler.dims import Size, fold
 from ...compiler.dtypes import DType
 from ...compiler.graph import Graph, Node, TensorType, Value, map_leaves
+from ...compiler.names import arguments, identifier
 from ...compiler.ops.rules import collect
 from ...compiler.readings import readings
 from .dtypes import plan_dtype, torch_dtype
@@ -23,13 +23,7 @@ from .errors import LoweringError
 from .examples import Examples
 from .leaves import LeafCall, weights_of
 from .loops import ScanLoop, step_module
-from .tracing import Namespace, Tracer
-
-
-def identifier(text: str) -> str:
-    """The text as a Python name."""
-    name = re.sub(r"\W+", "_", text).strip("_") or "value"
-    return f"_{name}" if name[0].isdigit() else name
+from .tracing import Code, Namespace, Tracer
 
 
 def title_of(node: Node) -> str:
@@ -56,6 +50,7 @@ class GraphLowering:
         skip: Set[Node] = frozenset(),
     ) -> None:
         self.graph = fx.Graph()
+        self.graph.set_codegen(Code())
         self.tracer = Tracer(self.graph)
         self.torch: Any = Namespace(torch, self.tracer, self._device)
         self.nn: Any = Namespace(nn, self.tracer, self._device)
@@ -298,11 +293,7 @@ class GraphLowering:
 
 def input_identifiers(graph: Graph) -> list[str]:
     """The names of the inputs as Python names, all different."""
-    found: list[str] = []
-    for text in graph.input_names:
-        name = identifier(text)
-        found.append(name if name not in found else f"{name}_{len(found)}")
-    return found
+    return arguments(graph.input_names)
 
 
 def _several(node: Node) -> bool:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, fx, nn
 
 from ...compiler.graph import Graph, Weight
+from ...compiler.names import identifier
 from ...compiler.program import Program
 from .constants import evaluate, find_constants
 from .dtypes import torch_dtype
@@ -18,7 +19,7 @@ from .errors import LoweringError
 from .guards import Guards
 from .initialise import fill
 from .leaves import leaf_modules, register, static_shape
-from .lower import GraphLowering, identifier, input_identifiers, title_of
+from .lower import GraphLowering, input_identifiers, title_of
 from .portable import portable
 
 GUARDS = "_guards"
@@ -33,10 +34,13 @@ class PlanModule(nn.Module):
 
     Its children stand at the plan's label paths. `graphs` holds an fx graph module for each mode; they are
     views of this module, whose tables they share, and `.train()` and `.eval()` select between them. Editing
-    such a graph (and `recompile()`) changes what this module computes.
+    such a graph (and `recompile()`) changes what this module computes. `program` is what it was made from.
+    A label of such a name comes first.
     """
 
     graphs: dict[str, fx.GraphModule]
+    program: Program
+    _own: ClassVar[dict[str, str]] = {"graphs": "_graphs", "program": "_program"}
 
     def __init__(self, program: Program, dtype: torch.dtype) -> None:
         super().__init__()
@@ -44,29 +48,33 @@ class PlanModule(nn.Module):
         self._dtype = dtype
         self._leaf_paths: tuple[str, ...] = ()
         self._constant_names: ConstantNames = {}
-        self.graphs = {}
+        self._graphs: dict[str, fx.GraphModule] = {}
 
-    @property
-    def program(self) -> Program:
-        """The program that the module was made from."""
-        return self._program
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return super().__getattr__(name)
+        except AttributeError:
+            own = type(self)._own.get(name)
+            if own is None or own not in dir(self):
+                raise
+        return getattr(self, own)
 
     def _run(self, *inputs: Any) -> Any:
         mode = "train" if self.training else "eval"
-        graph = self.graphs.get(mode)
+        graph = self._graphs.get(mode)
         if graph is None:
-            graph = next(iter(self.graphs.values()))
+            graph = next(iter(self._graphs.values()))
         return type(graph).forward(self, *inputs)
 
     def _attach(self, graphs: Mapping[str, fx.Graph]) -> None:
         """Make the graph modules and let them share this module's tables."""
-        self.graphs = {}
+        self._graphs = {}
         for mode, graph in graphs.items():
             made = fx.GraphModule(self, graph, class_name=f"{type(self).__name__}_{mode}")
             for table in _TABLES:
                 made.__dict__[table] = self.__dict__[table]
             made.__dict__["training"] = mode == "train"
-            self.graphs[mode] = made
+            self._graphs[mode] = made
 
     def _lower(self) -> dict[str, fx.Graph]:
         """The fx graphs of the program."""
@@ -85,15 +93,15 @@ class PlanModule(nn.Module):
     def __deepcopy__(self, memo: dict[int, Any]) -> PlanModule:
         made = type(self).__new__(type(self))
         memo[id(self)] = made
-        shared = {"_program": self._program, "graphs": {}}
+        shared = {"_program": self._program, "_graphs": {}}
         made.__dict__.update(
             {k: copy.deepcopy(v, memo) for k, v in self.__dict__.items() if k not in shared} | shared
         )
-        made._attach({mode: copy.deepcopy(graph.graph) for mode, graph in self.graphs.items()})
+        made._attach({mode: copy.deepcopy(graph.graph) for mode, graph in self._graphs.items()})
         return made
 
     def __reduce__(self) -> tuple[Any, ...]:
-        state = {key: value for key, value in self.__dict__.items() if key not in ("_program", "graphs")}
+        state = {key: value for key, value in self.__dict__.items() if key not in ("_program", "_graphs")}
         base = type(self).__bases__[0]
         return _restore, (portable(self._program), self._dtype, base), state
 
@@ -117,7 +125,7 @@ def assemble(
     leaves = leaf_modules(program)
     taken = {path.partition(".")[0] for path in (*program.weights, *leaves)}
     for name in sorted(taken):
-        if hasattr(module, name):
+        if hasattr(type(module), name) or name in vars(module):
             raise LoweringError(
                 f"{program.name}: the label `{name}` is a name that torch modules use themselves"
             )

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import keyword
+import re
 import types
 from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import fx
+from torch.fx.graph import CodeGen, PythonCode
 from torch.fx.proxy import GraphAppendingTracer
 
 # Functions that make tensors from nothing; they must be told where.
@@ -16,6 +19,26 @@ _FACTORIES = {
     *("rand", "randint", "randn", "randperm", "tril_indices", "triu_indices"),
     *("bartlett_window", "blackman_window", "hamming_window", "hann_window", "kaiser_window"),
 }
+
+
+# `self.a.class`, as torch.fx writes the path of an attribute; it looks no further than `isidentifier`.
+_PATH = re.compile(rf"(?<![\w.])self(?:\.\w+)*\.(?:{'|'.join(keyword.kwlist)})\b[.\w]*")
+
+
+class Code(CodeGen):
+    """The code of fx graphs whose modules and weights may be called like keywords."""
+
+    def _gen_python_code(self, *args: Any, **kwargs: Any) -> PythonCode:
+        made = super()._gen_python_code(*args, **kwargs)
+        made.src = _PATH.sub(_by_getattr, made.src)
+        return made
+
+
+def _by_getattr(found: re.Match[str]) -> str:
+    first, *rest = found[0].split(".")
+    for part in rest:
+        first = f'getattr({first}, "{part}")' if keyword.iskeyword(part) else f"{first}.{part}"
+    return first
 
 
 class Tracer(GraphAppendingTracer):

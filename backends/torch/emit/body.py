@@ -56,7 +56,7 @@ class BodyWriter:
         self._count(items)
         if self.call.parent is None:
             inputs = [node for node in self.call.nodes if node.op == "placeholder"]
-            self.names |= {node: str(node.target) for node in inputs}
+            self.names |= {node: str(node.target) for node in inputs}  # of `compiler.names.arguments`
         else:
             inputs = list(self.call.arguments)
             self.names |= {node: _argument(number) for number, node in enumerate(inputs)}

@@ -6,9 +6,14 @@ import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from torch import nn
+
+from ....compiler.names import USED, docstring, fresh
 from .body import Body
 from .instances import INDENT, Instance
 from .literals import Hole, fill, holes, number, skeleton, wrap
+
+_MEMBERS = frozenset(dir(nn.Module()))
 
 
 class Class(NamedTuple):
@@ -32,7 +37,7 @@ def make_class(name: str, instances: Sequence[Instance], documentation: str) -> 
     """The class of instances with equal keys."""
     first = instances[0]
     columns = list(zip(*[holes(_whole_text(instance)) for instance in instances], strict=True))
-    parameters, fillings = _parameters(columns)
+    parameters, fillings = _parameters(columns, _words(_whole_text(first)))
     sections = [first.members, first.initial, *[body.lines for _, body in first.bodies]]
     counts = [sum(len(holes(line)) for line in section) for section in sections]
     used_later: set[str] = set()
@@ -80,7 +85,15 @@ def _value(text: str, hint: str) -> str:
     return number(value, hint)
 
 
-def _parameters(columns: Sequence[tuple[Hole, ...]]) -> tuple[dict[str, tuple[str, ...]], list[str]]:
+def _words(text: str) -> frozenset[str]:
+    """What a parameter cannot be called: attributes of `self` in the text, and what code calls."""
+    own = re.findall(r'self(?:\.(\w+)|\.register_\w+\("(\w+)"|\.add_module\("(\w+)"|, "(\w+)")', text)
+    return frozenset(word for group in own for word in group if word) | USED | _MEMBERS
+
+
+def _parameters(
+    columns: Sequence[tuple[Hole, ...]], taken: frozenset[str]
+) -> tuple[dict[str, tuple[str, ...]], list[str]]:
     """Parameters with their values for each instance, and what stands in each hole."""
     parameters: dict[str, tuple[str, ...]] = {}
     fillings: list[str] = []
@@ -93,11 +106,7 @@ def _parameters(columns: Sequence[tuple[Hole, ...]]) -> tuple[dict[str, tuple[st
         hint = hint or column[0].hint or ("size" if all(_is_int(value) for value in values) else "rate")
         known = _expressed(values, parameters, hint)
         if known is None:
-            known = hint
-            count = 1
-            while known in parameters:
-                count += 1
-                known = f"{hint}{count}"
+            known = fresh(hint, {*parameters, *taken}, between="")
             parameters[known] = values
         fillings.append(known)
     return parameters, fillings
@@ -143,7 +152,7 @@ def _source(
 ) -> str:
     kinds = {p: "int" if all(map(_is_int, values)) else "float" for p, values in parameters.items()}
     given = "".join(f", {parameter}: {kind}" for parameter, kind in kinds.items())
-    lines = [f"class {name}(nn.Module):", f'{INDENT}"""{documentation}"""', ""]
+    lines = [f"class {name}(nn.Module):", f'{INDENT}"""{docstring(documentation)}"""', ""]
     init = ["super().__init__()", *[f"self.{p} = {p}" for p in parameters if p in kept], *members]
     if initial:
         init.append("self.reset_parameters()")

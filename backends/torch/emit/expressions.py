@@ -11,6 +11,7 @@ import torch
 from torch import fx
 from torch.fx.node import _get_qualified_name
 
+from ....compiler.names import quoted
 from .literals import literal
 
 ATOM, POWER, UNARY, PRODUCT, SUM, AND, XOR, OR, COMPARE = range(9, 0, -1)
@@ -112,7 +113,7 @@ def value(thing: Any, operand: Operand, hint: str = "") -> Text:
             return Text(f"[{', '.join(items)}]")
         return Text(f"({items[0]},)" if len(items) == 1 else f"({', '.join(items)})")
     if isinstance(thing, Mapping):
-        pairs = [f'"{key}": {value(item, operand).code}' for key, item in thing.items()]
+        pairs = [f"{quoted(str(key))}: {value(item, operand).code}" for key, item in thing.items()]
         return Text(f"{{{', '.join(pairs)}}}")
     if isinstance(thing, slice):
         bounds = [value(bound, operand).code for bound in (thing.start, thing.stop, thing.step)]

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from torch import fx, nn
 
 from ....compiler.graph import Graph, Node, Value, Weight
+from ....compiler.names import fresh, identifier, is_attribute
 from ....compiler.program import Program
 from ..leaves import build
 from ..lower import GraphLowering, title_of
@@ -39,7 +40,8 @@ class Layout:
         """Whether the children at a path need quoted names."""
         if path in self.scopes or self.is_list(path):
             return False
-        return not all(name.isidentifier() for name in self.modules[path]._modules)
+        names = self.modules[path]._modules
+        return not all(map(is_attribute, names)) and not _MEMBERS_OF_DICTS & names.keys()
 
     def access(self, scope: str, path: str) -> str:
         """`self....` for a path, in the class at `scope`."""
@@ -51,10 +53,8 @@ class Layout:
                 text += f"[{part}]"
             elif self.is_dict(here) and part in self.modules[here]._modules:
                 text += f'["{part}"]'
-            elif part.isidentifier():
-                text += f".{part}"
             else:
-                text = f'getattr({text}, "{part}")'
+                text = attribute(text, part)
             here = f"{here}.{part}" if here else part
         return text
 
@@ -63,6 +63,16 @@ class Layout:
         while path not in self.scopes:
             path = path.rpartition(".")[0]
         return path
+
+
+# What `nn.ModuleDict` is itself cannot be a key of one.
+_MEMBERS_OF_DICTS = frozenset(dir(nn.ModuleDict))
+_MEMBERS_OF_MODULES = frozenset(dir(nn.Module()))
+
+
+def attribute(owner: str, name: str) -> str:
+    """The access to an attribute of any name."""
+    return f"{owner}.{name}" if is_attribute(name) else f'getattr({owner}, "{name}")'
 
 
 class Instance(NamedTuple):
@@ -191,7 +201,11 @@ class InstanceWriter:
             self.members.append(f'{owner}.register_buffer("{name}", {text}{rest})')
         else:
             frozen = "" if weight.trainable else ", requires_grad=False"
-            self.members.append(f"{owner}.{name} = nn.Parameter({text}{frozen})")
+            made = f"nn.Parameter({text}{frozen})"
+            named = f"{owner}.{name} = {made}"
+            self.members.append(
+                named if is_attribute(name) else f'{owner}.register_parameter("{name}", {made})'
+            )
         if not done:
             self._initialise(weight)
 
@@ -211,13 +225,10 @@ class InstanceWriter:
         code = constant_lines(graph, value)
         text = "\n".join(code)
         if text not in self.constants:
-            title = title_of(value.node).rpartition(".")[2].replace("-", "_")
-            name = title
-            count = 1
-            while name in self.constants.values() or name in self.layout.modules[self.path]._modules:
-                count += 1
-                name = f"{title}{count}"
-            self.constants[text] = name
+            module = self.layout.modules[self.path]
+            taken = {*self.constants.values(), *module._modules, *module._parameters, *module._buffers}
+            title = identifier(title_of(value.node).rpartition(".")[2])
+            name = self.constants[text] = fresh(title, taken | _MEMBERS_OF_MODULES, between="")
             lines += code[:-1]
             result = code[-1].removeprefix("return ")
             lines.append(f'self.register_buffer("{name}", {result}, persistent=False)')

@@ -6,6 +6,8 @@ import re
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+from ....compiler.names import quoted
+
 _HOLE = re.compile("\x02([^\x03\x04]*)\x04([^\x03]*)\x03")
 
 
@@ -35,7 +37,7 @@ def literal(value: Any, hint: str = "") -> str:
     if isinstance(value, list):
         return f"[{', '.join(literal(item, hint) for item in value)}]"
     if isinstance(value, str):
-        return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
+        return quoted(value)
     return repr(value)
 
 
@@ -104,13 +106,14 @@ def _bracketed(line: str, width: int) -> str:
 def _outer_group(line: str) -> tuple[int, int, list[int]] | None:
     """The last bracket at depth 0 with something in it: its place, its end and its commas."""
     depth, best, opening, commas = 0, None, -1, []
-    quoted = ""
+    mark, escaped = "", False
     for position, letter in enumerate(line):
-        if quoted:
-            if letter == quoted and line[position - 1] != "\\":
-                quoted = ""
+        if mark:
+            if letter == mark and not escaped:
+                mark = ""
+            escaped = letter == "\\" and not escaped
         elif letter in "\"'":
-            quoted = letter
+            mark = letter
         elif letter in "([{":
             if depth == 0:
                 opening, commas = position, []

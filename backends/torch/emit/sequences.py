@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 
+from ....compiler.names import fresh
+
 _CALL = re.compile(
     r"^(?P<targets>[\w, ]+) = (?P<list>self[^=]*?)\[(?P<index>\d+)\]\((?P<arguments>.*)\)$", re.DOTALL
 )
@@ -42,7 +44,8 @@ def compressed(lines: Sequence[str], lists: Mapping[str, int]) -> tuple[list[str
                     position, run, start = position + 1, run - 1, start + 1
                 else:
                     found.append(f"{targets} = {origin}")
-            found += _loop(targets, modules, second["arguments"], start, run, lists[modules])
+            block = fresh("block", set(re.findall(r"(?<!\.)\b\w+", "\n".join(lines))), between="")
+            found += _loop(block, targets, modules, second["arguments"], start, run, lists[modules])
         position += run
     return found, whole
 
@@ -64,7 +67,9 @@ def returned(lines: Sequence[str]) -> list[str]:
     return found
 
 
-def _loop(targets: str, modules: str, arguments: str, start: int, run: int, length: int) -> list[str]:
+def _loop(
+    block: str, targets: str, modules: str, arguments: str, start: int, run: int, length: int
+) -> list[str]:
     if run == 1:
         return [f"{targets} = {modules}[{start}]({arguments})"]
     bounds = (
@@ -72,7 +77,7 @@ def _loop(targets: str, modules: str, arguments: str, start: int, run: int, leng
         if not start and run == length
         else f"[{start or ''}:{'' if start + run == length else start + run}]"
     )
-    return [f"for block in {modules}{bounds}:", f"    {targets} = block({arguments})"]
+    return [f"for {block} in {modules}{bounds}:", f"    {targets} = {block}({arguments})"]
 
 
 def _run(lines: Sequence[str], position: int, lists: Mapping[str, int]) -> int:
