@@ -13,11 +13,11 @@ line is too long.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from .parser import read
 from .pieces import CLOSERS, OPENERS, Piece, pieces
-from .rows import ANCHORS, Anchor, Row, align
+from .rows import ANCHORS, Anchor, Brace, Row, align
 from .source import Source
 from .tables import table_rows
 
@@ -36,9 +36,7 @@ def format_source(source: Source) -> str:
     while True:
         rows = Layout(found, forced).rows()
         align(rows)
-        too_long = {
-            offset for row in rows if len(row.text) > WIDTH and (offset := row.break_at()) is not None
-        }
+        too_long = {offset for row in rows for offset in row.breaks(WIDTH)}
         if too_long <= forced:
             return "".join(f"{row.text}\n" for row in rows)
         forced |= too_long
@@ -58,6 +56,8 @@ class Frame:
     fresh: bool = True
     arrows: int = 0
     pipe_column: int = 0
+    row: Row = field(default_factory=lambda: Row(""))
+    brace: Brace | None = None
 
     @property
     def by_lines(self) -> bool:
@@ -120,7 +120,9 @@ class Layout:
         if piece.type in OPENERS:
             self._open(piece, frame, row)
         elif piece.type in CLOSERS:
-            self.frames.pop()
+            closed = self.frames.pop()
+            if closed.brace is not None:
+                closed.brace.closed = len(row.text) - 1 if closed.row is row else len(closed.row.text)
         elif piece.type in ("COMMA", "VBAR") and frame.kind != "body":
             frame.fresh = True
 
@@ -179,7 +181,8 @@ class Layout:
             opened.forced = piece.start in self.forced
             opened.spread = opened.forced or piece.line < self.pieces[piece.partner].line
             if not opened.spread:
-                row.braces.append(piece.start)
+                opened.row, opened.brace = row, Brace(piece.start, len(row.text) - 1)
+                row.braces.append(opened.brace)
         self.frames.append(opened)
 
 

@@ -18,6 +18,15 @@ ANCHORS = {"PLAN": {"EQUAL": "value", "AT": "at"}, "CLAIM": _CLAIM, "BUDGET": _C
 """For each kind of declaration, the tokens at (for a colon: after) which columns may begin, in order."""
 
 
+@dataclass
+class Brace:
+    """A pair of braces on one line: the offset in the source, and columns in the result."""
+
+    offset: int
+    opened: int
+    closed: int = 0
+
+
 class Anchor(NamedTuple):
     """A place that may be aligned: what it is, its column in the result and in the source."""
 
@@ -31,7 +40,7 @@ class Row:
     """A line of the result, with what may be aligned and broken in it.
 
     `head`: the kind of declaration that begins here; `arrows`: the number of arrows of the statement here;
-    `braces`: the offsets of braces opened and closed here.
+    `braces`: those opened and closed here, the outer ones before those within.
     """
 
     text: str
@@ -39,13 +48,26 @@ class Row:
     head: str = ""
     arrows: int = 0
     anchors: list[Anchor] = field(default_factory=list[Anchor])
-    braces: list[int] = field(default_factory=list[int])
+    braces: list[Brace] = field(default_factory=list[Brace])
 
-    def break_at(self) -> int | None:
-        """The offset of the brace or statement that should be spread over lines."""
-        if self.braces:
-            return self.braces[0]
-        return self.statement if self.arrows > 1 else None
+    def breaks(self, width: int) -> list[int]:
+        """The offsets of the braces, or of the statement, to be spread over lines so that it fits a width."""
+        if len(self.text) <= width:
+            return []
+        if not self.braces:
+            return [self.statement] if self.arrows > 1 else []
+        found: list[int] = []
+        margin = len(self.text) - len(self.text.lstrip())
+        end = 0
+        # What follows a broken brace is a line of its own, that begins with the closing one.
+        for brace in self.braces:
+            if brace.opened < end:
+                continue
+            if found and margin + len(self.text) - end <= width:
+                break
+            found.append(brace.offset)
+            end = brace.closed
+        return found
 
 
 def align(rows: list[Row]) -> None:
