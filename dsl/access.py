@@ -8,10 +8,11 @@ from typing import Any, cast
 from ..compiler.dims import Dim
 from ..compiler.graph import Value
 from . import syntax
+from .foreign import of_method
 from .run import Run
 from .scope import Frame
 from .suggest import did_you_mean
-from .values import POISON, Poisoned, Record, SharedValue, kind_of
+from .values import POISON, BlockValue, Poisoned, Record, SharedValue, kind_of
 
 
 class Access(Run, ABC):
@@ -24,6 +25,10 @@ class Access(Run, ABC):
     @abstractmethod
     def apply(self, name: str, inputs: list[Any], node: syntax.Node, frame: Frame, **arguments: Any) -> Any:
         """Apply an operator of the registry to tensors."""
+
+    @abstractmethod
+    def operator_names(self) -> list[str]:
+        """The names of the registry."""
 
     @abstractmethod
     def shared_weight(self, shared: SharedValue, node: syntax.Attribute, frame: Frame) -> Any:
@@ -74,7 +79,11 @@ class Access(Run, ABC):
     def _eval_Subscript(self, node: syntax.Subscript, frame: Frame) -> Any:
         value = self.evaluate(node.value, frame)
         if not isinstance(value, Value):
-            raise self.error("E213", node, frame, op="[,]", left=kind_of(value), right="several subscripts")
+            called = isinstance(value, BlockValue)
+            help = ["arguments of a call stand in round brackets: `conv(x, 64, 3)`"] if called else []
+            raise self.error(
+                "E213", node, frame, op="[,]", left=kind_of(value), right="several subscripts", help=help
+            )
         rests = sum(isinstance(item, syntax.RestAxes) for item in node.items)
         added = sum(isinstance(item, syntax.Constant) and item.value is None for item in node.items)
         rank, used = len(value.shape), len(node.items) - rests - added
@@ -117,7 +126,7 @@ class Access(Run, ABC):
             return self._clean(value[node.name])
         if isinstance(value, SharedValue):
             return self.shared_weight(value, node, frame)
-        help = ["`shape(x)` gives the sizes of a tensor"] if isinstance(value, Value) else []
+        help = of_method(node.name, self.operator_names()) if isinstance(value, Value) else []
         raise self.error(
             "E202", node, frame, message=f"{kind_of(value)} has no field `{node.name}`", help=help
         )

@@ -120,6 +120,7 @@ class Blocks(Operators, ABC):
                 name=f"`{name}`",
                 wanted=f"an argument `{param.name}`",
                 got="it is not given",
+                help=[] if param.type else [f"an input has its shape as type: `{param.name}: [B, C, H, W]`"],
             )
         inner.names[param.name] = self.evaluate(param.default, inner)
         inner.where[param.name] = param.default

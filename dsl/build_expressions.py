@@ -13,9 +13,9 @@ from typing import Any, TypeVar, cast
 from lark import Token
 
 from .diagnostics import Diagnostic, Label, diagnostic
+from .foreign import of_type
 from .literals import read_number, read_text
 from .source import Source, Span
-from .suggest import did_you_mean
 from .syntax import (
     Argument,
     Attribute,
@@ -328,7 +328,7 @@ class ExpressionBuilder:
         if dtype is not None and dtype not in DTYPES:
             span = self.token_span(dtype)
             self.report(
-                "E027", span, "before a shape", name=str(dtype), help=did_you_mean(dtype, (*DTYPES, "list"))
+                "E027", span, "before a shape", name=str(dtype), help=of_type(dtype, (*DTYPES, "list"))
             )
         return ShapeType(self.span(c), None if dtype is None else str(dtype), of(Axis, c))
 
@@ -338,7 +338,7 @@ class ExpressionBuilder:
             if name in DTYPES:
                 help = (f"a number of this kind is `{name}[]`, a vector `{name}[N]`",)
             else:
-                help = did_you_mean(name, (*TYPE_NAMES, "list")) or (
+                help = of_type(name, (*TYPE_NAMES, "list")) or (
                     f"types are {', '.join(TYPE_NAMES)} and shapes",
                 )
             self.report("E027", self.token_span(c[0]), "not a type", name=name, help=help)

@@ -5,16 +5,17 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import Any, NamedTuple, cast
 
+from ..compiler.dims import Dim
 from ..compiler.graph import Value
 from ..compiler.ops import registry
 from ..compiler.ops.init import INITIALISERS
 from . import statics, syntax
 from .blocks import Blocks
+from .foreign import of_argument
 from .labels import problem
 from .patterns import allows_none
 from .scope import Frame
 from .source import Span
-from .suggest import did_you_mean
 from .values import BlockDef, BlockValue, Bound, SharedValue, is_tensorish, kind_of
 
 # Static functions that serve lists of tensors as they are.
@@ -299,8 +300,13 @@ class Calls(Blocks, ABC):
                 if is_tensorish(given.value):
                     raise self._too_many(callee, specs, node, frame)
                 wanted = f"{len(statics_of)} static argument{'s' if len(statics_of) != 1 else ''}"
+                got = f"{len(rest)} are given"
+                help = [f"they are {', '.join(f'`{n}`' for n in statics_of)}"] if statics_of else []
+                if len(statics_of) == 1 and all(isinstance(one.value, (int, Dim)) for one in rest):
+                    listed = ", ".join(one.expr.span.text for one in rest[:8])
+                    help = [f"if a list is meant, write it in brackets: `[{listed}]`"]
                 raise self.error(
-                    "E206", node, frame, name=f"`{callee.name}`", wanted=wanted, got=f"{len(rest)} are given"
+                    "E206", node, frame, name=f"`{callee.name}`", wanted=wanted, got=got, help=help
                 )
             bound[name] = Bound(given.value, given.expr, frame)
             positional_names.add(name)
@@ -318,9 +324,7 @@ class Calls(Blocks, ABC):
             elif keywords_into is not None:
                 extra.append((name, given.value))
             else:
-                help = did_you_mean(name, [*input_names, *statics_of])
-                if not help and statics_of:
-                    help = [f"its parameters are {', '.join(f'`{n}`' for n in statics_of)}"]
+                help = of_argument(name, [*(n for n, _ in specs), *statics_of])
                 where = keyword_span(node, name) or given.expr
                 raise self.error("E207", where, frame, name=f"`{callee.name}`", argument=name, help=help)
         if keywords_into is not None and extra:

@@ -309,6 +309,33 @@ define(
     _H + "K = [1 for a, a in [2]]\n",
 )
 define(
+    "E041",
+    "{found} is not part of the language",
+    "A sign of another language, at a place where none of this one can stand.",
+    _in_body("y = x => relu()"),
+    _in_body("y = x |> relu()"),
+    _in_body("// a comment"),
+    _in_body('"""A comment."""'),
+    _in_body("i++"),
+    _in_body("if true || false { y = x }"),
+    _in_body('y = x -> f"conv{1}": conv(8, 3)'),
+    _in_body("for i in 0..3 { y = x }"),
+    _H + "@jit\nmodel f(x: [B]) {\n    return x\n}\n",
+)
+define(
+    "E042",
+    "the label `{label}` must be quoted",
+    "A label is a name without quotes, such as `fc`, or a text: names and numbers joined by dots, with expressions "
+    "in braces where they vary.",
+    _in_body("return x -> head.fc: linear(10)"),
+    _in_body("return x -> layer1.0.conv1: conv(10, 3)"),
+    _in_body("return x -> 0: conv(10, 3)"),
+    _in_body("y = head.fc: linear(x, 10)"),
+    _in_body("y = f(head.fc: linear(x, 10))"),
+    _in_body("y = [0: linear(x, 10)]"),
+    _in_body("return x -> conv-1: conv(10, 3)"),
+)
+define(
     "E040",
     "a binding has a name: `at (B=1, H=224)`",
     "`at` gives sizes to symbols, by name.",

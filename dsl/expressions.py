@@ -12,10 +12,10 @@ from ..compiler.graph import Value
 from . import statics, syntax
 from .access import Access
 from .diagnostics import PlanError
+from .foreign import of_name
 from .run import unbound
 from .scope import Frame
 from .statics import StaticError
-from .suggest import did_you_mean
 from .values import POISON, BlockValue, DTypeValue, Poisoned, Record, kind_of
 
 _TENSOR_OPS = {
@@ -127,7 +127,11 @@ class Expressions(Access, ABC):
             return self.error("E205", node, frame, **error.fields)
         if error.kind == "operands":
             return self.error("E213", node, frame, **error.fields)
-        return self.error("E201", node, frame, what="this value", **error.fields)
+        function = node.function if isinstance(node, syntax.Call) else None
+        what = f"an argument of `{function.id}`" if isinstance(function, syntax.Name) else "this value"
+        tensor = error.fields.get("got", "").startswith("a tensor")
+        help = ["`shape(x)` gives the sizes of a tensor, `rank(x)` the number of its axes"] if tensor else []
+        return self.error("E201", node, frame, what=what, help=help, **error.fields)
 
     # ------------------------------------------------------------ atoms
 
@@ -173,11 +177,7 @@ class Expressions(Access, ABC):
     def undefined(self, node: syntax.Name, frame: Frame) -> Exception:
         """The error of an unknown name, with suggestions."""
         known = [*frame.names, *frame.file.names, *statics.FUNCTIONS, *self.operator_names()]
-        return self.error("E101", node, frame, name=node.id, help=did_you_mean(node.id, known))
-
-    @abstractmethod
-    def operator_names(self) -> list[str]:
-        """The names of the registry."""
+        return self.error("E101", node, frame, name=node.id, help=of_name(node.id, known))
 
     def _eval_ListExpr(self, node: syntax.ListExpr, frame: Frame) -> Any:
         return self.evaluate_all(node.items, frame)

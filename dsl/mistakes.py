@@ -9,108 +9,22 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from functools import cached_property
-from typing import Any, NamedTuple
+from typing import Any
 
 from lark import Token
 
-from .advice import Situation, advice
-from .diagnostics import Diagnostic, Label, diagnostic
+from .advice import advice
+from .diagnostics import Label, diagnostic
 from .expectations import describe, quoted
+from .failure import Failure, Mistake
+from .foreign import DECLARATIONS, NAMES, sign_at
 from .newlines import OPENING
 from .source import Source, Span
 from .suggest import did_you_mean
-from .words import CHARACTERS, ITEM_WORDS, PYTHON, RESERVED, STATEMENT_WORDS
+from .words import CHARACTERS, FORMS, ITEM_WORDS, PYTHON, RESERVED, STATEMENT_WORDS
 
-_WORD = re.compile(r"[A-Za-z_]\w*|\d[\w.]*|->|\*\*|//|[=!<>]=|\.\.\.|.", re.DOTALL)
+_BARE_LABEL = re.compile(r"(?<![\w.\":-])(?<![\w)\]]\[)([A-Za-z0-9_][\w.-]*)\s*:\s*([A-Za-z_][\w.]*)\s*\(")
 _KNOWN_CHARACTER = re.compile(r"""[A-Za-z0-9_\s"#()\[\]{}.,:=<>+\-*/%@|]""")
-
-
-class Mistake(NamedTuple):
-    """A diagnostic and the offset from which reading may resume."""
-
-    diagnostic: Diagnostic
-    resume: int
-
-
-@dataclass
-class Failure:
-    """Where and in which situation the parser stopped."""
-
-    source: Source
-    position: int
-    accepts: frozenset[str]
-    opened: list[Token]
-    tokens: list[Token] = field(repr=False)
-
-    @cached_property
-    def end(self) -> bool:
-        """Whether the text ends here."""
-        return not self.source.text[self.position :].strip()
-
-    @cached_property
-    def found(self) -> str:
-        """The word, number, sign or line break at which the parser stopped; "" at the end of the text."""
-        if self.end:
-            return ""
-        match = _WORD.match(self.source.text, self.position)
-        return match[0] if match else ""
-
-    @cached_property
-    def span(self) -> Span:
-        """The span of `found`; at the end of a line or of the text, the place after the last token."""
-        if self.found in ("", "\n"):
-            start = self.before.end_pos or 0 if self.before is not None else 0
-            return Span(self.source, start, min(start + 1, len(self.source.text)))
-        return Span(self.source, self.position, self.position + len(self.found))
-
-    @property
-    def before(self) -> Token | None:
-        """The token before, line breaks aside."""
-        return next((token for token in reversed(self.tokens) if token.type != "_NL"), None)
-
-    def opens_line(self, offset: int) -> bool:
-        """Whether an offset is the first of its line but for blanks."""
-        text = self.source.text
-        return not text[text.rfind("\n", 0, offset) + 1 : offset].strip()
-
-    @property
-    def situation(self) -> Situation:
-        """What advice depends on."""
-        bracket = self.opened[-1].type if self.opened else ""
-        if bracket == "LBRACE" and len(self.opened) > 1 and self.opened[-2].type == "QUOTE":
-            bracket = "TEXT"
-        return Situation(self.found, self.before.type if self.before else "", bracket, self.accepts)
-
-    def column(self, offset: int) -> int:
-        """The column of an offset, from 1."""
-        return self.source.position(offset)[1]
-
-    @property
-    def after_head(self) -> bool:
-        """Whether the parser stopped at the second token of a statement or declaration."""
-        earlier = self.tokens[-2].type if len(self.tokens) > 1 else "_NL"
-        at_start = bool(self.tokens) and self.tokens[-1] is self.before and earlier in ("_NL", "LBRACE")
-        return at_start and not self.in_parentheses and "RBRACE" not in self.accepts
-
-    @property
-    def in_parentheses(self) -> bool:
-        """Whether the innermost open bracket is `(` or `[`."""
-        return bool(self.opened) and self.opened[-1].type in ("LPAR", "LSQB")
-
-    @property
-    def at_head(self) -> bool:
-        """Whether a statement or declaration could begin here."""
-        return {"RETURN", "SHARED"} <= self.accepts or {"BLOCK", "MODEL"} <= self.accepts
-
-    def token_span(self, token: Token) -> Span:
-        """The span of a token."""
-        return Span(self.source, token.start_pos or 0, token.end_pos or 0)
-
-    def mistake(self, code: str, span: Span | None = None, text: str = "", **details: Any) -> Mistake:
-        """The diagnostic at a span, by default at what was found."""
-        return Mistake(diagnostic(code, self.span if span is None else span, text, **details), self.position)
 
 
 def explain(error: Any, source: Source, opened: list[Token], tokens: list[Token]) -> Mistake:
@@ -149,6 +63,28 @@ def _stray_character(at: Failure) -> Mistake | None:
         return None
     help = CHARACTERS.get(at.found)
     return at.mistake("E008", found=quoted(at.found), help=(help,) if help else ())
+
+
+def _foreign_sign(at: Failure) -> Mistake | None:
+    start = at.source.text.rfind("\n", 0, at.position) + 1
+    sign = sign_at(at.line, at.position - start)
+    if sign is None or at.end:
+        return None
+    first, last, help = sign
+    span = Span(at.source, start + first, start + last)
+    return at.mistake("E041", span, found=quoted(span.text), help=(help,))
+
+
+def _bare_label(at: Failure) -> Mistake | None:
+    """A label with dots, digits or dashes that is not quoted: `-> head.fc: linear(10)`."""
+    start = at.source.text.rfind("\n", 0, at.position) + 1
+    for match in _BARE_LABEL.finditer(at.line):
+        # A slice, `x[0:n]`, has a colon after a number too; only a label has a call behind it.
+        if match.start() <= at.position - start <= match.end() and not match[1].isidentifier():
+            span = Span(at.source, start + match.start(), start + match.end(1))
+            label = match[1].replace("-", "_")
+            return at.mistake("E042", span, label=match[1], help=(f'write `"{label}": {match[2]}(...)`',))
+    return None
 
 
 def _python(at: Failure) -> Mistake | None:
@@ -260,17 +196,25 @@ def _label_statement(at: Failure) -> Mistake | None:
     name, colon = at.tokens[-3:-1]
     if colon.type != "COLON" or not at.opens_line(name.start_pos or 0) or at.in_parentheses:
         return None
-    return at.mistake("E034", at.token_span(name), help=(f"name the result: `y = {name}: ...`",))
+    return at.mistake(
+        "E034",
+        at.token_span(name),
+        help=(f"name the result, `y = {name}: ...`, or go on with the line before by `-> {name}: ...`",),
+    )
+
+
+_AT_TOP = {"const": ("a value of the whole file needs no word: `K = 3`",)}
 
 
 def _misplaced(at: Failure) -> Mistake | None:
     before = at.before
     if not at.opened and at.at_head and at.found in STATEMENT_WORDS:
-        return at.mistake("E035", word=at.found)
+        return at.mistake("E035", word=at.found, help=_AT_TOP.get(at.found, ()))
     if before is None or not at.after_head or before.type != "NAME":
         return None
     if not at.opened and before in STATEMENT_WORDS and at.found != "=":
-        return at.mistake("E035", at.token_span(before), word=str(before))
+        help = _AT_TOP.get(str(before), ())
+        return at.mistake("E035", at.token_span(before), word=str(before), help=help)
     if at.opened and before in ITEM_WORDS and (at.found[:1] in ('"', "{") or at.found[:1].isalpha()):
         return at.mistake("E036", at.token_span(before), word=str(before))
     return None
@@ -284,9 +228,8 @@ def _misspelt(at: Failure) -> Mistake | None:
         return None
     known = STATEMENT_WORDS if at.opened else ITEM_WORDS
     kind = "statement" if at.opened else "declaration"
-    return at.mistake(
-        "E014", at.token_span(before), word=str(before), kind=kind, help=did_you_mean(before, known)
-    )
+    help = [DECLARATIONS[before]] if before in DECLARATIONS else did_you_mean(before, known)
+    return at.mistake("E014", at.token_span(before), word=str(before), kind=kind, help=help)
 
 
 def _not_called(at: Failure) -> Mistake | None:
@@ -294,7 +237,7 @@ def _not_called(at: Failure) -> Mistake | None:
     if before is None:
         return None
     if before.type == "COLON" and at.accepts == frozenset({"NAME"}):
-        return at.mistake("E015", after="a label")
+        return _line_ends(at) or at.mistake("E015", after="a label")
     callee = {"LPAR", "DOT", "LSQB"}
     if not callee <= at.accepts or at.accepts - callee - {"COLON"}:
         return None
@@ -302,9 +245,12 @@ def _not_called(at: Failure) -> Mistake | None:
     if last.type == "COLON":
         help = "a label names one call; put parentheses around both to go on: `(fc: linear(3)) + 1`"
         return at.mistake("E015", at.token_span(before), "not a call", after="a label", help=(help,))
-    return at.mistake(
-        "E015", at.token_span(before), "not a call", after="`->`", help=(f"write `{before}()`",)
+    help = (
+        f"a label is followed by a colon: `{before}: linear(10)`"
+        if at.found == "="
+        else f"write `{before}()`"
     )
+    return at.mistake("E015", at.token_span(before), "not a call", after="`->`", help=(help,))
 
 
 def _unused(at: Failure) -> Mistake | None:
@@ -316,7 +262,8 @@ def _unused(at: Failure) -> Mistake | None:
         return None
     line = at.source.text[before.start_pos or 0 :].split("\n", 1)[0]
     if re.match(r"\w+[.\[][^=]*=(?!=)", line):
-        return at.mistake("E037", at.token_span(before))
+        help = (NAMES["self"],) if before == "self" else ()
+        return at.mistake("E037", at.token_span(before), help=help)
     return at.mistake(
         "E023", at.token_span(before), help=(f"name the value, as in `y = {before}...`, or `return` it",)
     )
@@ -324,11 +271,21 @@ def _unused(at: Failure) -> Mistake | None:
 
 def _reserved(at: Failure) -> Mistake | None:
     if at.found in RESERVED and at.found != "not" and "NAME" in at.accepts:
-        return at.mistake("E032", word=at.found)
+        label = (
+            at.line[at.position - at.source.text.rfind("\n", 0, at.position) - 1 :].partition(":")[0].strip()
+        )
+        help = (
+            (f'a label that is a word of the language is quoted: `"{label}"`',) if label == at.found else ()
+        )
+        return at.mistake("E032", word=at.found, help=help)
     before = at.before
     if at.after_head and before is not None and at.found == "=" and before in (*STATEMENT_WORDS, *ITEM_WORDS):
-        return at.mistake("E032", at.token_span(before), word=str(before))
+        help = (FORMS[before],) if before in FORMS else ()
+        return at.mistake("E032", at.token_span(before), word=str(before), help=help)
     return None
+
+
+_AFTER_LABEL = ("the call stands on the line of its label: `fc: linear(10)`",)
 
 
 def _line_ends(at: Failure) -> Mistake | None:
@@ -339,9 +296,14 @@ def _line_ends(at: Failure) -> Mistake | None:
         help = ("the brace belongs at the end of this line",)
     elif before is not None and before.type == "ARROW":
         help = ("begin the next line with `->`",)
+    elif before is not None and before.type == "COLON" and at.accepts == frozenset({"NAME"}):
+        help = _AFTER_LABEL
+    elif "LBRACE" in at.accepts and "NAME" not in at.accepts:
+        help = ("a body begins with `{` at the end of this line",)
     else:
         help = advice(at.situation) or ("lines go on inside `( )`",)
-    return at.mistake("E031", expected=describe(at.accepts), help=help)
+    expected = "a call" if help == _AFTER_LABEL else describe(at.accepts)
+    return at.mistake("E031", expected=expected, help=help)
 
 
 def _unexpected(at: Failure) -> Mistake:
@@ -354,8 +316,10 @@ def _unexpected(at: Failure) -> Mistake:
 RULES: tuple[Callable[[Failure], Mistake | None], ...] = (
     _no_header,
     _open_text,
+    _foreign_sign,
     _stray_character,
     _python,
+    _bare_label,
     _unclosed,
     _stray_closer,
     _colon_for_brace,

@@ -163,8 +163,17 @@ class Operators(Weights, Patterns, ABC):
                     what=f"`{argument.name}` of `{operator.name}`",
                     wanted=error.wanted,
                     got=error.got,
+                    help=self._in_order(operator, given),
                 ) from None
         return operator(**arguments)
+
+    def _in_order(self, operator: type[Operator], given: Bound) -> list[str]:
+        # Torch's layers take the width of their input first: what follows is then one place off.
+        layer = issubclass(operator, Layer) and isinstance(given.value, (int, float))
+        if not layer or isinstance(given.value, bool):
+            return []
+        names = ", ".join(f"`{name}`" for name in operator.arguments())
+        return [f"the width of the input is known from it; the parameters are {names}, in this order"]
 
     def _apply_layer(
         self,

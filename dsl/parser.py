@@ -111,6 +111,9 @@ def _read(machine: Machine, source: Source) -> Reading:
             start = None
         except UnexpectedInput as error:
             found = explain(error, source, newlines.open, newlines.tokens)
+            # What was said of the inside of a bracket that turns out broken is the same mistake.
+            opened = max((token.start_pos or 0 for token in newlines.open if token != "{"), default=len(text))
+            builder.problems = [p for p in builder.problems if p.primary.span.start < opened]
             problems.append(found.diagnostic)
             start = _next_item(source, max(found.resume, start + 1))
         except PlanError as error:

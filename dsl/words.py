@@ -25,11 +25,43 @@ PYTHON = {
     "global": "a file's values are visible in all its blocks",
 }
 
+FORMS = {
+    "about": "write `about { title = ... }`",
+    "use": 'write `use "file.plan" (NAME)`',
+    "table": "write `table NAME { ... }`, with a row a line",
+    "block": "write `block NAME(x: [B, C], ...) { ... }`",
+    "model": "write `model NAME(x: [B, C], ...) { ... }`",
+    "plan": "write `plan NAME = model(...)`",
+    "claim": "write `claim PLAN: METRIC == VALUE`",
+    "budget": "write `budget PLAN: METRIC <= VALUE`",
+}
+"""The form of each declaration, for where its word stands and the rest does not follow."""
+
 CHARACTERS = {
     "'": "texts stand in double quotes",
+    "\u2018": "texts stand in straight double quotes",
+    "\u2019": "texts stand in straight double quotes",
+    "\u201c": "texts stand in straight double quotes",
+    "\u201d": "texts stand in straight double quotes",
+    "`": "texts stand in double quotes",
     ";": "a line break ends a statement",
     "&": "write `and`",
     "!": "write `not`",
+    "?": "a choice is `a if c else b`",
+    "~": "write `not`",
+    "$": 'a value within a text stands in braces: `"stage{i}"`',
+    "\u2192": "a pipe is `->`",
+    "\u2212": "a minus is `-`",
+    "\u2013": "a minus is `-`",
+    "\u2014": "a minus is `-`",
+    "\u00d7": "a product is `*`",
+    "\u00b7": "a product is `*`",
+    "\u00f7": "a quotient is `/`, of whole numbers `//`",
+    "\u2264": "write `<=`",
+    "\u2265": "write `>=`",
+    "\u2260": "write `!=`",
+    "\u221a": "write `sqrt(...)`",
+    "\u03c0": "write `pi`",
     "^": "a power is `**`",
     "\\": "lines go on inside `( )` and before `->`",
 }
