@@ -137,12 +137,12 @@ class Builder(ExpressionBuilder):
         return About(self.span(c), c[1].fields)
 
     def use(self, c: Children) -> Use:
-        origin = c[1]
-        names = tuple(self.target(part) for part in c[3:] if part.type == "NAME")
+        opening = next(at for at, part in enumerate(c) if isinstance(part, Token) and part.type == "LPAR")
+        origin, files = c[1], [part for part in c[1:opening] if isinstance(part, String)]
+        names = tuple(self.target(part) for part in c[opening + 1 :] if part.type == "NAME")
         self.unique("E038", ((target.name, target.span) for target in names))
-        if isinstance(origin, String):
-            return Use(self.span(c), None, self.plain(origin), names)
-        return Use(self.span(c), str(origin), None, names)
+        library = str(origin) if isinstance(origin, Token) else None
+        return Use(self.span(c), library, self.plain(files[0]) if files else None, names)
 
     def let(self, c: Children) -> Let:
         return Let(self.span(c), self.target(c[0]), c[2])

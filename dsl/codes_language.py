@@ -42,8 +42,11 @@ define(
 define(
     "E104",
     "there is no file `{path}`",
-    "`use` names a file relative to the file that it stands in.",
+    "`use` names a file relative to the file that it stands in; `use atlas` one of the networks that come with the "
+    "package, which `planform list` shows.",
     H + 'use "missing.plan" (a)\n',
+    H + 'use atlas "convnets/resnett.plan" (bottleneck)\n',
+    H + 'use atlas "../pyproject.plan" (a)\n',
 )
 define(
     "E105",
@@ -57,6 +60,7 @@ define(
     "`{name}` is not declared in {place}",
     "`use` names blocks, models, plans, tables or values that the other file declares.",
     H + "use std (no_such_block)\n",
+    H + 'use atlas "convnets/resnet.plan" (botleneck)\n',
 )
 define(
     "E107",
@@ -68,7 +72,8 @@ define(
 define(
     "E108",
     "`{name}` is not a library",
-    '`use std (...)` is the standard library; other files are quoted: `use "parts.plan" (...)`.',
+    '`use std (...)` is the standard library, `use atlas "convnets/resnet.plan" (...)` a network that comes with the '
+    'package; other files are quoted: `use "parts.plan" (...)`.',
     H + "use stdlib (a)\n",
 )
 define(

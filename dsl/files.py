@@ -129,9 +129,11 @@ class Files:
         for target in item.names:
             holder = next((found for found in scopes if target.name in found.names), None)
             if holder is None:
-                place = "std" if item.path is None else f"`{item.path}`"
+                place = "std" if item.path is None else f"`{files[0].source.name}`"
                 known = [name for found in scopes for name in found.names if name not in found.imported]
                 help = did_you_mean(target.name, known)
+                if not help and item.path is not None and known:
+                    help = [f"it declares {', '.join(f'`{name}`' for name in known[:20])}"]
                 errors.append(diagnostic("E106", target.span, name=target.name, place=place, help=help))
                 scope.names.setdefault(target.name, POISON)
                 continue

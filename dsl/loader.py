@@ -1,10 +1,18 @@
-"""Files and their imports: reading, parsing once, and holding `use` inside the project and the library."""
+"""Files and their imports: reading, parsing once, and holding `use` inside the project, the library and the
+atlas.
+"""
 
 from __future__ import annotations
 
 import os
+import posixpath
+import re
+from difflib import get_close_matches
+from functools import cache
 from importlib import resources
+from importlib.resources.abc import Traversable
 from pathlib import Path
+from typing import cast
 
 from . import syntax
 from .diagnostics import fail
@@ -12,6 +20,7 @@ from .parser import parse
 from .source import Source
 from .suggest import did_you_mean
 
+LIBRARIES = ("std", "atlas")
 _MARKERS = ("pyproject.toml", ".git", ".planform")
 _MAX_BYTES = 4 << 20
 
@@ -51,29 +60,89 @@ class Loader:
 
     def imported(self, use: syntax.Use, within: Source) -> list[syntax.File]:
         """The files that a `use` may find its names in; raises `PlanError`."""
-        if use.path is None:
-            if use.library != "std":
-                raise fail("E108", use.span, name=use.library, help=did_you_mean(use.library or "", ["std"]))
-            return library()
+        if use.library is not None:
+            return self._of_library(use, use.library)
+        path = cast("str", use.path)
+        if within.origin == "atlas" and within.path is not None:
+            key = posixpath.normpath(posixpath.join(posixpath.dirname(within.path.partition(":")[2]), path))
+            return [self._of_atlas(key, use)]
         if within.path is None or within.origin == "std":
-            raise fail("E105", use.span, path=use.path)
+            raise fail("E105", use.span, path=path)
         here = Path(within.path).parent
-        target = Path(os.path.normpath(here / use.path))
+        target = Path(os.path.normpath(here / path))
         root = self.root or project_root(Path(within.path))
         resolved = target.resolve()
         if (
-            Path(use.path).is_absolute()
+            Path(path).is_absolute()
             or not resolved.is_relative_to(root.resolve())
             or target.suffix != ".plan"
         ):
-            raise fail("E105", use.span, path=use.path)
+            raise fail("E105", use.span, path=path)
         if not resolved.is_file():
             near = [p.name for p in target.parent.glob("*.plan")] if target.parent.is_dir() else []
-            raise fail("E104", use.span, path=use.path, help=did_you_mean(target.name, near))
+            raise fail("E104", use.span, path=path, help=did_you_mean(target.name, near))
         try:
             return [self.parsed(self.read(resolved))]
         except (OSError, UnicodeDecodeError) as error:
-            raise fail("E104", use.span, str(error), path=use.path) from None
+            raise fail("E104", use.span, str(error), path=path) from None
+
+    def _of_library(self, use: syntax.Use, name: str) -> list[syntax.File]:
+        if name == "std" and use.path is None:
+            return library()
+        if name == "std":
+            help = ["the blocks of std are named without their file: `use std (mlp)`"]
+            raise fail("E043", use.span, name=name, reason="takes no file", help=help)
+        if name != "atlas":
+            help = did_you_mean(name, LIBRARIES)
+            raise fail("E108", use.span, name=name, help=help)
+        if use.path is None:
+            help = ['name one of its networks: `use atlas "convnets/resnet.plan" (bottleneck)`']
+            raise fail("E043", use.span, name=name, reason="needs a file", help=help)
+        return [self._of_atlas(use.path, use)]
+
+    def _of_atlas(self, path: str, use: syntax.Use) -> syntax.File:
+        # The path is looked up among those that are there, and never joined to a folder.
+        entry = atlas().get(path)
+        if entry is None:
+            raise fail("E104", use.span, path=f"atlas/{path}", help=_near(path, list(atlas())))
+        key = f"atlas:{path}"
+        if key not in self.files:
+            self.files[key] = parse(Source(f"atlas/{path}", entry.read_text(encoding="utf-8"), key, "atlas"))
+        return self.files[key]
+
+
+def _near(path: str, known: list[str]) -> list[str]:
+    """Help for a path that the atlas does not have: what is close to it, else what its folder holds."""
+    name = path.rpartition("/")[2].removesuffix(".plan")
+    stems = {key.rpartition("/")[2].removesuffix(".plan"): key for key in known}
+    if name in stems:
+        return [f"did you mean `{stems[name]}`?"]
+    close = [stems[stem] for stem in get_close_matches(name.lower(), stems, n=3, cutoff=0.7)]
+    if close:
+        return [f"did you mean {' or '.join(f'`{key}`' for key in close)}?"]
+    # Names of plans carry a size: `resnet50`.
+    plan = re.match(r"[a-z]+(?:_v\d)?", name.lower())
+    if plan is not None and plan[0] in stems:
+        return [f"did you mean `{stems[plan[0]]}`?"]
+    families = sorted({key.partition("/")[0] for key in known})
+    family = path.partition("/")[0]
+    if family in families:
+        listed = ", ".join(f"`{key}`" for key in known if key.startswith(f"{family}/"))
+        return [f"the atlas has {listed}"]
+    return did_you_mean(family, families) or [f"its folders are {', '.join(families)}"]
+
+
+@cache
+def atlas() -> dict[str, Traversable]:
+    """The networks that come with the package, by `family/name.plan`."""
+    folder = resources.files(__package__.rpartition(".")[0]).joinpath("examples")
+    return {
+        f"{family.name}/{entry.name}": entry
+        for family in sorted(folder.iterdir(), key=lambda entry: entry.name)
+        if family.is_dir()
+        for entry in sorted(family.iterdir(), key=lambda entry: entry.name)
+        if entry.name.endswith(".plan")
+    }
 
 
 _library: list[syntax.File] | None = None
@@ -83,7 +152,7 @@ def library() -> list[syntax.File]:
     """The files of the standard library, parsed once a process."""
     global _library
     if _library is None:
-        folder = resources.files(__package__ or __name__).joinpath("std")
+        folder = resources.files(__package__).joinpath("std")
         found: list[syntax.File] = []
         for entry in sorted(folder.iterdir(), key=lambda entry: entry.name):
             if entry.name.endswith(".plan"):

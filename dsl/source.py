@@ -15,7 +15,7 @@ class Source:
     name: str
     text: str
     path: str | None = None
-    origin: str = field(default="file")  # "file" or "std"
+    origin: str = field(default="file")  # "file", "std" or "atlas"
 
     @cached_property
     def line_starts(self) -> list[int]:

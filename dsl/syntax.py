@@ -387,7 +387,9 @@ class About(Item):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Use(Item):
-    """`use std (a, b)` (`path` None, `library` "std") or `use "parts.plan" (a, b)`."""
+    """`use std (a)` (`path` None), `use atlas "convnets/resnet.plan" (a)`, or `use "parts.plan" (a)` with
+    `library` None.
+    """
 
     library: str | None
     path: str | None

@@ -83,3 +83,19 @@ def test_the_wheel_imports_and_names_its_command(wheel: Path, tmp_path: Path) ->
     file, version = done.stdout.split()
     assert Path(file) == tmp_path / "planform" / "__init__.py"
     assert info.name == f"planform-{version}.dist-info"
+
+
+def test_the_wheel_reaches_its_networks_from_anywhere(wheel: Path, tmp_path: Path) -> None:
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(tmp_path / "site")
+    (tmp_path / "net.plan").write_text(
+        'planform 1\nuse atlas "convnets/resnet.plan" (resnet18)\nplan small = resnet18(classes=7)\n',
+        encoding="utf-8",
+    )
+    code = "import planform; print(planform.__file__, planform.load('net.plan').cost().params)"
+    run = [sys.executable, "-c", f"import sys; sys.path.insert(0, 'site'); {code}"]
+    done = subprocess.run(run, cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    file, params = done.stdout.split()
+    assert (tmp_path / file).resolve() == tmp_path / "site" / "planform" / "__init__.py"
+    assert int(params) == 11_689_512 - 993 * 513  # torchvision's resnet18 with 7 classes of 1000
