@@ -15,9 +15,9 @@ from .compiler.pipeline import deploy
 from .compiler.program import Program
 from .dsl.claims import Bound, Verdict, judge
 from .dsl.diagnostics import Diagnostic, PlanError, diagnostic
-from .dsl.elaborate import elaborate
 from .dsl.files import Files
 from .dsl.loader import Loader
+from .dsl.modes import BOTH, Modes
 from .dsl.render import to_json
 from .dsl.scope import FileScope
 from .dsl.source import Source, Span
@@ -34,7 +34,6 @@ if TYPE_CHECKING:
 
 EXAMPLES = Path(__file__).parent / "examples"
 SCHEMA = 1
-BOTH: tuple[Mode, ...] = ("eval", "train")
 MODES: tuple[Mode, ...] = (*BOTH, "deploy")
 
 
@@ -72,8 +71,8 @@ class PlanFile:
         self.source = loader.read(path) if source is None else source
         self._files = Files(loader)
         self.syntax = loader.parsed(self.source)
-        self._programs: dict[Any, Program] = {}
-        self._deployed: dict[Program, Graph] = {}
+        self._modes: dict[tuple[str, str, str], Modes] = {}
+        self._deployed: dict[Graph, Graph] = {}
 
     @classmethod
     def from_text(cls, text: str, name: str = "text.plan") -> PlanFile:
@@ -116,27 +115,39 @@ class PlanFile:
         plan: str,
         bindings: Mapping[str, Any] | None = None,
         overrides: Mapping[str, Any] | None = None,
-        modes: tuple[Mode, ...] = BOTH,
+        modes: tuple[Mode, ...] | None = None,
     ) -> Program:
-        """The program of a plan; elaborated once for each set of bindings."""
-        key = (plan, repr(sorted((bindings or {}).items())), repr(sorted((overrides or {}).items())), modes)
-        known = self._programs.get(key)
+        """The program of a plan; each mode is elaborated once for each set of bindings.
+
+        Without `modes` it has eval mode, and train mode unless the sizes do not admit it (`Program.refused`).
+        """
+        return self.modes(plan, bindings, overrides).program(modes)
+
+    def modes(
+        self,
+        plan: str,
+        bindings: Mapping[str, Any] | None = None,
+        overrides: Mapping[str, Any] | None = None,
+    ) -> Modes:
+        """A plan at some sizes, whose modes are elaborated as they are asked for."""
+        key = (plan, repr(sorted((bindings or {}).items())), repr(sorted((overrides or {}).items())))
+        known = self._modes.get(key)
         if known is None:
             self._check_overrides(plan, overrides or {})
-            known = self._programs[key] = elaborate(self.block(plan), self.scope, bindings, overrides, modes)
+            known = self._modes[key] = Modes(self.block(plan), self.scope, bindings, overrides)
         return known
 
     def _graph(self, plan: str, sizes: Mapping[str, Any], mode: Mode) -> Bound:
         """A plan's graph for a claim: the symbolic one if the sizes are its symbols, else elaborated anew."""
-        graph_mode: Mode = "eval" if mode == "deploy" else mode
-        program = self.program(plan)
-        if not set(sizes) <= set(symbols_of(program.graphs[graph_mode])):
-            program, sizes = self.program(plan, sizes, None, (graph_mode,)), {}
+        asked: Mode = "eval" if mode == "deploy" else mode
+        graph = self.modes(plan).graph(asked)
+        if not set(sizes) <= set(symbols_of(graph)):
+            graph, sizes = self.modes(plan, sizes).graph(asked), {}
         if mode != "deploy":
-            return Bound(program.graphs[mode], sizes)
-        if program not in self._deployed:
-            self._deployed[program] = deploy(program).graph
-        return Bound(self._deployed[program], sizes)
+            return Bound(graph, sizes)
+        if graph not in self._deployed:
+            self._deployed[graph] = deploy(Program(plan, {"eval": graph}, graph.weights)).graph
+        return Bound(self._deployed[graph], sizes)
 
     def block(self, plan: str) -> BlockValue:
         """A plan as the block value that it is: the model, its arguments and its bindings."""
@@ -177,12 +188,10 @@ class PlanFile:
             if self.scope.names.get(name, POISON) is POISON:
                 failed.add(name)
                 continue
-            try:
-                self.program(name)
-            except PlanError as error:
-                failed.add(name)
-                for found in error.diagnostics:
-                    keep(found)
+            for found in self.modes(name).judged():
+                if found.severity == "error":
+                    failed.add(name)
+                keep(found)
         verdicts: list[Verdict] = []
         for item in self.syntax.items:
             if not isinstance(item, Claim):
@@ -218,13 +227,17 @@ class Model:
 
     @cached_property
     def program(self) -> Program:
-        """The elaborated program; raises `PlanError`."""
-        return self.file.program(self.name, self.bindings, self.parameters)
+        """Eval mode, and train mode unless the sizes do not admit it; raises `PlanError`."""
+        return self._modes.program()
+
+    @property
+    def _modes(self) -> Modes:
+        return self.file.modes(self.name, self.bindings, self.parameters)
 
     @property
     def graph(self) -> Graph:
         """The graph of eval mode."""
-        return self.program.graph
+        return self.graph_in("eval")
 
     def at(self, **sizes: Any) -> Model:
         """The same plan with entry sizes bound: `model.at(H=224, W=224)`."""
@@ -234,20 +247,19 @@ class Model:
         """The graph of a mode; of `deploy` the one that eval mode becomes when its weights stand."""
         if mode not in MODES:
             raise ValueError(f"there is no mode {mode!r}; the modes are {', '.join(MODES)}")
+        if mode == "deploy":
+            return self.deploy().graph
         # The mode asked for alone: sizes that training refuses may be fine for evaluation.
-        asked: Mode = "eval" if mode == "deploy" else mode
-        program = self.file.program(self.name, self.bindings, self.parameters, (asked,))
-        return deploy(program).graph if mode == "deploy" else program.graphs[asked]
+        return self._modes.graph(mode)
 
     def check(self) -> CheckReport:
         """Elaborate the plan in both modes; claims are derived where no parameter is overridden."""
         if not self.parameters and not self.bindings:
             return self.file.check(self.name)
         try:
-            _ = self.program
+            return CheckReport(self._modes.judged(), ())
         except PlanError as error:
             return CheckReport(error.diagnostics, ())
-        return CheckReport((), ())
 
     def cost(self, mode: Mode = "eval", float_as: str = "f32", **sizes: int) -> CostReport:
         """What the plan costs, at the given sizes or as formulas in the free ones."""
@@ -294,7 +306,7 @@ class Model:
 
     def deploy(self) -> Deployed:
         """The optimised graph of eval mode, the prologue that makes its weights, and what was refused."""
-        return deploy(self.program)
+        return deploy(self._modes.program(("eval",)))
 
     def memory(self, mode: Mode = "eval", float_as: str = "f32", **sizes: int) -> MemoryPlan:
         """The memory of one call planned ahead: order, results in place, offsets in one arena."""

@@ -71,9 +71,9 @@ def deployed_model(model: Model, dtype: DType = "f32") -> Deployed:
 
 
 def trained(model: Model) -> Collection[str]:
-    """The paths of all weights that the plan has in training; none at sizes that training refuses."""
+    """The paths of all weights that the plan has in training; none where its training is wrong."""
     try:
-        return model.file.program(model.name, model.bindings, model.parameters, ("train",)).weights.keys()
+        return model.program.weights.keys()
     except PlanError:
         return ()
 

@@ -79,6 +79,8 @@ def compile(
             if value is not None:
                 raise Failure(f"{name} is for --to tvm")
     model = open_model(plan, at, set)
+    if mode == "train":
+        model.graph_in("train")
     if emit in _KERNELS:
         return emit_kernels(model, emit, target, float, output, json)
     if to == "tvm" and emit is None:

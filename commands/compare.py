@@ -56,6 +56,7 @@ def compare(
     from ..backends.torch import LoweringError
     from ..backends.torch.arrays import source_weights
     from ..comparing import compare as compare_backends
+    from ..compiling import trained
 
     model = open_model(plan, at, set)
     try:
@@ -64,7 +65,7 @@ def compare(
         tensors: Mapping[str, Any] = (
             source_weights(program, seed=seed)
             if weights is None
-            else fitting(program, Path(weights), rename, json)
+            else fitting(program, Path(weights), rename, json, lambda: trained(model))
         )
         with stages(model.name, json) as tell:
             found = compare_backends(model, a, b, tensors, list(arrays.values()), tolerance, tell)

@@ -30,14 +30,14 @@ def compile_artifact(
 ) -> int:
     """Write the artifact of a plan; raises `Failure` and whatever else its parts raise."""
     from ..backends.torch.arrays import source_weights
-    from ..compiling import deployed_model, to_artifact
+    from ..compiling import deployed_model, to_artifact, trained
 
     deployed = deployed_model(model, dtype)
     path = Path(output or f"{model.name}.plank")
     if weights is None:
         tensors = source_weights(deployed.source, seed=seed)
     else:
-        tensors = fitting(deployed.source, Path(weights), rename, json)
+        tensors = fitting(deployed.source, Path(weights), rename, json, lambda: trained(model))
     with stages(model.name, json) as tell:
         made = to_artifact(model, tensors, target, dtype, cached=cached, tell=tell)
         content = made.to_bytes()

@@ -43,7 +43,7 @@ def memory(
     from ..compiler.memory import BindingError, plan_memory
 
     model = open_model(plan, at, set)
-    graph = model.graph
+    graph = model.graph_in("eval")
     try:
         found = plan_memory(
             graph, None, float_as, reorder=reorder, in_place=in_place, inputs=inputs, results=results

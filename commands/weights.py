@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -81,12 +82,21 @@ def load(module: Any, program: Program, checkpoint: Path, rename: str | None, js
     module.load_state_dict(fitting(program, checkpoint, rename, json))
 
 
-def fitting(program: Program, checkpoint: Path, rename: str | None, json: bool = False) -> Mapping[str, Any]:
+def fitting(
+    program: Program,
+    checkpoint: Path,
+    rename: str | None,
+    json: bool = False,
+    others: Callable[[], Collection[str]] = tuple,
+) -> Mapping[str, Any]:
     """The tensors of a checkpoint by the plan's paths, all of which must fit; raises `Failure`.
 
-    What does not fit goes to stderr, or into the help of the failure where the failure is JSON.
+    `others` gives the paths of weights that may be there too, those of training. What does not fit goes to
+    stderr, or into the help of the failure where the failure is JSON.
     """
     report = bound(program, checkpoint, rename)
+    if report.extra:
+        report = replace(report, extra=tuple(path for path in report.extra if path not in others()))
     if not report.ok:
         help = "`planform weights bind` shows all of it; --rename gives other names"
         misfits = _misfits(report) if json else []

@@ -16,13 +16,14 @@ class Program:
 
     `weights` is the union of the modes' tables in order of creation. Free sizes of the entry are symbols in
     the shapes of `graph.inputs`; each free symbol `s` stands in some input axis as `a*s + b` with integers
-    a, b.
+    a, b. `refused` holds the modes that the sizes do not admit, each with the reason.
     """
 
     name: str
     graphs: Mapping[Mode, Graph]
     weights: Mapping[str, Weight]
     about: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    refused: Mapping[Mode, str] = field(default_factory=dict[Mode, str])
 
     @property
     def graph(self) -> Graph:

@@ -69,8 +69,10 @@ def shape_diagnostic(
     secondary = [
         found for found in secondary if found.span != (primary if isinstance(primary, Span) else primary.span)
     ]
+    if error.mode is not None:
+        where = f"{error.mode} mode refuses {where}"
     return run.error(
-        _CODES[error.kind],
+        _CODES[error.kind] if error.mode is None else "E508",
         primary,
         frame,
         text,

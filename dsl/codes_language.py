@@ -327,6 +327,32 @@ define(
     ),
 )
 
+_BATCH_OF_ONE = (
+    H
+    + "model net(x: [B, 8, H, W]) {\n    return x -> mean([2, 3]) -> norm: batch_norm()\n}\n"
+    + "plan p = net() at (B=1)\n"
+)
+define(
+    "E508",
+    "{where} {message}",
+    "Evaluation takes these operands and training does not: one value has no variance, for example. The plan can be run, "
+    "costed and compiled for evaluation. What asks for training needs other sizes, most often a larger batch.",
+    _BATCH_OF_ONE + 'claim p: params(mode="train") == 16\n',
+)
+define(
+    "E509",
+    "the weight `{path}` is {left} in eval mode and {right} in train mode",
+    "Both modes read one table of weights, so that a checkpoint does not depend on the mode.",
+    _net("if mode == train {\n        return x -> fc: conv(4, 1)\n    }\n    return x -> fc: conv(5, 1)"),
+)
+define(
+    "W905",
+    "`{name}` is for evaluation alone at these sizes: {message}",
+    "The plan binds sizes, or has them in the types of its inputs, that evaluation takes and training refuses. It can be "
+    "run, costed and compiled for evaluation; a module of it raises an error where it is called in training mode.",
+    _BATCH_OF_ONE,
+)
+
 # ---------------------------------------------------------------- claims
 
 define(

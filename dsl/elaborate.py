@@ -1,21 +1,18 @@
-"""Elaborating a plan: from a model and its bindings to a program with a graph for each mode."""
+"""Elaborating a plan in one mode: from a model and its bindings to a graph."""
 
 from __future__ import annotations
 
-import gc
-from collections.abc import Generator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from typing import Any, cast
 
 from ..compiler.dims import Assumptions, Dim, Size, assuming, symbol
-from ..compiler.graph import Builder, Graph, TensorType, Value, Weight
+from ..compiler.graph import Builder, Graph, TensorType, Value
 from ..compiler.ops.base import Mode
-from ..compiler.program import Program
 from . import syntax
 from .blocks import walk
-from .diagnostics import Diagnostic, PlanError
+from .diagnostics import PlanError
 from .run import Run
-from .scope import FileScope, Frame
+from .scope import Frame
 from .statements import Statements
 from .suggest import did_you_mean
 from .values import BlockDef, BlockValue, Bound, Poisoned, Record, kind_of
@@ -76,8 +73,6 @@ class Elaboration(Statements):
         return self.builder.freeze(result)
 
     def _check_bindings(self, block: BlockDef, bindings: Mapping[str, Any]) -> None:
-        from .blocks import walk
-
         named = {
             axis.size.id
             for param in block.inputs
@@ -166,59 +161,3 @@ class Elaboration(Statements):
 
 def _names(node: syntax.Node) -> list[syntax.Name]:
     return [part for part in walk(node) if isinstance(part, syntax.Name)]
-
-
-def elaborate(
-    plan: BlockValue,
-    scope: FileScope,
-    bindings: Mapping[str, Any] | None = None,
-    overrides: Mapping[str, Any] | None = None,
-    modes: tuple[Mode, ...] = ("eval", "train"),
-) -> Program:
-    """A plan as a program: a graph for each mode over one table of weights; raises `PlanError`."""
-    name = plan.plan or plan.name
-    bound = {**plan.bindings, **(bindings or {})}
-    with _without_collector():
-        return _in_modes(name, plan, scope, bound, overrides or {}, modes)
-
-
-@contextmanager
-def _without_collector() -> Generator[None]:
-    # Elaboration makes many objects that all live on; looking for cycles among them takes half of the time.
-    was_enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_enabled:
-            gc.enable()
-
-
-def _in_modes(
-    name: str,
-    plan: BlockValue,
-    scope: FileScope,
-    bound: Mapping[str, Any],
-    overrides: Mapping[str, Any],
-    modes: tuple[Mode, ...],
-) -> Program:
-    graphs: dict[Mode, Graph] = {}
-    problems: list[Diagnostic] = []
-    seen: set[tuple[str, int]] = set()
-    for mode in modes:
-        try:
-            graphs[mode] = Elaboration(name, mode).model(plan, bound, overrides)
-        except PlanError as error:
-            for found in error.diagnostics:
-                key = (found.code, found.primary.span.start)
-                if key not in seen:
-                    seen.add(key)
-                    problems.append(found)
-    if len(graphs) < len(modes):
-        # Nothing was said of the plan where it depends on a declaration that is wrong: that is the cause.
-        raise PlanError(problems or scope.errors)
-    weights: dict[str, Weight] = {}
-    for graph in graphs.values():
-        for path, weight in graph.weights.items():
-            weights.setdefault(path, weight)
-    return Program(name, graphs, weights, scope.about)

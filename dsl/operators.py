@@ -75,8 +75,8 @@ class Operators(Weights, Patterns, ABC):
         try:
             if isinstance(instance, Layer):
                 return self._apply_layer(instance, slots, values, node, frame, label, frozen, shared)
-            op = cast("Op", instance).in_mode(self.mode)
-            if op is None:
+            op = cast("Op", instance)
+            if op.in_mode(self.mode) is None:
                 result: Any = values[0]
                 path = None if label is None else frame.prefix + label
             else:
@@ -118,7 +118,13 @@ class Operators(Weights, Patterns, ABC):
     ) -> Any:
         if len(self.builder.nodes) >= limits.MAX_NODES:
             raise self.error("E205", node, frame, what="the number of graph nodes", limit=limits.MAX_NODES)
-        made = self.builder.add(op, values, slots, path, self.origin(node, frame, instance))
+        own = cast("Op", op.in_mode(self.mode))
+        try:
+            made = self.builder.add(own, values, slots, path, self.origin(node, frame, instance))
+        except ShapeError as error:
+            if self.mode == "train" and _accepts(op.in_mode("eval"), values, slots):
+                error.mode = self.mode
+            raise
         for value in made.results:
             elements = 1
             for size in value.type.shape:
@@ -214,8 +220,18 @@ class Operators(Weights, Patterns, ABC):
             )
             for slot, spec in specs.items()
         ]
-        op = core.in_mode(self.mode)
-        result = self._emit(op, [*values, *reads], (*slots, *specs), path, node, frame, layer)
+        result = self._emit(core, [*values, *reads], (*slots, *specs), path, node, frame, layer)
         if label is not None or shared is not None:
             self.labelled.append((path, result))
         return result
+
+
+def _accepts(op: Op | None, values: list[Value], slots: tuple[str, ...]) -> bool:
+    """Whether an operator takes these operands (None takes any)."""
+    if op is None:
+        return True
+    try:
+        op.infer(tuple([value.type for value in values]), slots)
+    except ShapeError:
+        return False
+    return True

@@ -3,13 +3,14 @@
 from .build import to_torch
 from .deploy import DeployedModule, to_deployed
 from .emit import emit_source
-from .errors import InputError, LoweringError
+from .errors import InputError, LoweringError, ModeError
 from .module import PlanModule
 
 __all__ = [
     "DeployedModule",
     "InputError",
     "LoweringError",
+    "ModeError",
     "PlanModule",
     "emit_source",
     "to_deployed",

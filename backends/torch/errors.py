@@ -7,5 +7,9 @@ class LoweringError(Exception):
     """The plan cannot be expressed in torch; the message names the operator and where it stands."""
 
 
+class ModeError(RuntimeError):
+    """A module is called in a mode that its plan does not have at its sizes; the message says why."""
+
+
 class InputError(ValueError):
     """What was given to a module does not fit the plan's inputs; the message uses the plan's names."""

@@ -107,11 +107,14 @@ class Guards(nn.Module):
                         self._refuse(
                             spec, value, f"axis {axis} is {value.shape[axis]}, not {wanted} ({known})"
                         )
-        for constraint in self.constraints.get("train" if self.training else "eval", ()):
+        mode, other = ("train", "eval") if self.training else ("eval", "train")
+        for constraint in self.constraints.get(mode, ()):
             names = free_symbols(constraint.left) | free_symbols(constraint.right)
             if names <= bindings.keys() and not constraint.holds(bindings):
                 known = ", ".join(f"{name} = {bindings[name]}" for name in sorted(names))
-                raise InputError(f"{self.plan}: {constraint.message}: {constraint}, and here {known}")
+                both = other not in self.constraints or constraint in self.constraints[other]
+                where = self.plan if both else f"{self.plan} in {mode} mode"
+                raise InputError(f"{where}: {constraint.message}: {constraint}, and here {known}")
 
     def _check_input(
         self, spec: InputSpec, value: Any, bindings: dict[str, int], sources: dict[str, str]

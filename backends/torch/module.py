@@ -15,7 +15,7 @@ from ...compiler.names import identifier
 from ...compiler.program import Program
 from .constants import evaluate, find_constants
 from .dtypes import torch_dtype
-from .errors import LoweringError
+from .errors import LoweringError, ModeError
 from .guards import Guards
 from .initialise import fill
 from .leaves import leaf_modules, register, static_shape
@@ -34,8 +34,8 @@ class PlanModule(nn.Module):
 
     Its children stand at the plan's label paths. `graphs` holds an fx graph module for each mode; they are
     views of this module, whose tables they share, and `.train()` and `.eval()` select between them. Editing
-    such a graph (and `recompile()`) changes what this module computes. `program` is what it was made from.
-    A label of such a name comes first.
+    such a graph (and `recompile()`) changes what this module computes. In a mode that the sizes do not admit,
+    a call raises `ModeError`. `program` is what it was made from. A label of such a name comes first.
     """
 
     graphs: dict[str, fx.GraphModule]
@@ -63,6 +63,9 @@ class PlanModule(nn.Module):
         mode = "train" if self.training else "eval"
         graph = self._graphs.get(mode)
         if graph is None:
+            why = self._program.refused.get(mode)
+            if why is not None:
+                raise ModeError(f"{self._program.name} has no {mode} mode at these sizes: {why}")
             graph = next(iter(self._graphs.values()))
         return type(graph).forward(self, *inputs)
 

@@ -16,7 +16,7 @@ def portable(program: Program) -> Program:
     graphs: dict[Mode, Graph] = {
         mode: _graph(graph, regions, weights) for mode, graph in program.graphs.items()
     }
-    return Program(program.name, graphs, weights, {})
+    return Program(program.name, graphs, weights, {}, program.refused)
 
 
 def _graph(graph: Graph, regions: dict[Region, Region], weights: dict[str, Weight]) -> Graph:

@@ -13,7 +13,8 @@ class ShapeError(Exception):
 
     `kind` is "size", "rank", "dtype" or "value". `operands` names the slots concerned, each with the axis
     (or None), so that a diagnostic can tell where their sizes came from. `argument` names the field at
-    fault, and `at` the part of its text (offsets of a pattern's characters) where that is known.
+    fault, and `at` the part of its text (offsets of a pattern's characters) where that is known. `mode` is
+    the mode in which alone the operator refuses them.
     """
 
     def __init__(
@@ -24,6 +25,7 @@ class ShapeError(Exception):
         argument: str | None = None,
         help: str | None = None,
         at: tuple[int, int] | None = None,
+        mode: str | None = None,
     ) -> None:
         super().__init__(message)
         self.message = message
@@ -32,6 +34,7 @@ class ShapeError(Exception):
         self.argument = argument
         self.help = help
         self.at = at
+        self.mode = mode
 
 
 # Constraints that the rule now running could not decide; `Op.infer` sets and reads it.

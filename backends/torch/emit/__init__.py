@@ -13,9 +13,10 @@ from ....compiler.names import docstring, fresh
 from ....compiler.program import Program
 from ..errors import LoweringError
 from ..leaves import leaf_modules, register, static_shape
+from .body import Body
 from .calls import Call, Unsplittable, call_tree
 from .classes import Class, key_of, make_class
-from .instances import Instance, InstanceWriter, Layout
+from .instances import INDENT, Instance, InstanceWriter, Layout
 from .literals import plain
 from .trace import SourceLowering, Trace
 
@@ -119,7 +120,18 @@ def _instance(
     made = writer.write(block, [(mode, by_mode[mode], False) for mode in shown])
     if len({body.arguments for _, body in made.bodies}) > 1:
         raise Unsplittable(path)
-    return made
+    return made if path else _refusing(program, made)
+
+
+def _refusing(program: Program, whole: Instance) -> Instance:
+    """The network, which raises an error where it is called in a mode that its sizes do not admit."""
+    why = program.refused.get("train")
+    if why is None:
+        return whole
+    text = f"{program.name} has no train mode at these sizes: {why}"
+    lines = ("if self.training:", f"{INDENT}raise RuntimeError({plain(repr(text))})")
+    bodies = tuple((mode, Body(body.arguments, (*lines, *body.lines))) for mode, body in whole.bodies)
+    return whole._replace(bodies=bodies)
 
 
 def _follow(calls: Sequence[Call]) -> bool:
