@@ -138,10 +138,10 @@ class PlanFile:
         return known
 
     def _graph(self, plan: str, sizes: Mapping[str, Any], mode: Mode) -> Bound:
-        """A plan's graph for a claim: the symbolic one if the sizes are its symbols, else elaborated anew."""
+        """A plan's graph for a claim: the symbolic one, or elaborated anew for sizes that are not for it."""
         asked: Mode = "eval" if mode == "deploy" else mode
         graph = self.modes(plan).graph(asked)
-        if not set(sizes) <= set(symbols_of(graph)):
+        if not set(sizes) <= set(symbols_of(graph)) or not all(each.admits(sizes) for each in graph.guards):
             graph, sizes = self.modes(plan, sizes).graph(asked), {}
         if mode != "deploy":
             return Bound(graph, sizes)

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, cast
 
-from .dims import Size, render
+from .dims import Size, render, substitute
 from .dtypes import FLOAT, DType
 
 if TYPE_CHECKING:
@@ -170,6 +170,15 @@ class Guard:
     right: Size
     message: str
     origin: Origin | None = None
+
+    def admits(self, sizes: Mapping[str, int]) -> bool:
+        """Whether the constraint may hold for these values of symbols: they do not refute it."""
+        left, right = (substitute(size, dict(sizes)) for size in (self.left, self.right))
+        if not isinstance(left, int) or not isinstance(right, int):
+            return True
+        if self.relation == "%":
+            return right != 0 and left % right == 0
+        return left == right if self.relation == "==" else left >= right
 
     def __str__(self) -> str:
         left, right = render(self.left), render(self.right)

@@ -327,17 +327,15 @@ define(
     ),
 )
 
-_BATCH_OF_ONE = (
-    H
-    + "model net(x: [B, 8, H, W]) {\n    return x -> mean([2, 3]) -> norm: batch_norm()\n}\n"
-    + "plan p = net() at (B=1)\n"
+_NORM = (
+    H + "model net(x: [B, 8, H, W]) {\n    return x -> mean([2, 3]) -> norm: batch_norm()\n}\nplan p = net()"
 )
 define(
     "E508",
     "{where} {message}",
     "Evaluation takes these operands and training does not: one value has no variance, for example. The plan can be run, "
     "costed and compiled for evaluation. What asks for training needs other sizes, most often a larger batch.",
-    _BATCH_OF_ONE + 'claim p: params(mode="train") == 16\n',
+    _NORM + '\nclaim p: params(mode="train") at (B=1) == 16\n',
 )
 define(
     "E509",
@@ -350,7 +348,7 @@ define(
     "`{name}` is for evaluation alone at these sizes: {message}",
     "The plan binds sizes, or has them in the types of its inputs, that evaluation takes and training refuses. It can be "
     "run, costed and compiled for evaluation; a module of it raises an error where it is called in training mode.",
-    _BATCH_OF_ONE,
+    _NORM + " at (B=1)\n",
 )
 
 # ---------------------------------------------------------------- claims
