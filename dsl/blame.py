@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, cast
 
+from ..compiler.axes import Axis, setting_argument, source_axis
 from ..compiler.dims import Dim, render
 from ..compiler.graph import Node, Value
 from ..compiler.ops.base import Operator
@@ -100,7 +101,7 @@ def _source(node: syntax.Node) -> str:
 
 
 def derivation(value: Value, axis: int) -> Label | None:
-    """Where the size of an axis was set: the call whose argument it is, or the input that has it."""
+    """Where the size of an axis was set: the call that makes it, or the input that has it; or None."""
     size = value.shape[axis]
     for _ in range(10_000):
         node = value.node
@@ -112,43 +113,46 @@ def derivation(value: Value, axis: int) -> Label | None:
                 site.span,
                 f"{show(size)} is a size of this input" if node.op.name == "input" else f"{show(size)} here",
             )
-        argument = _argument_of(node, site, size)
-        if argument is not None:
-            return Label(site.span, argument)
-        source = _passes_on(node, size, axis)
+        source = source_axis(node, value.index, axis)
         if source is None:
-            return Label(site.span, f"{render(size)} comes from here: {value.type}")
-        value, axis = source
-    return None
-
-
-def _argument_of(node: Node, site: Site, size: Any) -> str | None:
-    """`512 = 4 * width, with width = 128 (from net.plan:23:59)` for a size that an argument states."""
-    operator, call = site.operator, site.syntax
-    if (
-        isinstance(call, syntax.Pipe)
-        or not isinstance(operator, Operator)
-        or not isinstance(call, syntax.Call)
-    ):
-        return None
-    arguments = list(operator.arguments())
-    for name in ("out", "dim", "width", "features"):
-        if name not in arguments or getattr(operator, name) != size:
-            continue
-        named = {argument.name: argument.value for argument in call.arguments if argument.name}
-        positional = [argument.value for argument in call.arguments if argument.name is None]
-        place = arguments.index(name)
-        expr = named.get(name) or (positional[place] if place < len(positional) else None)
-        if expr is None:
             return None
-        text = " ".join(expr.span.text.split())
-        shown = show(size)
-        details = [_binding(part.id, site.frame) for part in _names(expr)]
-        with_ = ", ".join(detail for detail in details if detail)
-        if text == shown:
-            return f"{shown} is given here"
-        return f"{shown} = {text}" + (f", with {with_}" if with_ else "")
+        if isinstance(source, Axis):
+            operand = node.inputs[source.input]
+            if not _made_by(site, operand):
+                value, axis = operand, source.axis
+                continue
+        made = render(size)
+        return Label(
+            site.span, _argument_of(node, site, value.index, axis) or f"{made} comes from here: {value.type}"
+        )
     return None
+
+
+def _made_by(site: Site, operand: Value) -> bool:
+    """Whether an operand is a weight that a call made for itself."""
+    place = operand.node.origins[0].place if operand.node.origins else None
+    return operand.node.op.name == "weight" and isinstance(place, Site) and place.syntax is site.syntax
+
+
+def _argument_of(node: Node, site: Site, result: int, axis: int) -> str | None:
+    """`512 = 4 * width, with width = 128 (from net.plan:23:59)` for a size that an argument states."""
+    if not isinstance(site.operator, Operator):
+        return None
+    written = {name: bound for name, bound in site.arguments.items() if bound.expr is not None}
+    name = setting_argument(site.operator, node, written, result, axis)
+    if name is None:
+        return None
+    bound = written[name]
+    expr, frame = cast("syntax.Expr", bound.expr), bound.frame or site.frame
+    shown = show(node.results[result].shape[axis])
+    text = " ".join(expr.span.text.split())
+    if text == shown:
+        return f"{shown} is given here"
+    if isinstance(bound.value, (list, tuple)):
+        return f"{shown} is given here: {text}"
+    details = [_binding(part.id, frame) for part in _names(expr)]
+    with_ = ", ".join(detail for detail in details if detail)
+    return f"{shown} = {text}" + (f", with {with_}" if with_ else "")
 
 
 def _binding(name: str, frame: Frame) -> str:
@@ -167,20 +171,3 @@ def _names(expr: syntax.Node) -> list[syntax.Name]:
         found.extend(children(part))
     unique = {part.id: part for part in found if isinstance(part, syntax.Name)}
     return list(unique.values())
-
-
-def _passes_on(node: Node, size: Any, axis: int) -> tuple[Value, int] | None:
-    """The operand that an axis' size comes from: the same axis first, then the same place from the end."""
-    rank = len(node.results[0].shape)
-    for value in node.inputs:
-        if value.node.op.name == "weight":
-            continue
-        if axis < len(value.shape) and value.shape[axis] == size and not isinstance(size, bool):
-            return value, axis
-        behind = axis - rank
-        if -len(value.shape) <= behind and value.shape[behind] == size:
-            return value, behind % len(value.shape)
-    for value in node.inputs:
-        if value.node.op.name != "weight" and size in value.shape:
-            return value, value.shape.index(size)
-    return None

@@ -74,14 +74,14 @@ class Operators(Weights, Patterns, ABC):
                 values.append(value)
         try:
             if isinstance(instance, Layer):
-                return self._apply_layer(instance, slots, values, node, frame, label, frozen, shared)
+                return self._apply_layer(instance, bound, slots, values, node, frame, label, frozen, shared)
             op = cast("Op", instance)
             if op.in_mode(self.mode) is None:
                 result: Any = values[0]
                 path = None if label is None else frame.prefix + label
             else:
                 path = None if label is None else frame.prefix + label
-                result = self._emit(op, values, tuple(slots), path, node, frame, instance)
+                result = self._emit(op, values, tuple(slots), path, node, frame, instance, bound)
         except ShapeError as error:
             raise self._shape_error(error, instance, slots, values, bound, node, frame, label) from None
         except SizeTooLarge:
@@ -115,12 +115,13 @@ class Operators(Weights, Patterns, ABC):
         node: syntax.Node,
         frame: Frame,
         instance: Operator,
+        bound: dict[str, Bound],
     ) -> Any:
         if len(self.builder.nodes) >= limits.MAX_NODES:
             raise self.error("E205", node, frame, what="the number of graph nodes", limit=limits.MAX_NODES)
         own = cast("Op", op.in_mode(self.mode))
         try:
-            made = self.builder.add(own, values, slots, path, self.origin(node, frame, instance))
+            made = self.builder.add(own, values, slots, path, self.origin(node, frame, instance, bound))
         except ShapeError as error:
             if self.mode == "train" and _accepts(op.in_mode("eval"), values, slots):
                 error.mode = self.mode
@@ -184,6 +185,7 @@ class Operators(Weights, Patterns, ABC):
     def _apply_layer(
         self,
         layer: Layer,
+        bound: dict[str, Bound],
         slots: list[str],
         values: list[Value],
         node: syntax.Node,
@@ -220,7 +222,7 @@ class Operators(Weights, Patterns, ABC):
             )
             for slot, spec in specs.items()
         ]
-        result = self._emit(core, [*values, *reads], (*slots, *specs), path, node, frame, layer)
+        result = self._emit(core, [*values, *reads], (*slots, *specs), path, node, frame, layer, bound)
         if label is not None or shared is not None:
             self.labelled.append((path, result))
         return result

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ..compiler.dims import Size, free_symbols
@@ -12,7 +12,7 @@ from . import limits, syntax
 from .diagnostics import Diagnostic, Label, PlanError, diagnostic
 from .scope import Frame, Site
 from .source import Span
-from .values import Poisoned
+from .values import Bound, Poisoned
 
 
 class Run:
@@ -60,9 +60,15 @@ class Run:
             [diagnostic(code, span, text, secondary=secondary, notes=[*notes, *chain], help=help, **fields)]
         )
 
-    def origin(self, node: syntax.Node, frame: Frame, operator: Any = None) -> Origin:
+    def origin(
+        self,
+        node: syntax.Node,
+        frame: Frame,
+        operator: Any = None,
+        arguments: Mapping[str, Bound] | None = None,
+    ) -> Origin:
         """Where a graph node comes from."""
-        return Origin(Site(node, frame, operator), frame.region)
+        return Origin(Site(node, frame, operator, arguments), frame.region)
 
     def turn(self, node: syntax.Node, frame: Frame) -> None:
         """Count a turn of a loop or a node made; bounded, since plans are untrusted text."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -9,7 +10,7 @@ from ..compiler.graph import Region
 from . import syntax
 from .diagnostics import Diagnostic
 from .source import Source, Span
-from .values import SharedValue
+from .values import Bound, SharedValue
 
 
 @dataclass(eq=False)
@@ -104,15 +105,25 @@ class Place:
 
 
 class Site:
-    """Where a node was written: the expression, its frame, and the operator as it was called."""
+    """Where a node was written: the expression, its frame, and the operator as it was called.
 
-    __slots__ = ("frame", "operator", "span", "syntax")
+    `arguments` are the operator's, with the texts that they came from.
+    """
 
-    def __init__(self, node: syntax.Node, frame: Frame, operator: Any = None) -> None:
+    __slots__ = ("arguments", "frame", "operator", "span", "syntax")
+
+    def __init__(
+        self,
+        node: syntax.Node,
+        frame: Frame,
+        operator: Any = None,
+        arguments: Mapping[str, Bound] | None = None,
+    ) -> None:
         self.syntax = node
         self.span = node.span
         self.frame = frame
         self.operator = operator
+        self.arguments = arguments or {}
 
     @property
     def where(self) -> str:

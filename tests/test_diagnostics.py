@@ -67,7 +67,7 @@ plan p = net()
 def test_a_mismatch_shows_both_sizes_and_where_they_came_from(tmp_path: Path) -> None:
     shape, _ = diagnostics(tmp_path, BROKEN)
     assert shape.code == "E301"
-    assert shape.message == "`bottleneck` adds two tensors whose channels differ: 128 and 256"
+    assert shape.message == "`bottleneck` adds two tensors whose sizes of axis 1 differ: 128 and 256"
     assert shape.primary.span.text == "y + skip"
     assert shape.primary.text == "y: [B, 128, H, W]   skip: [B, 256, H, W]"
     texts = [label.text for label in shape.secondary]

@@ -31,7 +31,8 @@ class MatMul(Op, name="matmul"):
         need_rank(x, 1, None, "matmul", "x")
         need_rank(y, 1, None, "matmul", "y")
         inner = -1 if len(y) == 1 else -2
-        need_equal(x[-1], y[inner], "the sizes that matmul sums over", ("x", -1), ("y", inner))
+        places = f"axis {len(x) - 1} of the left and axis {len(y) + inner} of the right"
+        need_equal(x[-1], y[inner], f"inner sizes ({places})", ("x", -1), ("y", inner))
         # Ones for the axes of the product keep the numbers of the leading axes right in messages.
         leading = broadcast((*x[:-2], 1, 1), (*y[:-2], 1, 1), what="leading axes of matmul", slots=("x", "y"))
         return (*leading[:-2], *x[-2:-1], *y[-1:][: len(y) - 1])

@@ -171,7 +171,7 @@ def broadcast(
                 result[-axis], holder[-axis] = size, number
                 continue
             concerned = ((slots[holder[-axis]], -axis), (slots[number], -axis)) if slots else ()
-            label = "channels" if rank - axis == 1 and rank in (4, 5) else f"sizes of axis {rank - axis}"
+            label = f"sizes of axis {rank - axis}"
             need_equal(sofar, size, f"{what}: {label}" if " " in what else label, *concerned)
             if isinstance(size, int):
                 result[-axis] = size
