@@ -202,7 +202,10 @@ class PlanFile:
                 keep(diagnostic("E604", item.subject.span, name=name, help=help))
             elif name not in failed and name in plans:
                 verdict = judge(
-                    item, self.scope, lambda sizes, mode, name=name: self._graph(name, sizes, mode)
+                    item,
+                    self.scope,
+                    lambda sizes, mode, name=name: self._graph(name, sizes, mode),
+                    lambda sizes, name=name: self.program(name, sizes).weights,
                 )
                 verdicts.append(verdict)
                 if verdict.error is not None:

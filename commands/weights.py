@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -14,10 +14,11 @@ from .files import write_bytes
 from .frame import FINE, FOUND, SCHEMA, Address, At, Failure, Json, Set, command, open_model
 
 if TYPE_CHECKING:
-    from ..backends.torch.weights import BindReport
+    from ..api import Model
+    from ..backends.torch.weights import BindReport, Renamings
     from ..compiler.program import Program
 
-app = typer.Typer(help="See how a checkpoint fits a plan.", no_args_is_help=True)
+app = typer.Typer(help="See the weights of a plan, and how a checkpoint fits it.", no_args_is_help=True)
 
 Rename = Annotated[
     str | None,
@@ -29,7 +30,7 @@ Rename = Annotated[
 
 @app.callback()
 def weights() -> None:
-    """See how a checkpoint fits a plan."""
+    """See the weights of a plan, and how a checkpoint fits it."""
 
 
 @app.command("bind")
@@ -53,26 +54,125 @@ def bind(
     Exits with 1 unless every weight has its tensor and every tensor its weight.
     """
     model = open_model(plan, at, set)
-    report = bound(model.program, Path(checkpoint), rename)
+    report, found = explained(model.program, Path(checkpoint), rename)
     if output is not None and report.ok:
         from safetensors.torch import save
 
         write_bytes(Path(output), save({name: value.contiguous() for name, value in report.tensors.items()}))
     if json:
-        say_json({"planform_json": SCHEMA, "kind": "weights", **report.to_dict()})
+        renamings = [{"old": rule.old, "new": rule.new} for rule in found.rules]
+        say_json({"planform_json": SCHEMA, "kind": "weights", **report.to_dict(), "renamings": renamings})
     else:
-        print_report(report)
+        print_report(report, found)
     return FINE if report.ok else FOUND
+
+
+@app.command("list")
+@command
+def list_weights(
+    address: Annotated[
+        str,
+        typer.Argument(metavar="PLAN", help="As elsewhere; or a checkpoint, safetensors or a torch file."),
+    ],
+    keys: Annotated[
+        bool, typer.Option("--keys", help="Paths and shapes alone, as claims on weights read them.")
+    ] = False,
+    at: At = None,
+    set: Set = None,
+    json: Json = False,
+) -> int:
+    """Print the weights of a plan or a checkpoint: path, shape, type, kind and initialiser."""
+    rows = (
+        _of_checkpoint(Path(address)) if _is_checkpoint(address) else _of_plan(open_model(address, at, set))
+    )
+    if json:
+        say_json({"planform_json": SCHEMA, "kind": "weights", "weights": rows})
+    elif keys:
+        from ..compiler.weight_tables import line_of
+
+        # What a state dict has.
+        for row in rows:
+            if row["persistent"] is not False:
+                say(line_of(row["path"], tuple(row["shape"])))
+    else:
+        _say_table(rows)
+    return FINE
+
+
+def _is_checkpoint(address: str) -> bool:
+    path = Path(address)
+    return path.suffix != ".plan" and path.is_file()
+
+
+def _of_plan(model: Model) -> list[dict[str, Any]]:
+    from ..compiler.graph import Graph
+
+    return [
+        {
+            "path": path,
+            "shape": list(weight.type.shape),
+            "dtype": weight.type.dtype,
+            "kind": weight.kind if weight.trainable or weight.kind == "buffer" else "frozen",
+            "init": "computed" if isinstance(weight.init, Graph) else str(weight.init),
+            "persistent": weight.persistent,
+        }
+        for path, weight in model.program.weights.items()
+    ]
+
+
+def _of_checkpoint(path: Path) -> list[dict[str, Any]]:
+    from ..backends.torch.weights import CheckpointError, read_checkpoint
+
+    try:
+        tensors = read_checkpoint(path)
+    except CheckpointError as error:
+        raise Failure(str(error), exit=FOUND) from None
+    blank = {"kind": None, "init": None, "persistent": None}
+    return [
+        {
+            "path": name,
+            "shape": list(tensor.shape),
+            "dtype": str(tensor.dtype).removeprefix("torch."),
+            **blank,
+        }
+        for name, tensor in tensors.items()
+    ]
+
+
+def _say_table(rows: Sequence[Mapping[str, Any]]) -> None:
+    columns = [
+        (row["path"], str(row["shape"]), row["dtype"], row["kind"] or "", row["init"] or "") for row in rows
+    ]
+    widths = [max((len(cells[at]) for cells in columns), default=0) for at in range(5)]
+    for cells in columns:
+        say("  ".join(f"{cell:<{width}}" for cell, width in zip(cells, widths, strict=True)).rstrip())
 
 
 def bound(program: Program, checkpoint: Path, rename: str | None) -> BindReport:
     """How the tensors of a file fit a program; raises `Failure`."""
-    from ..backends.torch.weights import CheckpointError, RenameError, read_checkpoint, read_rules
+    return explained(program, checkpoint, rename, suggest=False)[0]
+
+
+def explained(
+    program: Program, checkpoint: Path, rename: str | None, suggest: bool = True
+) -> tuple[BindReport, Renamings]:
+    """How the tensors of a file fit a program, and renamings that explain what does not; raises `Failure`."""
+    from ..backends.torch.weights import (
+        CheckpointError,
+        RenameError,
+        Renamings,
+        read_checkpoint,
+        read_rules,
+        renamings,
+    )
     from ..backends.torch.weights import bind as bind_weights
 
     try:
         rules = () if rename is None else read_rules(rename)
-        return bind_weights(program, read_checkpoint(checkpoint), rules)
+        tensors = read_checkpoint(checkpoint)
+        report = bind_weights(program, tensors, rules)
+        wanted = suggest and report.missing and report.extra
+        return report, renamings(program, tensors, rules) if wanted else Renamings((), {})
     except (CheckpointError, RenameError) as error:
         raise Failure(str(error), exit=FOUND) from None
 
@@ -106,21 +206,32 @@ def fitting(
     return report.tensors
 
 
-def print_report(report: BindReport) -> None:
+def print_report(report: BindReport, found: Renamings) -> None:
     """The report as text: problems to stderr, the sum to stdout."""
-    _complain_of(report)
+    explained = replace(
+        report,
+        missing=tuple(path for path in report.missing if path not in found.paths),
+        extra=tuple(name for name in report.extra if name not in found.names),
+    )
+    _complain_of(report if not found.rules else explained)
+    if found.rules:
+        rules = "".join(f"\n  {rule}" for rule in found.rules)
+        message = f"{len(found.names)} names differ as these rules say, by shape, likeness and order:{rules}"
+        remark("error", message, ["if they are right, write them into a file MAP and give --rename MAP"])
+        complain("")
     state = paint("ok", "green") if report.ok else paint("not ok", "red")
     counts = [f"{len(report.tensors)} bound"]
     for name in ("missing", "extra", "misshapen", "mistyped", "dropped"):
-        found = getattr(report, name)
-        counts += [f"{len(found)} {name}"] if found else []
+        items = getattr(report, name)
+        counts += [f"{len(items)} {name}"] if items else []
     say(f"{paint(report.plan, 'bold')}: {state} ({', '.join(counts)})")
 
 
 def _complain_of(report: BindReport) -> None:
-    for misfit in _misfits(report):
+    misfits = _misfits(report)
+    for misfit in misfits:
         remark("error", misfit)
-    if not report.ok:
+    if misfits:
         complain("")
 
 

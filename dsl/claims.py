@@ -18,6 +18,7 @@ from .run import unbound
 from .scope import FileScope, Frame
 from .suggest import did_you_mean
 from .values import Poisoned, kind_of, show
+from .weight_claims import claimed_table, misfit
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,12 +127,22 @@ def _shape(subject: _Subject, options: dict[str, Any]) -> list[Any]:
     return [substitute(size, dict(sizes)) for size in value.shape]
 
 
-def judge(claim: syntax.Claim, scope: FileScope, graph: Callable[[dict[str, Any], Mode], Bound]) -> Verdict:
-    """Derive a claim's figure and compare; `graph(bindings, mode)` gives the plan's graph."""
+def judge(
+    claim: syntax.Claim,
+    scope: FileScope,
+    graph: Callable[[dict[str, Any], Mode], Bound],
+    weights: Callable[[dict[str, Any]], Mapping[str, Weight]],
+) -> Verdict:
+    """Derive a claim's figure and compare.
+
+    `graph(bindings, mode)` gives the plan's graph, `weights(bindings)` its table of weights in all modes.
+    """
     text = " ".join(claim.span.text.split())
     run = Elaboration(claim.subject.name, "eval")
     frame = Frame(scope)
     try:
+        if isinstance(claim.metric, syntax.Name) and claim.metric.id == "weights":
+            return _judge_weights(claim, text, run, frame, weights)
         got, wanted = _figures(claim, run, frame, graph)
     except PlanError as error:
         return Verdict(claim, claim.subject.name, text, None, None, error.diagnostics[0])
@@ -159,6 +170,27 @@ def judge(claim: syntax.Claim, scope: FileScope, graph: Callable[[dict[str, Any]
     return Verdict(claim, claim.subject.name, text, got, wanted, found)
 
 
+def _judge_weights(
+    claim: syntax.Claim,
+    text: str,
+    run: Elaboration,
+    frame: Frame,
+    weights: Callable[[dict[str, Any]], Mapping[str, Weight]],
+) -> Verdict:
+    if claim.op != "==" or claim.tolerance is not None:
+        got = claim.op if claim.tolerance is None else "a tolerance"
+        raise run.error("E201", claim.value, what="the comparison of `weights`", wanted="`==`", got=got)
+    name = run.evaluate(claim.value, frame)
+    if not isinstance(name, str):
+        raise run.error(
+            "E201", claim.value, what="the claimed value", wanted="the name of a file", got=kind_of(name)
+        )
+    table = claimed_table(claim, name)
+    own = weights(run.bindings(claim.bindings, frame))
+    count = sum(weight.persistent for weight in own.values())
+    return Verdict(claim, claim.subject.name, text, count, name, misfit(claim, name, table, own))
+
+
 def _figure(value: Any) -> str:
     return f"{value:_}" if isinstance(value, int) else show(value)
 
@@ -179,7 +211,10 @@ def _figures(
     name = function.id if isinstance(function, syntax.Name) else ""
     if name not in METRICS:
         raise run.error(
-            "E602", function, metric=" ".join(function.span.text.split()), help=did_you_mean(name, METRICS)
+            "E602",
+            function,
+            metric=" ".join(function.span.text.split()),
+            help=did_you_mean(name, [*METRICS, "weights"]),
         )
     measure, known = METRICS[name]
     for argument in arguments:

@@ -363,7 +363,7 @@ define(
 define(
     "E602",
     "`{metric}` is no metric",
-    "Metrics are params, buffers, macs, flops, activations, depth, bytes and shape.",
+    "Metrics are params, buffers, macs, flops, activations, depth, bytes, shape and weights.",
     _net("return x") + "claim p: parms == 65\n",
 )
 define(
@@ -377,4 +377,20 @@ define(
     "a claim about `{name}`, which is no plan of this file",
     "Claims name plans of the file that they stand in.",
     H + "claim p: params == 65\n",
+)
+define(
+    "E605",
+    "{subject}: its weights are not those of {file}: {what}",
+    "The paths of the plan's weights, in both modes, are held against a file beside it: a text of paths, one a line and "
+    "each with its shape if wanted (`planform weights list NAME --keys` writes one, of a plan or a checkpoint), or a "
+    "safetensors file. A checkpoint binds by these paths.",
+    _net("return x -> a: conv(8, 1)") + 'claim p: weights == "net.keys"\n',
+    beside=(("net.keys", "b.weight [8, 8, 1, 1]\n"),),
+)
+define(
+    "E606",
+    "the weights of {file} cannot be read: {reason}",
+    "A claim on weights names a file of the plan's project: text (`.keys`, `.txt`) with a path a line, each followed by "
+    "its shape if wanted (`conv1.weight [64, 3, 7, 7]`), or `.safetensors`.",
+    _net("return x") + 'claim p: weights == "missing.keys"\n',
 )

@@ -16,6 +16,7 @@ from .checkpoints import CheckpointError, read_checkpoint
 from .dtypes import torch_dtype
 from .leaves import static_shape
 from .rename import RenameError, Rule, parse_rules, read_rules, rename
+from .renamings import Renamings, suggest
 
 # Counts batches for batch norms without momentum; checkpoints from before torch 0.4.1 lack it.
 _COUNTER = "num_batches_tracked"
@@ -133,6 +134,16 @@ def bind(
     )
 
 
+def renamings(program: Program, state_dict: Mapping[str, Tensor], rules: Sequence[Rule] = ()) -> Renamings:
+    """Rules that, after those given, explain missing weights by extra names; raises `RenameError`."""
+    given = {new: old for old, new in rename(state_dict, rules).items() if new is not None}
+    wanted = {path: weight for path, weight in program.weights.items() if weight.persistent}
+    missing = {path: static_shape(weight) for path, weight in wanted.items() if path not in given}
+    extra = {new: tuple(state_dict[old].shape) for new, old in given.items() if new not in wanted}
+    found = suggest(missing, extra, [new for new in given if new in wanted])
+    return Renamings(found.rules, {given[new]: path for new, path in found.names.items()})
+
+
 def _same_kind(weight: Weight, tensor: Tensor) -> bool:
     """Floats bind to floats of any width, complex likewise; other types bind to themselves."""
     dtype: DType = weight.type.dtype
@@ -166,10 +177,12 @@ __all__ = [
     "CheckpointError",
     "Misfit",
     "RenameError",
+    "Renamings",
     "Rule",
     "bind",
     "load_weights",
     "parse_rules",
     "read_checkpoint",
     "read_rules",
+    "renamings",
 ]
