@@ -60,15 +60,17 @@ class CheckReport:
 
 
 class PlanFile:
-    """A plan file, read and parsed; its plans are elaborated on demand.
+    """A plan file, read and parsed; its plans are elaborated on demand. `path` is a text or a Path.
 
     Raises `PlanError`, OSError and UnicodeDecodeError.
     """
 
-    def __init__(self, path: Path, source: Source | None = None) -> None:
-        self.path = path
+    def __init__(self, path: str | Path, source: Source | None = None) -> None:
+        if source is None and "\n" in str(path):
+            raise FileNotFoundError("the path of a file is wanted: PlanFile.from_text(text) takes a text")
+        self.path = Path(path)
         loader = Loader()
-        self.source = loader.read(path) if source is None else source
+        self.source = loader.read(self.path) if source is None else source
         self._files = Files(loader)
         self.syntax = loader.parsed(self.source)
         self._modes: dict[tuple[str, str, str], Modes] = {}

@@ -11,6 +11,7 @@ from ..compiler.ops import registry
 from ..compiler.ops.init import INITIALISERS
 from . import statics, syntax
 from .blocks import Blocks
+from .diagnostics import Label
 from .foreign import of_argument
 from .labels import problem
 from .patterns import allows_none
@@ -308,6 +309,9 @@ class Calls(Blocks, ABC):
                 raise self.error(
                     "E206", node, frame, name=f"`{callee.name}`", wanted=wanted, got=got, help=help
                 )
+            before = callee.arguments.get(name)
+            if before is not None:
+                raise self._given_before(callee, name, before, given, frame)
             bound[name] = Bound(given.value, given.expr, frame)
             positional_names.add(name)
         input_names = {spec[0] for spec in specs}
@@ -330,6 +334,22 @@ class Calls(Blocks, ABC):
         if keywords_into is not None and extra:
             bound[keywords_into] = Bound(tuple(extra), node, frame)
         return inputs, bound
+
+    def _given_before(
+        self, callee: BlockValue, name: str, before: Bound, given: Given, frame: Frame
+    ) -> Exception:
+        """The error of an argument by position that a block value has from the call that made it."""
+        text = " ".join(given.expr.span.text.split())
+        labels = [] if before.expr is None else [Label(before.expr.span, f"`{name}` is given here")]
+        return self.error(
+            "E217",
+            given.expr,
+            frame,
+            name=f"`{callee.name}`",
+            argument=name,
+            secondary=labels,
+            help=[f"give another by name: `{name}={text}`"],
+        )
 
     def _too_many(self, callee: BlockValue, specs: list[Any], node: syntax.Node, frame: Frame) -> Exception:
         wanted = f"{len(specs)} input{'s' if len(specs) != 1 else ''}"

@@ -159,6 +159,13 @@ define(
     _net("return gather(x)"),
 )
 define(
+    "E217",
+    "this block value of {name} has its `{argument}` already",
+    "Arguments by position fill parameters from the first on, in a call of a block value too. What the value was given "
+    "when it was made is not given anew by position, which would be a mistake more often than not: give it by name.",
+    _net("v = conv(8, 3)\nreturn x -> a: v(16)"),
+)
+define(
     "E210",
     "{what} cannot be called",
     "Blocks, operators, plans and static functions can be called.",

@@ -50,7 +50,7 @@ define(
 define(
     "E709",
     "TVM is not installed",
-    'Compiling to machine code needs TVM, and running it TVM\'s runtime: `pip install "planform[tvm]"`.',
+    "Compiling to machine code needs TVM, and running it TVM's runtime: `pip install \"planform[tvm]\"`. A file `tvm.py` of one's own in the folder that Python runs in hides them; the message names it then.",
 )
 define(
     "E710",

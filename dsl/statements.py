@@ -311,7 +311,7 @@ class Statements(Scans, ABC):
                     wanted="a block without its inputs",
                     got=kind_of(value),
                 )
-        label = node.target.name if node.path is None else self._weight_label(node.path, frame)
+        label = node.target.name if node.path is None else self._label(node.path, frame)
         path = frame.prefix + label
         frame.names[node.target.name] = SharedValue(
             value, path, node.target.name, node.frozen or frame.frozen, frame.region, node.span, frame.shared

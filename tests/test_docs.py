@@ -7,9 +7,12 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
+from typer.main import get_command
 
+from planform.cli import app
 from support.docs import expected_code, fences, matches, typed, write_plans
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -104,30 +107,59 @@ def test_links_lead_somewhere(name: str) -> None:
         assert ((ROOT / name).parent / target).exists(), f"{name}: {target}"
 
 
-def test_every_command_is_documented() -> None:
+def command_options() -> dict[str, set[str]]:
+    """Every command of the command line, with the names of its options."""
+    found: dict[str, set[str]] = {}
+    pending: list[tuple[str, Any]] = [("", get_command(app))]
+    for name, command in pending:
+        inner = getattr(command, "commands", None)
+        if inner is not None:
+            pending += [(f"{name} {part}".strip(), each) for part, each in inner.items()]
+            continue
+        options = [param for param in command.params if param.param_type_name == "option"]
+        found[name] = {text for each in options for text in (*each.opts, *each.secondary_opts)}
+    return found
+
+
+def test_help_and_page_have_the_same_commands_and_options() -> None:
     text = (ROOT / "docs" / "cli.md").read_text(encoding="utf-8")
-    commands = (
-        "check",
-        "cost",
-        "graph",
-        "compile",
-        "run",
-        "compare",
-        "list",
-        "explain",
-        "fmt",
-        "version",
-        "weights bind",
+    # What is typed is run by the test above.
+    sections = dict(
+        re.findall(r"^## (.*?)\n(.*?)(?=^## |\Z)", _without_fences(text), re.MULTILINE | re.DOTALL)
     )
-    for command in commands:
-        assert f"\n## planform {command}\n" in text, command
-        shown = subprocess.run(
-            [sys.executable, "-m", "planform", *command.split(), "--help"],
-            capture_output=True,
-            text=True,
-            check=True,
-            timeout=60,
-        ).stdout
-        section = text.partition(f"\n## planform {command}\n")[2].partition("\n## ")[0]
-        for option in re.findall(r"^  (?:-\w, )?(--[a-z]+)", shown, re.MULTILINE):
-            assert option in section or option in ("--help", "--json", "--at", "--set"), (command, option)
+    shared = written_options(
+        "\n".join(re.findall(r"^- .*", sections["What all commands share"], re.MULTILINE))
+    )
+    known = command_options()
+    pages = {title.removeprefix("planform ") for title in sections if title.startswith("planform ")}
+    assert pages == known.keys()
+    everything = set[str]().union(*known.values())
+    assert shared <= everything
+    for command, options in known.items():
+        section = sections[f"planform {command}"]
+        here = written_options(section)
+        long = {option for option in options if option.startswith("--")} - shared
+        # A switch is named by what changes something.
+        switches = {
+            option for option in long if f"--no-{option[2:]}" in options and f"--no-{option[2:]}" in here
+        }
+        assert long - switches <= here, f"{command}: docs/cli.md lacks {sorted(long - switches - here)}"
+        assert here <= everything, f"{command}: there is no {sorted(here - everything)}"
+        # Other commands may be spoken of, in the words `planform COMMAND --option`.
+        spoken = {
+            o for words in re.findall(r"`planform [^`]*`", section) for o in re.findall(r"--[a-z-]+", words)
+        }
+        assert here - spoken <= options, f"{command} has no {sorted(here - spoken - options)}"
+
+
+def written_options(text: str) -> set[str]:
+    """The options that a text names in backquotes."""
+    return {
+        option
+        for code in re.findall(r"`([^`]+)`", text)
+        for option in re.findall(r"(?<!\S)--[a-z][a-z-]*", code)
+    }
+
+
+def _without_fences(text: str) -> str:
+    return re.sub(r"^```.*?^```$", "", text, flags=re.MULTILINE | re.DOTALL)

@@ -368,3 +368,61 @@ def test_parameters_from_python_are_values_of_the_language(tmp_path: Path) -> No
         '    for i, row in enumerate(rows) { x = x -> "l{i}": linear(row.width) }\n    return x\n}\nplan p = net()\n'
     )
     assert shape(model(tmp_path, text, rows=({"width": 5}, {"width": 7})).graph) == "[B, 7]"
+
+
+PARTLY = """planform 1
+
+block unit(x: [B, C], width: int, repeats: int = 1) {
+    for i in range(repeats) {
+        x = x -> "{i}": linear(width)
+    }
+    return x
+}
+
+model net(x: [B, 8]) {
+    v = unit(REST
+    return x -> a: v(CALL)
+}
+
+plan p = net()
+"""
+
+
+@pytest.mark.parametrize(
+    ("made", "call", "wanted"),
+    [
+        ("16)", "", [("a.0.weight", (16, 8)), ("a.0.bias", (16,))]),
+        ("16)", "width=4", [("a.0.weight", (4, 8)), ("a.0.bias", (4,))]),
+        ("repeats=2)", "4", [("a.0.weight", (4, 8)), ("a.0.bias", (4,)), ("a.1.weight", (4, 4)), ("a.1.bias", (4,))]),
+        ("16)", "24", "width"),
+        ("16)", "[16, 24], repeats=2", "width"),
+        ("width=16)", "24", "width"),
+        ("repeats=2)", "4, 1", "repeats"),
+    ],
+)  # fmt: skip
+def test_a_block_value_keeps_what_it_was_given(made: str, call: str, wanted: Any) -> None:
+    file = PlanFile.from_text(PARTLY.replace("REST", made).replace("CALL", call))
+    if not isinstance(wanted, str):
+        weights = file.program("p").weights
+        assert [(path, weight.type.shape) for path, weight in weights.items()] == wanted
+        return
+    (found,) = file.check().diagnostics
+    assert found.code == "E217"
+    assert found.message == f"this block value of `unit` has its `{wanted}` already"
+    # The argument of the call is pointed at, and what the value was given.
+    assert found.primary.span.text in call and found.primary.span.line == 12
+    assert found.secondary[0].span.line == 11 and found.help[0].startswith(
+        f"give another by name: `{wanted}="
+    )
+
+
+def test_a_shared_block_value_has_a_path_of_its_own() -> None:
+    text = (
+        'planform 1\n\nmodel net(x: [B, 8]) {\n    shared g as "deep.g" = linear(8)\n'
+        "    return g(g(x))\n}\n\nplan p = net()\n"
+    )
+    weights = PlanFile.from_text(text).program("p").weights
+    assert [(path, weight.type.shape) for path, weight in weights.items()] == [
+        ("deep.g.weight", (8, 8)),
+        ("deep.g.bias", (8,)),
+    ]

@@ -239,3 +239,32 @@ def test_networks_of_the_atlas_at_a_batch_of_one(name: str) -> None:
     free = planform.load(name).program
     assert {p: w.type for p, w in program.weights.items()} == {p: w.type for p, w in free.weights.items()}
     assert found.memory().size > 0
+
+
+def test_a_file_is_opened_by_text_or_path(tmp_path: Path) -> None:
+    (tmp_path / "small.plan").write_text(NORMS, encoding="utf-8")
+    for path in (tmp_path / "small.plan", str(tmp_path / "small.plan")):
+        assert planform.PlanFile(path).plan() == "small"
+    with pytest.raises(FileNotFoundError, match=r"PlanFile.from_text\(text\) takes a text"):
+        planform.PlanFile(NORMS)
+    with pytest.raises(FileNotFoundError, match=r"missing\.plan"):
+        planform.PlanFile(str(tmp_path / "missing.plan"))
+
+
+@pytest.mark.parametrize("name", ["tvm.py", "tvm_ffi.py", "tvm/__init__.py"])
+def test_a_file_of_the_name_of_tvm_is_named(name: str, tmp_path: Path) -> None:
+    import subprocess
+    import sys
+
+    file = tmp_path / name
+    file.parent.mkdir(exist_ok=True)
+    file.write_text("x = 1\n", encoding="utf-8")
+    code = (
+        f"import sys; sys.path.insert(0, {str(tmp_path)!r})\n"
+        "from planform.backends.tvm.libraries import ffi\n"
+        "from planform.backends.tvm.errors import BuildError\n"
+        "try:\n    ffi()\nexcept BuildError as error:\n    print(error.code, error)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    package = name.split("/", maxsplit=1)[0].removesuffix(".py")
+    assert done.stdout == f"E709 `import {package}` finds {file}, which is not TVM\n", done.stderr

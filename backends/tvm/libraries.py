@@ -24,14 +24,38 @@ INSTALL = 'pip install "planform[tvm]"'
 
 
 def missing() -> BuildError:
-    """TVM's packages are not there."""
+    """TVM's packages are not there, or others of their names stand before them."""
+    for name in ("tvm_ffi", "tvm"):
+        shadow = _shadow(name)
+        if shadow is not None:
+            message = f"`import {name}` finds {shadow}, which is not TVM"
+            return BuildError("E709", message, "rename it, or run elsewhere: Python looks there first")
     return BuildError("E709", "TVM is not installed", INSTALL)
+
+
+def _shadow(name: str) -> str | None:
+    """The file or folder that has the name of one of TVM's packages, and is another's."""
+    try:
+        spec = find_spec(name)
+    except ValueError:  # a module without a spec, as of a notebook
+        spec = None
+    found = spec.origin if spec is not None else getattr(sys.modules.get(name), "__file__", None)
+    folders = list((spec.submodule_search_locations if spec else None) or [])
+    if spec is not None and found is None and folders:
+        return folders[0]  # a folder without __init__.py
+    if found is None or (folders and (Path(folders[0]) / _MARKS[name]).exists()):
+        return None
+    return found
+
+
+# What TVM's packages have, and nobody's own `tvm.py`.
+_MARKS = {"tvm_ffi": "registry.py", "tvm": "ir"}
 
 
 @cache
 def ffi() -> ModuleType:
     """The module `tvm_ffi`, with TVM's runtime library loaded. Raises `BuildError` if they are not there."""
-    if find_spec("tvm_ffi") is None or find_spec("tvm") is None:
+    if any(find_spec(name) is None or _shadow(name) is not None for name in _MARKS):
         raise missing()
     with _without_torch():
         found = import_module("tvm_ffi")
