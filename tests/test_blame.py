@@ -8,11 +8,17 @@ set the size of that axis, and the text is what is said of it.
 from __future__ import annotations
 
 import re
+from typing import Any
 
 import pytest
 
 import planform
+from planform.compiler.axes import Axis, source_axis
+from planform.compiler.graph import Builder, Node, TensorType
+from planform.compiler.ops import registry
+from planform.compiler.ops.rules import ShapeError
 from planform.dsl.diagnostics import Label
+from support.opcases import Application, application
 
 # (statements, shape of z, axis, what is said at the mark)
 ROWS: list[tuple[str, str, int, str]] = [
@@ -199,3 +205,49 @@ def test_axes_are_named_by_what_is_known_of_them(body: str, message: str) -> Non
     text = f"planform 1\n\nmodel net(x: [2, 16, 32, 48]) {{\n    return {body}\n}}\n\nplan p = net()\n"
     (found,) = planform.PlanFile.from_text(text).check().diagnostics
     assert found.message == message
+
+
+def applied(sample: Application) -> Node | None:
+    """A sample as a node of a graph, with inputs for its operands; None where it needs more."""
+    op, slots, types = sample.core()
+    builder = Builder("sample")
+    values = [builder.input(f"x{number}", type) for number, type in enumerate(types)]
+    try:
+        return builder.add(op, values, slots)
+    except (ShapeError, TypeError, ValueError):
+        return None
+
+
+def test_axes_that_pass_through_follow_when_they_grow() -> None:
+    """Over the registry: an operand's axis that a result's is said to be grows with it, alone among its axes."""
+    followed = made = 0
+    for operator in registry().values():
+        for sample in operator.samples:
+            node = applied(application(operator, sample))
+            if node is None:
+                continue
+            for result, value in enumerate(node.results):
+                for axis, size in enumerate(value.shape):
+                    source = source_axis(node, result, axis)
+                    made += source is False
+                    if not isinstance(source, Axis):
+                        continue
+                    assert node.inputs[source.input].shape[source.axis] == size
+                    for factor in (2, 3):
+                        grown = shape_with(node, source, factor, result)
+                        if grown is not None:
+                            followed += 1
+                            assert grown[axis] == factor * size, (str(node.op), axis, source)
+    assert followed > 600 and made > 200
+
+
+def shape_with(node: Node, grown: Axis, factor: int, result: int) -> tuple[Any, ...] | None:
+    """The shape of a result where one axis of an operand is larger; None where that is refused."""
+    types = [value.type for value in node.inputs]
+    sizes = list(types[grown.input].shape)
+    sizes[grown.axis] *= factor
+    types[grown.input] = TensorType(tuple(sizes), types[grown.input].dtype)
+    try:
+        return node.op.infer(tuple(types), node.slots)[0][result].shape
+    except ShapeError:
+        return None
