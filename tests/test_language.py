@@ -353,8 +353,13 @@ def test_a_plan_that_fails_raises_with_its_diagnostics(tmp_path: Path) -> None:
 def test_a_question_about_evaluation_does_not_ask_training(tmp_path: Path) -> None:
     found = model(tmp_path, net("return x -> conv(8, 3, stride=2) -> norm: batch_norm()", "[B, 8, H, W]"))
     assert found.cost(B=1, H=3, W=3).params == 592
-    with pytest.raises(PlanError):
-        _ = found.at(B=1, H=3, W=3).program
+    bound = found.at(B=1, H=3, W=3)
+    assert (
+        list(bound.program.graphs) == ["eval"]
+        and "one value has no variance" in bound.program.refused["train"]
+    )
+    with pytest.raises(PlanError, match="E508"):
+        bound.graph_in("train")
 
 
 def test_axes_of_patterns_may_have_the_names_of_operands(tmp_path: Path) -> None:
