@@ -117,7 +117,7 @@ class Rows(Tensor):
 
     def at(self, indices: tuple[Expr, ...]) -> Expr:
         """The element to store."""
-        return self.inner.at(indices)
+        return self.inner[indices]
 
     def place(self, indices: Sequence[Expr]) -> list[Expr]:
         """Where an element is in the buffer."""
