@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from types import ModuleType
 
 import pytest
@@ -30,3 +31,12 @@ def torchvision() -> ModuleType:
 def timm() -> ModuleType:
     """The timm package, an oracle."""
     return import_timm()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def poisoned() -> Iterator[None]:
+    """Compiled plans run in memory that is NaN until it is written, between pages that cannot be read."""
+    from support.poison import installed
+
+    with installed():
+        yield

@@ -14,11 +14,11 @@ import tvm
 import tvm_ffi
 from tvm import tirx
 
+from planform.backends.tvm.arrays import aligned_copy
 from planform.backends.tvm.codegen import generate
 from planform.backends.tvm.elementary import Functions
 from planform.backends.tvm.loops import Loops
 from planform.backends.tvm.machine import host
-from planform.backends.tvm.runtime import aligned_copy
 
 Function = Callable[..., Any]
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from . import cpu, libraries
+from .arrays import aligned_copy
 from .artifact import Artifact, check_processor, read
 from .cuda.runtime import GpuRunner
 from .errors import ArtifactError, InputError
@@ -21,7 +22,7 @@ from .files import write
 from .inputs import text
 from .packing import Packing
 from .program import Program
-from .runtime import Runner, aligned_copy, filled
+from .runtime import Runner, filled
 from .target import is_gpu
 
 if TYPE_CHECKING:

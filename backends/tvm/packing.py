@@ -37,9 +37,13 @@ class Packing:
         given = self._transformed(array) if self.sides else array
         given = given.reshape(self.shaped) if self.shaped else given
         if given.shape != self.padded:
-            after = [(0, most - size) for most, size in zip(self.padded, given.shape, strict=True)]
-            given = np.pad(given, after)
+            given = self._filled(given)
         return np.ascontiguousarray(given.reshape(self.split).transpose(self.order))
+
+    def _filled(self, array: np.ndarray) -> np.ndarray:
+        """The array with zeros behind: no result is made of them."""
+        after = [(0, most - size) for most, size in zip(self.padded, array.shape, strict=True)]
+        return np.pad(array, after)
 
     def _transformed(self, array: np.ndarray) -> np.ndarray:
         sides = np.array(self.sides)

@@ -13,39 +13,18 @@ from typing import Any
 
 import numpy as np
 
+from .arrays import aligned_array, aligned_copy
 from .dtypes import numpy_dtype
 from .external import function_of
 from .inputs import symbols_of
 from .libraries import ffi
 from .program import Program, Slot, Step, is_leaf, segments, value_of
 
-ALIGNMENT = 64
-
 # Workspaces are kept for that many of the latest sizes of the inputs, and checks for as many shapes.
 KEPT_SIZES = 8
 _KEPT_CHECKS = 64
 
 _Run = Callable[["Workspace"], Any]
-
-
-def aligned(bytes: int) -> np.ndarray:
-    """Room for so many bytes at a multiple of `ALIGNMENT`."""
-    whole = np.empty(max(bytes, 1) + ALIGNMENT, np.uint8)
-    start = -whole.ctypes.data % ALIGNMENT
-    return whole[start : start + max(bytes, 1)]
-
-
-def aligned_array(shape: Sequence[int], dtype: np.dtype) -> np.ndarray:
-    """An array without content, row by row, at a multiple of `ALIGNMENT`."""
-    bytes = prod(shape) * dtype.itemsize
-    return aligned(bytes)[:bytes].view(dtype).reshape(shape)
-
-
-def aligned_copy(array: np.ndarray) -> np.ndarray:
-    """The array, row by row, at a multiple of `ALIGNMENT`."""
-    found = aligned_array(array.shape, array.dtype)
-    np.copyto(found, array)
-    return found
 
 
 class Workspace:
@@ -63,7 +42,7 @@ class Workspace:
         sizes = [self.symbols.get(each.symbol, 0) for each in program.readings]
         self.sizes = aligned_copy(np.array(sizes or [0], np.int64))
         self.arguments = ffi().from_dlpack(self.table), ffi().from_dlpack(self.sizes)
-        self.arena = aligned(program.arena or 0)
+        self.arena = aligned_array([program.arena or 0], np.dtype(np.uint8))
         self.arrays: dict[int, np.ndarray] = dict(held)
         for slot, array in held.items():
             self.table[slot] = array.ctypes.data

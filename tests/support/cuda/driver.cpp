@@ -4,10 +4,17 @@
 #include <cstring>
 #include <dlfcn.h>
 #include <elf.h>
+#include <map>
+#include <mutex>
+#include <sys/mman.h>
 #include <unistd.h>
 
 typedef int CUresult;
 struct Function { void (*run)(unsigned, unsigned, void **); };
+struct Block { char *start; size_t whole, size; };
+static const size_t PAGE = 4096;
+static std::mutex lock;
+static std::map<uint64_t, Block> blocks;
 
 extern "C" {
 CUresult cuInit(unsigned) { return 0; }
@@ -16,7 +23,6 @@ CUresult cuDeviceGet(int *device, int) { *device = 0; return 0; }
 CUresult cuDeviceGetAttribute(int *value, int attribute, int) { *value = attribute == 75 ? 9 : 0; return 0; }
 CUresult cuDevicePrimaryCtxRetain(void **context, int) { *context = std::malloc(1); return 0; }
 CUresult cuCtxSetCurrent(void *) { return 0; }
-CUresult cuCtxSynchronize() { return 0; }
 CUresult cuGetErrorName(int, const char **text) { *text = "CUDA_ERROR_EMULATED"; return 0; }
 CUresult cuModuleLoadData(void **module, const void *image) {
   // The end of an ELF file is its table of sections.
@@ -36,14 +42,39 @@ CUresult cuModuleGetFunction(void **function, void *module, const char *name) {
   *function = dlsym(module, whole);
   return *function ? 0 : 500;
 }
+// Memory ends at a page that cannot be read, and what nobody wrote is NaN.
 CUresult cuMemAlloc_v2(uint64_t *address, size_t size) {
-  void *found = std::aligned_alloc(256, (size + 255) / 256 * 256);
-  if (!found) return 2;
-  std::memset(found, 0xAB, size);  // what nobody wrote is wrong
-  *address = reinterpret_cast<uint64_t>(found);
+  size_t taken = (size + 255) / 256 * 256, whole = (taken + PAGE - 1) / PAGE * PAGE + 2 * PAGE;
+  void *found = mmap(nullptr, whole, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (found == MAP_FAILED) return 2;
+  char *start = static_cast<char *>(found);
+  std::memset(start + PAGE, 0xFF, whole - 2 * PAGE);
+  mprotect(start, PAGE, PROT_NONE);
+  mprotect(start + whole - PAGE, PAGE, PROT_NONE);
+  *address = reinterpret_cast<uint64_t>(start + whole - PAGE - taken);
+  std::lock_guard<std::mutex> guard(lock);
+  blocks[*address] = {start, whole, size};
   return 0;
 }
-CUresult cuMemFree_v2(uint64_t address) { std::free(reinterpret_cast<void *>(address)); return 0; }
+CUresult cuMemFree_v2(uint64_t address) {
+  std::lock_guard<std::mutex> guard(lock);
+  Block block = blocks[address];
+  munmap(block.start, block.whole);
+  blocks.erase(address);
+  return 0;
+}
+// Whether something was written beside the memory that is in use.
+CUresult cuCtxSynchronize() {
+  std::lock_guard<std::mutex> guard(lock);
+  for (auto &[address, block] : blocks) {
+    auto first = reinterpret_cast<const unsigned char *>(address), last = first + block.size;
+    for (auto at = reinterpret_cast<const unsigned char *>(block.start + PAGE); at < first; ++at)
+      if (*at != 0xFF) return 700;
+    for (auto end = reinterpret_cast<const unsigned char *>(block.start + block.whole - PAGE); last < end; ++last)
+      if (*last != 0xFF) return 700;
+  }
+  return 0;
+}
 CUresult cuMemcpyHtoD_v2(uint64_t to, const void *from, size_t size) {
   std::memcpy(reinterpret_cast<void *>(to), from, size);
   return 0;

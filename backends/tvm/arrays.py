@@ -1,0 +1,30 @@
+"""Memory of values: all that kernels write comes from here."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import prod
+
+import numpy as np
+
+ALIGNMENT = 64
+
+
+def room(bytes: int) -> np.ndarray:
+    """Room for so many bytes at a multiple of `ALIGNMENT`, without content."""
+    whole = np.empty(bytes + ALIGNMENT, np.uint8)
+    start = -whole.ctypes.data % ALIGNMENT
+    return whole[start : start + bytes]
+
+
+def aligned_array(shape: Sequence[int], dtype: np.dtype) -> np.ndarray:
+    """An array without content, row by row, at a multiple of `ALIGNMENT`."""
+    bytes = prod(shape) * dtype.itemsize
+    return room(max(bytes, 1))[:bytes].view(dtype).reshape(shape)
+
+
+def aligned_copy(array: np.ndarray) -> np.ndarray:
+    """The array, row by row, at a multiple of `ALIGNMENT`."""
+    found = aligned_array(array.shape, array.dtype)
+    np.copyto(found, array)
+    return found
