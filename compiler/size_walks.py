@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from itertools import product as cartesian
 
 from .printers import Node, Tree, render_tree
@@ -26,6 +27,7 @@ from .size_polynomials import (
     symbol,
     sympy,
     terms,
+    text,
     to_poly,
 )
 
@@ -94,6 +96,7 @@ def residues(e: Expr, limit: int) -> list[Expr] | None:
     return cases
 
 
+@lru_cache(maxsize=1 << 14)
 def to_tree(e: Expr) -> Tree:
     """The expression as plain data, each sum in the shortest of its expanded and factored forms."""
     if e.is_Integer:
@@ -199,7 +202,7 @@ def _expanded_tree(parts: Mapping[Expr, int], constant: int) -> Tree:
 
 
 def _factored_tree(parts: Mapping[Expr, int], constant: int) -> Tree:
-    atoms = sorted({atom for m in parts for atom in powers(m)}, key=str)
+    atoms = sorted({atom for m in parts for atom in powers(m)}, key=text)
     coefficient, factors = to_poly(parts, constant, atoms).factor_list()
     trees: list[Tree] = []
     for factor, n in factors:
