@@ -10,7 +10,9 @@ Loaded at the first symbol (see `dims`), since importing sympy takes a third of 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import lru_cache
 from typing import Any, TypeAlias
 
@@ -78,8 +80,39 @@ def from_powers(exponents: Mapping[Expr, int]) -> Expr:
     return sympy.Mul(*[sympy.Pow(base, n) for base, n in exponents.items()])
 
 
+class OutOfWork(Exception):
+    """A question took more work than it was given; see `limited`."""
+
+
+_work_left: ContextVar[float] = ContextVar("work left", default=math.inf)
+
+
+@contextmanager
+def limited(work: int) -> Generator[None]:
+    """At most so many terms are written inside, or `OutOfWork`; what was left outside is left again after."""
+    token = _work_left.set(work)
+    try:
+        yield
+    finally:
+        _work_left.reset(token)
+
+
+def spend(work: int) -> None:
+    """Count terms that are about to be written."""
+    left = _work_left.get() - work
+    if left < 0:
+        raise OutOfWork
+    _work_left.set(left)
+
+
+def work_left() -> float:
+    """What `limited` still allows."""
+    return _work_left.get()
+
+
 def add(*args: Expr) -> Expr:
     """The sum, canonical."""
+    spend(len(args))
     return checked(sympy.Add(*args))
 
 
@@ -90,6 +123,7 @@ def mul(a: Expr, b: Expr) -> Expr:
         raise SizeTooLarge(
             f"a product of sizes has {len(left) * len(right)} terms; at most {MAX_TERMS} are allowed"
         )
+    spend(len(left) * len(right))
     return checked(sympy.Add(*[sympy.Mul(x, y) for x in left for y in right]))
 
 
@@ -113,6 +147,12 @@ def checked(e: Expr) -> Expr:
         if any(n > 63 for n in powers(monomial).values()):
             raise SizeTooLarge("a power of a size exceeds 2**63")
     return e
+
+
+@lru_cache(maxsize=1 << 16)
+def symbols_in(e: Expr) -> frozenset[Expr]:
+    """The symbols of the expression."""
+    return frozenset({e}) if e.is_Symbol else frozenset[Expr]().union(*map(symbols_in, e.args))
 
 
 @lru_cache(maxsize=1 << 16)

@@ -1,25 +1,23 @@
-"""Three-valued proofs about canonical expressions, under assumptions.
+"""Three-valued proofs about canonical expressions, under the facts of `size_facts`.
 
-Every fact becomes an equation: `a % k == 0` is `a == k*t` and `a >= b` is `a == b + t` for a fresh integer
-t in a known range. An equation is solved for a symbol, which a proof then replaces; what cannot be solved
-stays as a hypothesis. A question becomes one about the sign of a difference. A few sample points first show
-what cannot be proved; then interval arithmetic, linear relaxation of floors and a bounded split into
-residue classes try to prove the rest.
+A question becomes one about the sign of a difference. A few sample points first show what cannot be proved;
+then interval arithmetic, linear relaxation of floors and a bounded split into residue classes try to prove
+the rest.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from contextvars import ContextVar
 from functools import lru_cache
 from typing import TypeAlias
 
 from . import size_algebra as alg
 from . import size_polynomials as poly
 from .printers import SizeTooLarge
-from .size_algebra import FloorDiv, Greatest, Least
-from .size_polynomials import Expr
+from .size_algebra import Greatest, Least
+from .size_facts import Facts, primitive, without_floors
+from .size_polynomials import Expr, OutOfWork
 from .size_walks import residues, rewrite, value_at
 
 Fact: TypeAlias = tuple[str, Expr, Expr]
@@ -27,136 +25,33 @@ Fact: TypeAlias = tuple[str, Expr, Expr]
 MAX_NODES = 300
 MAX_CASES = 64
 MAX_MEMO = 1 << 17
-SAMPLES = 6
-MAX_STEPS = 300
-"""Bounds computed for one question before it is left undecided."""
-
-
-class _GaveUp(Exception):
-    """A question took too many steps."""
-
-
-_steps_left = ContextVar("steps left", default=MAX_STEPS)
+SAMPLES = 8
+MAX_WORK = 20_000
+"""Terms that are written for one question, or one fact, before it is left undecided."""
 
 
 @lru_cache(maxsize=512)
 def context(facts: tuple[Fact, ...]) -> Context:
     """The proof context of these facts: (kind, a, b), each understood under those before it."""
     made = Context()
-    for kind, a, b in facts:
+    if facts:
+        made.copy_from(context(facts[:-1]))
+        kind, a, b = facts[-1]
         try:
-            getattr(made, f"assume_{kind}")(a, b)
-        except SizeTooLarge:
-            continue  # a fact too large to use proves nothing
-    made.memo.clear()
+            with poly.limited(MAX_WORK):
+                getattr(made, f"assume_{kind}")(a, b)
+        except (SizeTooLarge, OutOfWork):
+            # A fact too large to use proves nothing; what was half understood is left out.
+            made.copy_from(context(facts[:-1]))
     return made
 
 
-class Context:
-    """Facts in solved form, and the answers already found under them."""
+class Context(Facts):
+    """Facts, and the answers already found under them."""
 
     def __init__(self) -> None:
-        self.rules: list[tuple[Expr, Expr]] = []
-        self.zeros: list[Expr] = []
-        self.nonnegative: list[Expr] = []
-        self.multiples: list[tuple[Expr, Expr]] = []
+        super().__init__()
         self.memo: dict[tuple[str, Expr, Expr], bool | None] = {}
-        self.fresh_count = 0
-
-    # --- facts ---
-
-    def assume_equal(self, a: Expr, b: Expr) -> None:
-        """Solve `a == b`."""
-        self.solve(self.normal(a - b), keep=frozenset())
-
-    def assume_at_least(self, a: Expr, b: Expr) -> None:
-        """Solve `a == b + t` for t >= 0; first divided by its content, so that 2*H >= 5 says H >= 3."""
-        parts, constant = poly.terms(self.normal(a - b))
-        if not parts:
-            return
-        g = math.gcd(*parts.values())
-        difference = poly.join({m: c // g for m, c in parts.items()}, constant // g)
-        if alg.bounds(difference)[0] >= 0:
-            return
-        slack = self.fresh(0, alg.bounds(difference)[1])
-        if not self.solve(difference - slack, keep=frozenset({slack}), record=False):
-            self.nonnegative.append(difference)
-
-    def assume_divisible(self, a: Expr, k: Expr) -> None:
-        """Solve `a == k*t`, for t in the range that follows from those of a and k."""
-        a, k = self.normal(a), self.normal(k)
-        if k.is_Integer:
-            k = abs(k)
-            if k < 2 or self._solve_congruence(a, int(k)):
-                return
-        low = alg.bounds(alg.floor_div(a - 1, k) + 1)[0]  # rounded up, which is the same when it divides
-        high = alg.bounds(alg.floor_div(a, k))[1]
-        quotient = self.fresh(low, high)
-        if not self.solve(a - poly.mul(k, quotient), keep=frozenset({quotient}), record=False):
-            self.multiples.append((a, k))
-
-    def _solve_congruence(self, a: Expr, k: int) -> bool:
-        """Write the only symbol of a linear `a` as `k'*t + r`; False when `a` has another form."""
-        parts, constant = poly.terms(a)
-        if len(parts) != 1:
-            return False
-        ((s, c),) = parts.items()
-        g = math.gcd(c, k)
-        if not s.is_Symbol or constant % g:
-            return False
-        k //= g
-        r = -pow(c // g, -1, k) * (constant // g) % k if k > 1 else 0
-        low, high = poly.RANGES[s]
-        low = low if low == -math.inf else -((r - low) // k)
-        high = high if high == math.inf else (high - r) // k
-        self.rules.append((s, k * self.fresh(low, high) + r))
-        return True
-
-    def fresh(self, low: float, high: float) -> Expr:
-        """A new symbol within a range."""
-        self.fresh_count += 1
-        return poly.symbol(f"_{self.fresh_count}", low, high)
-
-    def solve(self, e: Expr, keep: frozenset[Expr], *, record: bool = True) -> bool:
-        """Use `e == 0` to eliminate a symbol or another atom outside `keep`; False when it has none."""
-        parts, constant = poly.terms(e)
-        symbols = [m for m, c in parts.items() if m.is_Symbol and abs(c) == 1 and m not in keep]
-        for s in sorted(symbols, key=lambda s: (str(s).startswith("_"), [-ord(x) for x in str(s)])):
-            value = -parts[s] * poly.join({m: c for m, c in parts.items() if m != s}, constant)
-            if not value.has(s):
-                self._replace(s, value)
-                return True
-        for atom, c in parts.items():
-            if not (isinstance(atom, FloorDiv) and abs(c) == 1):
-                continue
-            value = -c * poly.join({m: c for m, c in parts.items() if m != atom}, constant)
-            numerator, divisor = atom.args
-            if divisor.is_Integer:  # x // q == v says x == q*v + s for a remainder s
-                remainder = self.fresh(0, int(divisor) - 1)
-                equation = numerator - poly.mul(divisor, value) - remainder
-                if self.solve(equation, keep | {remainder}, record=False):
-                    return True
-            if not value.has(atom):
-                self._replace(atom, value)
-                return True
-        if record and parts:
-            self.zeros.append(e)
-        return False
-
-    def _replace(self, atom: Expr, value: Expr) -> None:
-        """Add a rule, and keep what the range of the replaced atom said."""
-        (low, high), (least, greatest) = alg.bounds(atom), alg.bounds(value)
-        self.rules.append((atom, value))
-        if low > least:
-            self.nonnegative.append(value - poly.integer(int(low)))
-        if high < greatest:
-            self.nonnegative.append(poly.integer(int(high)) - value)
-
-    def normal(self, e: Expr) -> Expr:
-        """The expression in the symbols that the facts leave free."""
-        for atom, value in self.rules:
-            e = rewrite(e, {atom: value})
-        return e
 
     # --- questions ---
 
@@ -183,30 +78,30 @@ class Context:
     def _answer(self, question: str, a: Expr, b: Expr) -> bool | None:
         if poly.extent(a)[0] + poly.extent(b)[0] > MAX_NODES:
             return None
-        _steps_left.set(MAX_STEPS)
         try:
-            if question == "equal":
-                return self._is_zero(self.normal(a - b))
-            if question == "at_least":
-                return self._is_nonnegative(self.normal(a - b))
-            a, b = self.normal(a), self.normal(b)
-            if any(self._is_multiple(a, b, known, k) for known, k in self.multiples):
-                return True
-            return self._is_zero(self.normal(alg.modulo(a, b)))
-        except (SizeTooLarge, _GaveUp):
+            with poly.limited(MAX_WORK):
+                if question == "equal":
+                    return self._is_zero(self.normal(a - b))
+                if question == "at_least":
+                    return self._is_nonnegative(self.normal(a - b))
+                return self._is_multiple(self.normal(a), self.normal(b))
+        except (SizeTooLarge, OutOfWork):
             return None
 
-    def _is_multiple(self, a: Expr, k: Expr, known: Expr, known_k: Expr) -> bool:
-        known, known_k = self.normal(known), self.normal(known_k)
-        quotient = poly.exact_quotient(a, known)
-        return quotient is not None and alg.modulo(poly.mul(quotient, known_k), k) == poly.ZERO
+    def _is_multiple(self, a: Expr, k: Expr) -> bool | None:
+        for known, known_k in self.multiples:
+            quotient = poly.exact_quotient(a, known)
+            if quotient is not None and alg.modulo(poly.mul(quotient, known_k), k) == poly.ZERO:
+                return True
+        return self._is_zero(self.normal(alg.modulo(a, k)))
 
     def _is_zero(self, e: Expr) -> bool | None:
+        e = primitive(e)
         if e.is_Integer:
             return int(e) == 0
         if poly.extent(e)[0] > MAX_NODES:
             return None
-        if any(poly.exact_quotient(e, zero) is not None for zero in map(self.normal, self.zeros)):
+        if any(poly.exact_quotient(e, zero) is not None for zero in self.zeros):
             return True
         values = list(self._samples(e))
         may_hold, may_fail = 0 in values or not values, any(values) or not values
@@ -226,6 +121,7 @@ class Context:
         )
 
     def _is_nonnegative(self, e: Expr) -> bool | None:
+        e = without_floors(primitive(e))
         if e.is_Integer:
             return int(e) >= 0
         if poly.extent(e)[0] > MAX_NODES:
@@ -249,7 +145,7 @@ class Context:
             return True
         if not depth:
             return False
-        for hypothesis in map(self.normal, self.nonnegative):
+        for hypothesis in self.nonnegative:
             parts, _ = poly.terms(e)
             shared = [
                 (parts[m], c) for m, c in poly.terms(hypothesis)[0].items() if m in parts and parts[m] * c > 0
@@ -261,18 +157,15 @@ class Context:
 
     def _samples(self, e: Expr) -> Iterator[int]:
         """Values at a few points within the ranges that satisfy the hypotheses."""
-        nonnegative = [self.normal(h) for h in self.nonnegative]
-        zeros = [self.normal(z) for z in self.zeros]
-        multiples = [self.normal(alg.modulo(a, k)) for a, k in self.multiples]
-        everything = [e, *nonnegative, *zeros, *multiples]
-        found: set[Expr] = {s for x in everything for s in x.free_symbols}
-        symbols: list[Expr] = sorted(found, key=str)
+        multiples = [alg.modulo(a, k) for a, k in self.multiples]
+        everything = [e, *self.nonnegative, *self.zeros, *multiples]
+        symbols = sorted({s for x in everything for s in poly.symbols_in(x)}, key=str)
         for i in range(SAMPLES):
             point = {s: _sample(s, i, j) for j, s in enumerate(symbols)}
             try:
-                if any(value_at(x, point) for x in (*zeros, *multiples)):
+                if any(value_at(x, point) for x in (*self.zeros, *multiples)):
                     continue
-                if all(value_at(h, point) >= 0 for h in nonnegative):
+                if all(value_at(h, point) >= 0 for h in self.nonnegative):
                     yield value_at(e, point)
             except ZeroDivisionError:
                 continue
@@ -282,7 +175,7 @@ def _sample(s: Expr, i: int, j: int) -> int:
     """The i-th sample of the j-th symbol: the least value, a common one, then scattered ones."""
     low, high = poly.RANGES[s]
     start = int(low) if low > -math.inf else int(min(high, -7))
-    step = (0, 1, 2 + j, 223 + 2 * j, 60 * (j + 1), 997 * (i + j * j))[i]
+    step = (0, 1, 2 + j, 223 + 2 * j, 60 * (j + 1), 997 * (i + j * j), j % 2, 7)[i]
     return start + step if start + step <= high else start + step % (int(high) - start + 1)
 
 
@@ -298,10 +191,7 @@ def lower(e: Expr, depth: int = 3) -> float:
     best = alg.bounds(e)[0]
     if best >= 0 or e.is_Integer:
         return best
-    left = _steps_left.get()
-    if not left:
-        raise _GaveUp
-    _steps_left.set(left - 1)
+    poly.spend(20)
     shifted = _shift(e)
     best = max(best, alg.bounds(shifted)[0])
     if depth:
@@ -316,7 +206,7 @@ def lower(e: Expr, depth: int = 3) -> float:
 def _shift(e: Expr) -> Expr:
     """The expression in symbols that start at zero, where products of positive terms show their sign."""
     mapping: dict[Expr, Expr] = {}
-    for s in e.free_symbols:
+    for s in sorted(poly.symbols_in(e), key=str):
         low, high = poly.RANGES[s]
         if low not in (0, -math.inf):
             mapping[s] = poly.symbol(f"{s}+", 0, high - low) + int(low)

@@ -25,6 +25,7 @@ from .size_polynomials import (
     power,
     powers,
     symbol,
+    symbols_in,
     sympy,
     terms,
     text,
@@ -36,7 +37,7 @@ def rewrite(e: Expr, mapping: Mapping[Expr, Expr]) -> Expr:
     """Replace atoms, keeping canonical form."""
     if e in mapping:
         return mapping[e]
-    if not e.args:
+    if not e.args or all(symbols_in(key).isdisjoint(symbols_in(e)) for key in mapping):
         return e
     args = [rewrite(arg, mapping) for arg in e.args]
     if e.is_Add:
@@ -77,7 +78,7 @@ def residues(e: Expr, limit: int) -> list[Expr] | None:
     for atom in e.atoms(FloorDiv):
         if not atom.args[1].is_Integer:
             return None
-        for s in atom.args[0].free_symbols:
+        for s in sorted(symbols_in(atom.args[0]), key=str):
             moduli[s] = math.lcm(moduli.get(s, 1), int(atom.args[1]))
     if not moduli or math.prod(moduli.values()) > limit:
         return None
