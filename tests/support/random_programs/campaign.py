@@ -6,7 +6,6 @@ import random
 import re
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from .grow import grow
@@ -17,19 +16,10 @@ from .text import RandomProgram
 _WORD = re.compile(r"\b([a-z]\w*)\(")
 
 
-@dataclass
-class Campaign:
-    """What became of a row of programs."""
-
-    tried: int = 0
-    refused: int = 0
-    seen: set[str] = field(default_factory=set)
-
-
 def backends_for(seed: int, thorough: bool) -> tuple[str, ...]:
     """Those of every program, and by chance some that take their time."""
     rng = random.Random(f"backends {seed}")
-    more = {"deploy bound": 0.3, "emitted deploy": 0.3, "tvm linked": 0.1, "cuda": 0.15}
+    more = {"deploy bound": 0.3, "emitted deploy": 0.3, "tvm linked": 0.1, "cuda": 0.15, "train": 0.4}
     return (*QUICK, *[name for name, chance in more.items() if thorough and rng.random() < chance])
 
 
@@ -69,7 +59,8 @@ def signature(program: RandomProgram) -> str:
 def report(seed: int, program: RandomProgram, failure: Failure) -> str:
     """A failure as a file that can be kept: the program, and what is wrong as comments."""
     lines = [f"# {line}" for line in f"seed {seed}; {failure}".splitlines()]
-    return "\n".join([program.text.rstrip("\n"), *lines, ""])
+    head, rest = program.text.split("\n", 1)
+    return "\n".join([head, f"# backends: {failure.backend}", rest.rstrip("\n"), *lines, ""])
 
 
 def keep(folder: Path, seed: int, program: RandomProgram, failure: Failure) -> Path:

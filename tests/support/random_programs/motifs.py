@@ -12,10 +12,46 @@ from support.opcases import Application, application, argument_variants, variant
 
 from .grow import Grower, Value
 
-ACTIVATIONS = ["relu()", "silu()", "gelu()", "sigmoid()", "tanh()", "hard_swish()", "leaky_relu()", "elu()", "relu6()", "mish()", "softplus()", 'gelu(approximate="tanh")', "quick_gelu()", "hard_sigmoid()", "selu()", "softsign()", "exp()", "abs()", "erf()"]
-_UNARY = (
-    ["relu", "sigmoid", "tanh", "gelu", "silu", "abs", "neg", "square", "sin", "cos", "erf", "softplus", "sigmoid", "exp", "floor", "round", "sign"]
-)
+ACTIVATIONS = [
+    "relu()",
+    "silu()",
+    "gelu()",
+    "sigmoid()",
+    "tanh()",
+    "hard_swish()",
+    "leaky_relu()",
+    "elu()",
+    "relu6()",
+    "mish()",
+    "softplus()",
+    'gelu(approximate="tanh")',
+    "quick_gelu()",
+    "hard_sigmoid()",
+    "selu()",
+    "softsign()",
+    "exp()",
+    "abs()",
+    "erf()",
+]
+_UNARY = [
+    "relu",
+    "sigmoid",
+    "tanh",
+    "gelu",
+    "silu",
+    "abs",
+    "neg",
+    "square",
+    "sin",
+    "cos",
+    "erf",
+    "softplus",
+    "sigmoid",
+    "exp",
+    "floor",
+    "round",
+    "sign",
+]
 
 
 def _chain(g: Grower, x: str, *, norm: bool = True) -> str:

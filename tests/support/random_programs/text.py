@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass, replace
 
 _NAME = re.compile(r"\b[vx]\d+\b")
-_COMMENT = re.compile(r"^# (seed|dtype|calls|below): (.*)$", re.MULTILINE)
+_COMMENT = re.compile(r"^# (seed|dtype|calls|below|backends): (.*)$", re.MULTILINE)
 Calls = tuple[dict[str, int], ...]
 
 
@@ -98,13 +98,16 @@ class Setting:
     dtype: str
     calls: Calls
     below: dict[str, int]
+    backends: tuple[str, ...] = ()
 
 
 def setting_of(text: str) -> Setting:
     """The comments of a program's text."""
     said = {name: value.strip() for name, value in _COMMENT.findall(text)}
     calls = tuple(_pairs(call) for call in said.get("calls", "").split(";"))
-    return Setting(int(said.get("seed", 0)), said.get("dtype", "f32"), calls, _pairs(said.get("below", "")))
+    backends = tuple(name.strip() for name in said.get("backends", "").split(",") if name.strip())
+    below = _pairs(said.get("below", ""))
+    return Setting(int(said.get("seed", 0)), said.get("dtype", "f32"), calls, below, backends)
 
 
 def _pairs(written: str) -> dict[str, int]:

@@ -1,0 +1,68 @@
+"""Training: the emitted source has the results, gradients and statistics of the plan's own module."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from planform import PlanError
+from planform.backends.torch import emit_source, to_torch
+from planform.backends.torch.errors import LoweringError
+from support.eager import in_double
+from support.random_graphs import tensors
+
+from .backends import Subject, load
+from .drawing import inputs_of, weights_of
+
+_CLOSE = 1e-9
+
+
+def training(subject: Subject) -> str | None:
+    """How the two differ, in float64; None where they do not, or the plan does not train at these sizes."""
+    try:
+        program = subject.file.program("net", {}, None, ("eval", "train"))
+        ours = to_torch(program, dtype=torch.float64)
+    except (PlanError, LoweringError):
+        return None
+    weights = weights_of(program.weights, subject.setting.seed)
+    ours.load_state_dict(weights, strict=False)
+    graph = program.graphs["train"]
+    inputs = inputs_of(graph, subject.sizes, subject.setting.seed, subject.setting.below)
+    with in_double():
+        try:
+            wanted = _step(ours, inputs)
+        except (RuntimeError, ValueError):
+            return None
+        theirs = load(emit_source(program)).double()
+        theirs.load_state_dict(ours.state_dict(), strict=True)
+        theirs.load_state_dict(weights, strict=False)
+        found = _step(theirs, inputs)
+    for name, right in wanted.items():
+        other = found.get(name)
+        if other is None or other.shape != right.shape:
+            return f"{name} is missing or of another shape"
+        scale = float(right.abs().max()) if right.numel() else 0.0
+        if not torch.allclose(other, right, rtol=0, atol=_CLOSE * (scale + 1), equal_nan=True):
+            return f"{name} differs"
+    return None
+
+
+def _step(module: nn.Module, inputs: list[Tensor]) -> dict[str, Tensor]:
+    """Results, gradients of weights and inputs, and what the buffers are afterwards, by name."""
+    module.train()
+    module.zero_grad()
+    given = [x.clone().requires_grad_(x.is_floating_point() or x.is_complex()) for x in inputs]
+    torch.manual_seed(1)
+    results = tensors(module(*given))
+    found = {f"result {number}": x.detach() for number, x in enumerate(results)}
+    total = torch.zeros((), dtype=torch.float64)
+    for x in results:
+        if x.requires_grad:
+            wide = torch.view_as_real(x.resolve_conj()) if x.is_complex() else x
+            total = total + (wide * torch.linspace(0.5, 1.5, wide.numel()).reshape(wide.shape)).sum()
+    if total.requires_grad:
+        total.backward()
+    leaves = {f"input {number}": x for number, x in enumerate(given)} | dict(module.named_parameters())
+    found |= {f"gradient of {name}": x.grad for name, x in leaves.items() if x.grad is not None}
+    found |= {f"buffer {name}": x.clone() for name, x in module.named_buffers()}
+    return found

@@ -1,0 +1,104 @@
+"""Random programs: what every backend computes is held against torch in float64.
+
+The seeds are new each day; PLANFORM_SEED chooses others. What once failed is kept in tests/data/programs.
+`python tests/fuzz_programs.py` does the same for hours.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+from datetime import date
+from pathlib import Path
+
+import pytest
+import torch
+
+from planform.compiler.ops import registry
+from support.random_programs import backends, campaign
+from support.random_programs.grow import grow
+from support.random_programs.judge import QUICK, failures
+from support.random_programs.shrink import shrink
+from support.random_programs.text import setting_of
+
+KEPT = sorted((Path(__file__).parent / "data" / "programs").glob("*.plan"))
+SEED = int(os.environ.get("PLANFORM_SEED", date.today().toordinal() * 1_000_000))
+# One for each process that runs tests; no other command begins with these seeds.
+PARTS = 2
+SECONDS = 18.0
+MANY_SECONDS = 600.0
+_NOT_GROWN = frozenset(
+    ["alpha_dropout", "drop_path", "dropout", "dropout1d", "dropout2d", "dropout3d", "rrelu", "scatter", "scan"]
+)
+
+
+@pytest.mark.parametrize("path", KEPT, ids=lambda path: path.stem)
+def test_what_failed_once_is_right(path: Path) -> None:
+    text = path.read_text(encoding="utf-8")
+    found = list(failures(text, setting_of(text).backends or QUICK))
+    assert not found, "\n".join(map(str, found))
+
+
+def hunt(part: int, seconds: float, thorough: bool) -> None:
+    """Run programs of this part's seeds; the first failure, made small, is shown whole."""
+    torch.set_num_threads(1)
+    seeds = itertools.count(SEED + 500_000 + part, PARTS)
+    for seed, program, failure in campaign.run(seeds, seconds, thorough, patience=30):
+        pytest.fail(campaign.report(seed, program, failure))
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("part", range(PARTS))
+def test_random_programs_are_right(part: int) -> None:
+    hunt(part, SECONDS, thorough=False)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("part", range(PARTS))
+def test_many_random_programs_are_right(part: int) -> None:
+    hunt(part + 100_000, MANY_SECONDS, thorough=True)
+
+
+def test_programs_are_the_same_for_the_same_seed() -> None:
+    assert [grow(seed).text for seed in (3, 4)] == [grow(seed).text for seed in (3, 4)]
+
+
+@pytest.mark.slow
+def test_programs_have_every_operator() -> None:
+    wanted = set(registry()) - _NOT_GROWN
+    for seed in range(6000):
+        wanted -= set(campaign.signature(grow(seed)).split())
+        if not wanted:
+            return
+    assert not wanted
+
+
+def wrong_gelu(subject: backends.Subject) -> backends.Run:
+    """A backend that takes the approximation for the function."""
+    exact = torch.nn.functional.gelu
+
+    def approximate(x: torch.Tensor, **how: str) -> torch.Tensor:
+        return exact(x, approximate="tanh")
+
+    def run(wide: list[torch.Tensor]) -> list[torch.Tensor]:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(torch.nn.functional, "gelu", approximate)
+            return backends.eager(subject)(wide)
+
+    return run
+
+
+def test_a_wrong_backend_is_found_and_its_programs_made_small(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(backends.BACKENDS, "wrong", wrong_gelu)
+    for seed in range(400):
+        program = grow(seed)
+        if "gelu()" not in program.text or program.dtype != "f32":
+            continue
+        found = next(failures(program.text, ("wrong",)), None)
+        if found is not None:
+            small, failure = shrink(program, found, 20)
+            assert failure.kind == "differs" and len(small.statements) == 1
+            assert "gelu()" in small.statements[0].expression
+            return
+    pytest.fail("no program shows it")
