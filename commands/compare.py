@@ -51,10 +51,13 @@ def compare(
 ) -> int:
     """Run a plan in two backends, and name the first labelled value that differs.
 
+    Without --weights they are drawn so that differences show: no scale is zero, and statistics are those of
+    the input.
+
     Exits with 1 if a result differs by more than the tolerance.
     """
     from ..backends.torch import LoweringError
-    from ..backends.torch.arrays import source_weights
+    from ..backends.torch.telling import telling_weights
     from ..comparing import compare as compare_backends
     from ..compiling import trained
 
@@ -63,7 +66,7 @@ def compare(
         model, arrays = prepared(model, input, seed)
         program = model.file.program(model.name, model.bindings, model.parameters, ("eval",))
         tensors: Mapping[str, Any] = (
-            source_weights(program, seed=seed)
+            telling_weights(program, list(arrays.values()), seed)
             if weights is None
             else fitting(program, Path(weights), rename, json, lambda: trained(model))
         )

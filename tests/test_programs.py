@@ -28,7 +28,17 @@ PARTS = 2
 SECONDS = 18.0
 MANY_SECONDS = 600.0
 _NOT_GROWN = frozenset(
-    ["alpha_dropout", "drop_path", "dropout", "dropout1d", "dropout2d", "dropout3d", "rrelu", "scatter", "scan"]
+    [
+        "alpha_dropout",
+        "drop_path",
+        "dropout",
+        "dropout1d",
+        "dropout2d",
+        "dropout3d",
+        "rrelu",
+        "scatter",
+        "scan",
+    ]
 )
 
 

@@ -13,6 +13,7 @@ import safetensors.torch
 import torch
 from PIL import Image
 
+from planform.api import Model, PlanFile
 from planform.cli import run as run_command_line
 from support.compiled import TEXT, model
 
@@ -164,3 +165,42 @@ def test_the_first_value_that_differs_is_named_with_its_line(
     found = json.loads(run("compare", "small.plan", "--json").out)
     assert found["first"]["name"] == "norm" and found["first"]["error"] > 0.1
     assert run("compare", "small.plan", "--tolerance", "100").code == 0
+
+
+DEEP = """planform 1
+block unit(x: [B, C, H, W]) {
+    return x -> conv: conv(C, 3, pad=1) -> norm: batch_norm() -> relu()
+}
+model net(x: [B, 8, 9, 9]) {
+    y = x
+    for i in range(16) { y = y -> "units.{i}": unit() }
+    y = y -> last: conv(8, 1) -> scale: batch_norm(init=zeros())
+    return mean(x, axis=[2, 3]) + mean(y, axis=[2, 3])
+}
+plan deep = net()
+"""
+
+
+@pytest.mark.parametrize("label", ["units.14.conv", "last"])
+def test_weights_are_drawn_that_show_differences(label: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A kernel that reads something else is seen behind a scale that starts at zero, and deep in a network."""
+    from planform.backends.torch.arrays import source_weights
+    from planform.backends.torch.telling import telling_weights
+    from planform.backends.tvm import compiled
+    from planform.comparing import compare
+
+    def wrong(build: Any, weights: dict[str, Any], about: Any = None) -> Any:
+        changed = {name: -x if name == f"{label}.weight" else x for name, x in weights.items()}
+        assert f"{label}.weight" in weights
+        return honest(build, changed, about)
+
+    honest = compiled.with_weights
+    model = Model(PlanFile.from_text(DEEP, "deep.plan"), "deep", {}, {"B": 1})
+    x = torch.randn(1, 8, 9, 9, generator=torch.Generator().manual_seed(0))
+    program = model.file.program("deep", model.bindings, None, ("eval",))
+    telling = telling_weights(program, [x])
+    assert all(float(w.abs().max()) > 0 for path, w in telling.items() if "num_batches" not in path)
+    assert compare(model, "torch", "tvm", telling, [x]).ok
+    monkeypatch.setattr(compiled, "with_weights", wrong)
+    assert compare(model, "torch", "tvm", source_weights(program, seed=0), [x]).ok  # they hide it
+    assert compare(model, "torch", "tvm", telling, [x]).results[0].error > 0.05
