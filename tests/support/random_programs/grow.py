@@ -232,7 +232,12 @@ def grow(seed: int, size: int | None = None) -> RandomProgram:
         rng.choices(motifs, chances)[0](grower)
     if not grower.statements:
         grower.add(f"{grower.pick().name} * 2.0")
-    program = settled(grower.finish())
+    program = grower.finish()
+    if rng.random() < 0.3 and len(program.statements) > 1:
+        start = rng.randrange(len(program.statements) - 1)
+        fold = start, rng.randint(start + 1, len(program.statements))
+        program = replace(program, fold=fold, twice=rng.random() < 0.5)
+    program = settled(program)
     kind = rng.random()
     dtype = "f32" if kind < 0.8 else rng.choice(("f64", "f16", "bf16"))
     return replace(program, dtype=dtype)

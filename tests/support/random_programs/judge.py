@@ -23,6 +23,7 @@ from .training import training
 # How much further than eager torch, and than graphs rounded by chance, a backend may be from float64.
 _SLACK = 12
 _SAMPLES = 3
+SOURCES = ("emitted", "emitted deploy", "train")
 QUICK = ("eager", "deploy", "emitted", "tvm bound", "tvm free")
 
 
@@ -65,6 +66,9 @@ def failures(text: str, backends: Sequence[str] = QUICK) -> Iterator[Failure]:
         raise Refused(str(error)) from error
     for name in backends:
         if name == "tvm free" and not subject.sizes:
+            continue
+        # Source is written for float32.
+        if name in SOURCES and subject.dtype != torch.float32:
             continue
         if name == "train":
             failure = attempt(name, lambda: _trained(subject))
@@ -152,7 +156,8 @@ def _judge(backend: str, subject: Subject, calls: Sequence[Expected]) -> Failure
     run = BACKENDS[backend](subject)
     first: list[Tensor] | None = None
     for number, call in enumerate(calls):
-        given = [x.clone() for x in call.inputs]
+        # Every other call is given tensors that do not lie row by row.
+        given = [strided(x) if number % 2 else x.clone() for x in call.inputs]
         found = run(given)
         if any(not torch.equal(x, y) for x, y in zip(given, call.inputs, strict=True)):
             return Failure(backend, "writes to an input", f"call {number}")
@@ -190,6 +195,12 @@ def compare(backend: str, found: list[Tensor], call: Expected, where: str) -> Fa
             )
             return Failure(backend, "differs", detail)
     return None
+
+
+def strided(x: Tensor) -> Tensor:
+    """The tensor with its axes the other way round in memory."""
+    axes = tuple(reversed(range(x.dim())))
+    return x.permute(axes).contiguous().permute(axes)
 
 
 def _equal(x: Tensor, y: Tensor) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -13,6 +14,8 @@ from planform.backends.torch.leaves import register
 from planform.backends.torch.lower import GraphLowering
 from planform.compiler.graph import Graph, Weight
 from support.random_graphs import tensors
+
+from .text import RandomProgram
 
 
 class Evaluator:
@@ -66,13 +69,14 @@ class _Rounding(fx.Interpreter):
         return torch.where(exact == value, value, moved)
 
 
-def shapes_of(text: str) -> dict[str, tuple[str, tuple[int | str, ...]]]:
-    """The element type and shape of each value of a program's text, where they are written in sizes alone."""
+def shapes_of(program: RandomProgram) -> dict[str, tuple[str, tuple[int | str, ...]]]:
+    """The element type and shape of each value of a program, where they are written in sizes alone."""
     from planform import PlanError
     from planform.api import PlanFile
 
-    names = dict.fromkeys(re.findall(r"\bv\d+\b", text))
-    whole = re.sub(r"    return \(.*", f"    return {{{', '.join(names)}}}", text)
+    names = [name for statement in program.statements for name in statement.results]
+    text = replace(program, fold=None).text
+    whole = re.sub(r"    return \(.*,\)$", f"    return {{{', '.join(names)}}}", text, flags=re.MULTILINE)
     try:
         graph = PlanFile.from_text(whole, "shapes.plan").program("net", None, None, ("eval",)).graph
     except PlanError:

@@ -54,6 +54,10 @@ def _smallest(
 
 def _candidates(program: RandomProgram) -> Iterator[RandomProgram]:
     """Smaller programs, those that are much smaller first."""
+    if program.fold is not None:
+        yield replace(program, fold=None)
+        if program.twice:
+            yield replace(program, twice=False)
     yield from _with_fewer_results(program)
     if len(program.calls) > 1:
         yield replace(program, calls=program.calls[:1])
@@ -86,7 +90,7 @@ def _with_fewer_results(program: RandomProgram) -> Iterator[RandomProgram]:
 
 def _cut(program: RandomProgram) -> Iterator[RandomProgram]:
     """A statement replaced by inputs, or by what it reads."""
-    shapes = shapes_of(program.text)
+    shapes = shapes_of(program)
     for number in reversed(range(len(program.statements))):
         statement = program.statements[number]
         if any(name in program.results for name in statement.results):

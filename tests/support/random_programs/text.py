@@ -60,6 +60,9 @@ class RandomProgram:
     seed: int = 0
     dtype: str = "f32"
     blocks: str = ""
+    # Statements from one number up to another that stand in a block of their own, which is called once or twice.
+    fold: tuple[int, int] | None = None
+    twice: bool = False
 
     @property
     def below(self) -> dict[str, int]:
@@ -71,10 +74,35 @@ class RandomProgram:
         called = "; ".join(" ".join(f"{name}={size}" for name, size in call.items()) for call in self.calls)
         below = " ".join(f"{name}={limit}" for name, limit in self.below.items())
         about = [f"# seed: {self.seed}", f"# dtype: {self.dtype}", f"# calls: {called}", f"# below: {below}"]
-        body = [*map(str, self.statements), f"    return ({', '.join(self.results)},)"]
-        head = f"model net({', '.join(map(str, self.inputs))}) {{"
         blocks = [self.blocks.strip("\n")] if self.blocks else []
+        statements, results = list(map(str, self.statements)), self.results
+        inner = self.statements[slice(*self.fold)] if self.fold else ()
+        if self.fold and inner:
+            block, calls, more = self._folded(inner, self.statements[self.fold[1] :])
+            blocks += block
+            statements[slice(*self.fold)] = calls
+            results += more
+        body = [*statements, f"    return ({', '.join(results)},)"]
+        head = f"model net({', '.join(map(str, self.inputs))}) {{"
         return "\n".join(["planform 1", *about, *blocks, head, *body, "}", "plan net = net()", ""])
+
+    def _folded(
+        self, inner: tuple[Statement, ...], later: tuple[Statement, ...]
+    ) -> tuple[list[str], list[str], tuple[str, ...]]:
+        """A block of statements, its calls, and further results."""
+        made = [name for statement in inner for name in statement.results]
+        read = {name for statement in later for name in statement.operands} | set(self.results)
+        given = dict.fromkeys(n for statement in inner for n in statement.operands if n not in made)
+        out = [name for name in made if name in read]
+        head = f"block part({', '.join(f'{name}: tensor' for name in given)}) {{"
+        shown = ", ".join(out) if len(out) == 1 else f"({', '.join(out)})"
+        block = [head, *map(str, inner), f"    return {shown}", "}"]
+        call = f"({', '.join(given)}) -> {{}}: part()" if given else "{}: part()"
+        calls = [f"    {', '.join(out)} = {call.format('part1')}"]
+        if not self.twice:
+            return block, calls, ()
+        more = tuple(f"{name}000" for name in out)
+        return block, [*calls, f"    {', '.join(more)} = {call.format('part2')}"], more
 
     def live(self) -> RandomProgram:
         """Without what no result reads."""
