@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 import planform
+from planform.api import Model, PlanFile
 from planform.backends.torch import PlanModule, emit_source, to_torch
 from planform.compiler.dims import symbol
 from planform.compiler.graph import Builder, Graph, Tree, Value
@@ -332,3 +333,13 @@ def test_every_operator_can_be_emitted(case: Application, free: bool) -> None:
     found_program, given, wanted = made
     found = load(emit_source(found_program)).eval()(*given)
     torch.testing.assert_close(list(found) if isinstance(found, tuple) else [found], wanted, equal_nan=True)
+
+
+@pytest.mark.parametrize("call", ["e: embedding(5, 3, padding_idx=-1)", "e: embedding(5, 3, padding_idx=1)"])
+def test_the_padding_row_of_an_embedding_starts_as_zero(call: str) -> None:
+    text = f"planform 1\nmodel net(x: i64[B]) {{ return x -> {call} }}\nplan net = net()\n"
+    model = Model(PlanFile.from_text(text, "a.plan"), "net", {})
+    theirs = nn.Embedding(5, 3, padding_idx=-1 if "-1" in call else 1)
+    for made in (model.to_torch(seed=0), load(model.to_source())):
+        weight = made.state_dict()["e.weight"]
+        assert torch.equal(weight == 0, theirs.weight == 0)

@@ -14,6 +14,12 @@ from ...compiler.ops.init import Init
 from .errors import LoweringError
 
 
+def _normal(tensor: Tensor, *, mean: float, std: float, zero_row: int | None = None) -> None:
+    init.normal_(tensor, mean, std)
+    if zero_row is not None:
+        tensor[zero_row] = 0.0
+
+
 def _trunc_normal(tensor: Tensor, *, high: float, low: float, mean: float, std: float) -> None:
     init.trunc_normal_(tensor, mean=mean, std=std, a=low, b=high)
 
@@ -40,7 +46,7 @@ def fan_in_bound(shape: tuple[int, ...], fan_in: int | None = None) -> float:
 # The initialisers' own arguments are keyword arguments of these.
 FILL: Final[dict[str, Callable[..., Any]]] = {
     "constant": _constant,
-    "normal": init.normal_,
+    "normal": _normal,
     "uniform": _uniform,
     "trunc_normal": _trunc_normal,
     "kaiming_uniform": init.kaiming_uniform_,

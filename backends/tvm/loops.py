@@ -181,6 +181,9 @@ class Loops:
         if self._guards and not self._guards[-1]:
             # Of an index: a loop in vectors has to see what it is made of.
             return value
+        if self._lanes is not None and type_of(value) == "bool":
+            # TVM's analyzer has no bindings of vectors of booleans; what is compared is in cells already.
+            return value
         variable = tirx.Var(name, value.ty)
         self.emit(tirx.Bind(variable, value))
         if self._lanes is not None and self._varies(value):

@@ -45,7 +45,20 @@ def is_default(weight: Weight, leaf: nn.Module, slot: str, fan_in: int) -> bool:
         own = {name: constant(value) for name, value in _NORM.items()}
     else:
         own = {"weight": normal()} if kind == "Embedding" else {}
+    if isinstance(leaf, nn.Embedding) and leaf.padding_idx is not None:
+        return own.get(slot) == _without_zero_row(weight.init) and _zero_row(weight.init) in (
+            leaf.padding_idx,
+            leaf.padding_idx - leaf.num_embeddings,
+        )
     return own.get(slot) == weight.init
+
+
+def _zero_row(init: Init) -> Any:
+    return dict(init.arguments).get("zero_row")
+
+
+def _without_zero_row(init: Init) -> Init:
+    return Init(init.kind, tuple(each for each in init.arguments if each[0] != "zero_row"))
 
 
 _NORM = {"weight": 1.0, "bias": 0.0, "running_mean": 0.0, "running_var": 1.0, "num_batches_tracked": 0.0}
@@ -83,4 +96,6 @@ def call(weight: Weight, tensor: str) -> str:
     shown = [f"{key}={literal(arguments[key], key)}" for key in given]
     if init.kind == "constant":
         shown = [text.partition("=")[2] for text in shown]
-    return f"nn.init.{name}({', '.join([tensor, *shown])})"
+    written = f"nn.init.{name}({', '.join([tensor, *shown])})"
+    row = _zero_row(init)
+    return written if row is None else f"nn.init.zeros_({written}[{row}])"

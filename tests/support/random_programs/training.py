@@ -70,5 +70,5 @@ def _step(module: nn.Module, inputs: list[Tensor]) -> dict[str, Tensor]:
         total.backward()
     leaves = {f"input {number}": x for number, x in enumerate(given)} | dict(module.named_parameters())
     found |= {f"gradient of {name}": x.grad for name, x in leaves.items() if x.grad is not None}
-    found |= {f"buffer {name}": x.clone() for name, x in module.named_buffers()}
+    found |= {f"state {name}": x.detach().clone() for name, x in module.state_dict().items()}
     return found
