@@ -82,7 +82,7 @@ class _Grouping:
         """A group as kernels can run it: what does not fit runs alone, before or behind."""
         if len(nodes) == 1:
             return [list(nodes)]
-        if not all(node.op.view or has_te(node) for node in nodes):
+        if not all(map(has_te, nodes)):
             return [[node] for node in nodes]
         main = main_of(nodes)
         if main is None:

@@ -39,7 +39,8 @@ class Subject:
         self.dtype = FLOAT[setting.dtype]
         self.sizes = setting.calls[0]
         self.program = self._program({})
-        self.weights = weights_of(self.program.weights, setting.seed)
+        drawn = weights_of(self.program.weights, setting.seed)
+        self.weights = {path: self.exact(tensor) for path, tensor in drawn.items()}
 
     def _program(self, sizes: Mapping[str, int]) -> Program:
         return self.file.program("net", dict(sizes), None, ("eval",))
@@ -68,6 +69,10 @@ class Subject:
             return COMPLEX.get(self.dtype, torch.complex64)
         known = {"c64": torch.complex64, "c128": torch.complex128}
         return FLOAT.get(dtype) or known.get(dtype) or tensor.dtype
+
+    def exact(self, tensor: Tensor) -> Tensor:
+        """A tensor of float64 whose numbers are those of the plan's floats."""
+        return tensor.to(self.dtype).double() if tensor.dtype == torch.float64 else tensor
 
     def given(self, wide: list[Tensor]) -> list[Tensor]:
         """Inputs as the plan takes them."""

@@ -40,6 +40,8 @@ def training(subject: Subject) -> str | None:
         other = found.get(name)
         if other is None or other.shape != right.shape:
             return f"{name} is missing or of another shape"
+        if not right.is_complex():
+            right, other = right.double(), other.double()
         scale = float(right.abs().max()) if right.numel() else 0.0
         if not torch.allclose(other, right, rtol=0, atol=_CLOSE * (scale + 1), equal_nan=True):
             return f"{name} differs"
