@@ -168,7 +168,9 @@ def _take_remainder(e: Expr) -> tuple[Tree, Expr] | None:
             if n != 1 or not isinstance(atom, FloorDiv):
                 continue
             numerator, divisor = atom.args
-            lead, first = next(iter(terms(divisor)[0].items()), (ONE, int(divisor) if divisor.is_Integer else 1))
+            lead, first = next(
+                iter(terms(divisor)[0].items()), (ONE, int(divisor) if divisor.is_Integer else 1)
+            )
             if c % first:
                 continue
             cofactor = monomial / atom / lead

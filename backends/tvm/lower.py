@@ -220,13 +220,14 @@ class Lowering:
         (body,) = node.bodies
         graph = kernels_of(body, self.float_as)
         sequence, axis = node.inputs[0], axis_of(op.axis, len(node.inputs[0].shape))
+        # What it takes is made plain before it: of the slots from here on, the loop alone writes.
+        source, *initial = [self._plain(value) for value in node.inputs[: 1 + op.states]]
         first = len(self.slots)
         results = [self._slot(value, "output" if value in self.kept else "arena") for value in node.results]
         states = results[1:]
         start: list[Step] = []
-        for value, slot in zip(node.inputs[1:], states, strict=False):
-            self._move(start, slices.copy(self._dtype(value), value.shape), self._plain(value), slot)
-        source = self._plain(sequence)
+        for value, given, slot in zip(node.inputs[1 : 1 + op.states], initial, states, strict=True):
+            self._move(start, slices.copy(self._dtype(value), value.shape), given, slot)
         before, self.steps = self.steps, []
         slot = self._slot(graph.inputs[0], "arena")
         self._move(self.steps, slices.take(self._dtype(sequence), sequence.shape, axis), source, slot)
