@@ -32,12 +32,28 @@ class Evaluator:
 
     @torch.no_grad()
     def __call__(self, inputs: list[Tensor]) -> list[Tensor]:
-        return tensors(fx.Interpreter(self.module).run(*[x.clone() for x in inputs]))
+        return tensors(_Exact(self.module).run(*[x.clone() for x in inputs]))
 
     @torch.no_grad()
     def rounded(self, inputs: list[Tensor], dtype: torch.dtype, seed: int) -> list[Tensor]:
         """The same with each result rounded to a type, up or down by chance (arXiv:2207.10321)."""
         return tensors(_Rounding(self.module, dtype, seed).run(*[x.clone() for x in inputs]))
+
+
+# What they give of equal elements is open.
+_ORDERED = frozenset("sort argsort topk argmax argmin cummax cummin".split())
+
+
+class _Exact(fx.Interpreter):
+    """Raises ValueError where the result would not be defined."""
+
+    def run_node(self, n: fx.Node) -> Any:
+        name = n.target if isinstance(n.target, str) else getattr(n.target, "__name__", "")
+        if name in _ORDERED or "with_indices" in name:
+            x = self.fetch_args_kwargs_from_env(n)[0][0]
+            if isinstance(x, Tensor) and not x.is_complex() and x.unique().numel() < x.numel():
+                raise ValueError(f"{name} of equal elements")
+        return super().run_node(n)
 
 
 class _Rounding(fx.Interpreter):
