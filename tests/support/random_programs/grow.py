@@ -218,7 +218,7 @@ def _distinct(value: Value) -> bool:
 
 def grow(seed: int, size: int | None = None) -> RandomProgram:
     """A program of about `size` statements; the same for the same seed."""
-    from .motifs import MOTIFS
+    from .motifs import MOTIFS, anything
 
     rng = random.Random(seed)
     grower = Grower(rng, seed % (2**31))
@@ -226,7 +226,10 @@ def grow(seed: int, size: int | None = None) -> RandomProgram:
     size = size or rng.choice((3, 5, 7, 9, 12))
     grower.fresh(rng.choice((2, 3, 3, 4, 4, 4, 4, 5)))
     motifs, chances = zip(*MOTIFS.items(), strict=True)
-    if rng.random() < 0.5:
+    kind = rng.random()
+    if kind < 0.1:
+        motifs, chances = [anything], [1]
+    elif kind < 0.5:
         # A few kinds alone, so that they meet.
         kept = rng.sample(range(len(motifs)), rng.choice((3, 5, 8)))
         motifs, chances = [motifs[i] for i in kept], [chances[i] for i in kept]

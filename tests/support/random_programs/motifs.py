@@ -631,6 +631,26 @@ def integers(g: Grower) -> None:
     g.add(rng.choice(kinds))
 
 
+def constants(g: Grower) -> None:
+    """Values that the plan makes itself."""
+    rng, x = g.rng, g.pick(2, 3, 4)
+    n = x.shape[-1]
+    if not n:
+        return
+    kinds = [
+        f"{x.name} + arange({n}) * 0.1",
+        f"{x.name} - full([{n}], {rng.choice((0.5, 2, -1.5))})",
+        f"{x.name} + arange(shape({x.name})[-1])",
+        f"{x.name} * tensor([{', '.join(str(i + 0.5) for i in range(n))}])",
+        f"{x.name} @ eye({n}, {n + 1})",
+        f"concat({x.name}, ones([{', '.join(map(str, (*x.shape[:-1], 2)))}]), axis=-1)",
+        f"where(arange({n}) < {rng.randint(0, n)}, {x.name}, otherwise=0.5)",
+        f"zeros([shape({x.name})[0], 1]) + reshape({x.name}, [shape({x.name})[0], -1])",
+        f"tril(ones([{n}, {n}])) * {rng.choice((0.5, 1.0))} + sum({x.name})",
+    ]
+    g.add(rng.choice(kinds))
+
+
 # ---------------------------------------------------------------- any operator
 
 
@@ -644,7 +664,7 @@ def _written(value: Any) -> str:
     return "none" if value is None else repr(value)
 
 
-_RANDOM = "alpha_dropout drop_path dropout dropout1d dropout2d dropout3d rrelu scatter scan"
+_RANDOM = "rrelu scatter scan"
 _WRAPS = ("{}", "{}", "{}", "sigmoid({}) * 0.8 + 0.1", "abs({}) + 0.1", "abs({}) + 1.5", "tanh({})")
 
 
@@ -742,5 +762,6 @@ MOTIFS: dict[Callable[[Grower], None], float] = {
     indices: 1,
     masks: 1,
     integers: 0.8,
-    anything: 6,
+    constants: 1,
+    anything: 9,
 }

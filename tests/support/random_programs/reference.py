@@ -41,7 +41,7 @@ class Evaluator:
 
 
 # What they give of equal elements is open.
-_ORDERED = frozenset("sort argsort topk argmax argmin cummax cummin".split())
+_ORDERED = frozenset(["sort", "argsort", "topk", "argmax", "argmin", "cummax", "cummin"])
 
 
 class _Exact(fx.Interpreter):

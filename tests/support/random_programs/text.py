@@ -83,8 +83,8 @@ class RandomProgram:
             statements[slice(*self.fold)] = calls
             results += more
         body = [*statements, f"    return ({', '.join(results)},)"]
-        head = f"model net({', '.join(map(str, self.inputs))}) {{"
-        return "\n".join(["planform 1", *about, *blocks, head, *body, "}", "plan net = net()", ""])
+        head = f"model network({', '.join(map(str, self.inputs))}) {{"
+        return "\n".join(["planform 1", *about, *blocks, head, *body, "}", "plan net = network()", ""])
 
     def _folded(
         self, inner: tuple[Statement, ...], later: tuple[Statement, ...]
