@@ -9,7 +9,9 @@ ran. A file from there, or one of tests/data/programs, is run again by naming it
 from __future__ import annotations
 
 import argparse
+import contextlib
 import faulthandler
+import importlib.util
 import itertools
 import os
 import subprocess
@@ -91,6 +93,11 @@ def work(given: argparse.Namespace) -> int:
 
     from support.random_programs import campaign
 
+    if importlib.util.find_spec("support.poison"):
+        from support.poison import installed
+
+        stack = contextlib.ExitStack()
+        stack.enter_context(installed())
     faulthandler.enable()
     warnings.simplefilter("ignore")
     torch.set_num_threads(1)
