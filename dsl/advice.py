@@ -55,7 +55,8 @@ ADVICE: tuple[tuple[Callable[[Situation], bool], str], ...] = (
     (lambda at: at.found in ("True", "False", "None"), "write `true`, `false` or `none`"),
     (
         lambda at: at.found == "when" and at.follows_value,
-        "`when` follows a call of a pipe: `x -> f() when c`; a choice of values is `a if c else b`",
+        "`when` follows a call of a pipe, left out where c is false: `x -> f() when c`; to leave out "
+        "a term, write `y = y + f(x) if c else y`",
     ),
     (
         lambda at: at.follows_value and "//" in at.left and at.found[:1].isalpha(),

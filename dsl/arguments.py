@@ -155,6 +155,9 @@ def _union(options: tuple[Any, ...]) -> Check:
             try:
                 return one(value)
             except Mismatch as error:
+                if error.value is not value:
+                    # The list is right, and one of its items is not.
+                    raise
                 if error.wanted not in wanted:
                     wanted.append(error.wanted)
         if "a size" in wanted:

@@ -44,6 +44,7 @@ from .syntax import (
     RestAxes,
     ShapeType,
     Slice,
+    Spread,
     Stage,
     String,
     Subscript,
@@ -269,6 +270,9 @@ class ExpressionBuilder:
 
     def keyword(self, c: Children) -> Argument:
         return Argument(self.span(c), str(c[0]), c[2])
+
+    def spread_item(self, c: Children) -> Spread:
+        return Spread(self.span(c), c[1])
 
     def spread(self, c: Children) -> Argument:
         return Argument(self.span(c), None, c[1], star=True)

@@ -23,6 +23,10 @@ from .values import BlockDef, BlockValue, Bound, SharedValue, is_tensorish, kind
 _STRUCTURAL = frozenset({"len", "enumerate", "zip", "reversed", "range"})
 
 
+# Functions whose value for a size is no whole number: of sizes that are not bound it is known at run time.
+_FRACTIONAL = frozenset({"sqrt", "log", "log2", "exp", "sin", "cos", "float"})
+
+
 class Given(NamedTuple):
     """An argument of a call as evaluated."""
 
@@ -110,8 +114,15 @@ class Calls(Blocks, ABC):
         if name == "scan":
             text = None if label is None else self._label(label, frame)
             return self.scan(positional, named, piped, node, frame, text, frozen)
+        if name in _FRACTIONAL and any(isinstance(value, Dim) for value in values):
+            values = [self.lifted(value, node, frame) for value in values]
+            if name == "float":
+                return values[0]
+            positional = [Given(value, node) for value in values]
+            piped = None
         tensors = any(is_tensorish(value) for value in values)
-        if name in statics.FUNCTIONS and (name in _STRUCTURAL or not tensors):
+        static = name in _STRUCTURAL or not tensors or (name not in registry() and name not in ("max", "min"))
+        if name in statics.FUNCTIONS and static:
             function = statics.FUNCTIONS[name]
             keywords = {key: given.value for key, given in named.items()}
             try:

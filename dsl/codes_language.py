@@ -95,6 +95,14 @@ define(
     _net("return x\ny = relu(x)"),
 )
 
+define(
+    "E112",
+    "`use {name}` {reason}",
+    "The library `std` is one name space; the atlas has a file for each network.",
+    H + 'use std "conv.plan" (squeeze_excite)\n',
+    H + "use atlas (bottleneck)\n",
+)
+
 # ---------------------------------------------------------------- static values
 
 define(

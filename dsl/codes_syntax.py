@@ -336,13 +336,6 @@ define(
     _in_body("return x -> conv-1: conv(10, 3)"),
 )
 define(
-    "E043",
-    "`use {name}` {reason}",
-    "The library `std` is one name space; the atlas has a file for each network.",
-    _H + 'use std "conv.plan" (squeeze_excite)\n',
-    _H + "use atlas (bottleneck)\n",
-)
-define(
     "E040",
     "a binding has a name: `at (B=1, H=224)`",
     "`at` gives sizes to symbols, by name.",

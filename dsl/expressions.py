@@ -16,7 +16,7 @@ from .foreign import of_name
 from .run import unbound
 from .scope import Frame
 from .statics import StaticError
-from .values import POISON, BlockValue, DTypeValue, Poisoned, Record, kind_of
+from .values import FRACTION, POISON, BlockValue, DTypeValue, Poisoned, Record, kind_of
 
 _TENSOR_OPS = {
     "+": "add",
@@ -78,7 +78,7 @@ class Expressions(Access, ABC):
         value = self.evaluate(node, frame)
         if not isinstance(value, bool):
             help = (
-                ["conditions are static; use `where(condition, a, b)` on tensors"]
+                ["conditions are static; use `where(condition, a, b)` on tensors, or bind the sizes in it"]
                 if isinstance(value, Value)
                 else []
             )
@@ -129,7 +129,8 @@ class Expressions(Access, ABC):
             return self.error("E213", node, frame, **error.fields)
         function = node.function if isinstance(node, syntax.Call) else None
         what = f"an argument of `{function.id}`" if isinstance(function, syntax.Name) else "this value"
-        tensor = error.fields.get("got", "").startswith("a tensor")
+        got = str(error.fields.get("got", ""))
+        tensor = got.startswith("a tensor") and got != FRACTION
         help = ["`shape(x)` gives the sizes of a tensor, `rank(x)` the number of its axes"] if tensor else []
         return self.error("E201", node, frame, what=what, help=help, **error.fields)
 
@@ -180,10 +181,23 @@ class Expressions(Access, ABC):
         return self.error("E101", node, frame, name=node.id, help=of_name(node.id, known))
 
     def _eval_ListExpr(self, node: syntax.ListExpr, frame: Frame) -> Any:
-        return self.evaluate_all(node.items, frame)
+        return self._items(node.items, frame)
 
     def _eval_TupleExpr(self, node: syntax.TupleExpr, frame: Frame) -> Any:
-        return tuple(self.evaluate_all(node.items, frame))
+        return tuple(self._items(node.items, frame))
+
+    def _items(self, nodes: tuple[syntax.Expr, ...], frame: Frame) -> list[Any]:
+        values = self.evaluate_all(nodes, frame)
+        if not any(isinstance(node, syntax.Spread) for node in nodes):
+            return values
+        found: list[Any] = []
+        for node, value in zip(nodes, values, strict=True):
+            spread = isinstance(node, syntax.Spread)
+            found += self.static(node, frame, lambda value=value: statics.items(value)) if spread else [value]
+        return self.static(nodes[0], frame, lambda: statics.bounded(found))
+
+    def _eval_Spread(self, node: syntax.Spread, frame: Frame) -> Any:
+        return self.evaluate(node.value, frame)
 
     def _eval_RecordExpr(self, node: syntax.RecordExpr, frame: Frame) -> Any:
         values = self.evaluate_all(tuple([item for _, item in node.fields]), frame)
@@ -284,7 +298,18 @@ class Expressions(Access, ABC):
             return self.apply(_TENSOR_OPS[op], [left], node, frame, scalar=right)
         if isinstance(right, Value) and isinstance(left, scalar) and op != "@":
             return self.apply(_TENSOR_OPS[op], [right], node, frame, scalar=left, reverse=True)
+        if statics.fractional(op, left, right):
+            left, right = self.lifted(left, node, frame), self.lifted(right, node, frame)
+            return self.binary(op, left, right, node, frame)
         return self.static(node, frame, lambda: statics.arithmetic(op, left, right))
+
+    def lifted(self, value: Any, node: syntax.Node, frame: Frame) -> Any:
+        """A size that is not bound as a tensor without axes, for arithmetic that leaves the whole numbers: it
+        is computed when the plan runs, in float64 as the arithmetic of bound sizes is.
+        """
+        if not isinstance(value, Dim):
+            return value
+        return self.apply("full", [], node, frame, sizes=(), value=value, dtype="f64")
 
     def _eval_Compare(self, node: syntax.Compare, frame: Frame) -> Any:
         left = self.evaluate(node.first, frame)

@@ -91,13 +91,13 @@ class Loader:
             return library()
         if name == "std":
             help = ["the blocks of std are named without their file: `use std (mlp)`"]
-            raise fail("E043", use.span, name=name, reason="takes no file", help=help)
+            raise fail("E112", use.span, name=name, reason="takes no file", help=help)
         if name != "atlas":
             help = did_you_mean(name, LIBRARIES)
             raise fail("E108", use.span, name=name, help=help)
         if use.path is None:
             help = ['name one of its networks: `use atlas "convnets/resnet.plan" (bottleneck)`']
-            raise fail("E043", use.span, name=name, reason="needs a file", help=help)
+            raise fail("E112", use.span, name=name, reason="needs a file", help=help)
         return [self._of_atlas(use.path, use)]
 
     def _of_atlas(self, path: str, use: syntax.Use) -> syntax.File:

@@ -47,9 +47,6 @@ class Newlines:
                     continue
             elif kind in OPENING:
                 self._push(token)
-            elif kind in CLOSING:
-                if opened and opened[-1].type == CLOSING[kind]:
-                    opened.pop()
             elif kind == "QUOTE":
                 if opened and opened[-1].type == "QUOTE":
                     opened.pop()
@@ -59,6 +56,9 @@ class Newlines:
                     self.texts_open += 1
             tokens.append(token)
             yield token
+            # Only now: where the parser does not take the bracket, the other one is still open.
+            if kind in CLOSING and opened and opened[-1].type == CLOSING[kind]:
+                opened.pop()
 
     def _push(self, token: Token) -> None:
         if len(self.open) >= MAX_NESTING:

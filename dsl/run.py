@@ -12,7 +12,12 @@ from . import limits, syntax
 from .diagnostics import Diagnostic, Label, PlanError, diagnostic
 from .scope import Frame, Site
 from .source import Span
-from .values import Bound, Poisoned
+from .values import FRACTION, Bound, Poisoned
+
+_FRACTION_HELP = (
+    "what is no whole number of sizes that are not bound is known only when the plan runs: divide whole "
+    "numbers by `//`, or bind the sizes, `plan NAME = model() at (H=224, W=224)`"
+)
 
 
 class Run:
@@ -56,6 +61,8 @@ class Run:
         """An error at a node, with the calls around it as notes."""
         span = node if isinstance(node, Span) else node.span
         chain = [] if frame is None else call_notes(frame)
+        if fields.get("got") == FRACTION and not help:
+            help = [_FRACTION_HELP]
         return PlanError(
             [diagnostic(code, span, text, secondary=secondary, notes=[*notes, *chain], help=help, **fields)]
         )

@@ -43,6 +43,9 @@ def arithmetic(op: str, left: Any, right: Any) -> Any:
             return bounded(_number(op, left, right))
         if op == "+" and type(left) is type(right) and isinstance(left, (list, tuple, str)):
             return bounded(left + right)  # pyright: ignore[reportUnknownVariableType, reportOperatorIssue]
+        if op == "+" and isinstance(left, (list, tuple)) and isinstance(right, (list, tuple)):
+            # `shape(x)` is a tuple: `shape(x)[:2] + [n]` is meant to be the list.
+            return bounded([*cast("list[Any]", left), *cast("list[Any]", right)])
         if (
             op == "*"
             and isinstance(left, (list, str))
@@ -95,6 +98,20 @@ def _number(op: str, left: Any, right: Any) -> Any:
             raise StaticError("value", "a root of a negative number")
         return result
     raise StaticError("operands", op=op, left=kind_of(left), right=kind_of(right))
+
+
+def fractional(op: str, left: Any, right: Any) -> bool:
+    """Whether an operation on a size that is not bound leaves the whole numbers: `H / 2`, `H ** -0.5`."""
+    numbers = (int, float, Dim)
+    if isinstance(left, bool) or isinstance(right, bool):
+        return False
+    if not (isinstance(left, numbers) and isinstance(right, numbers)):
+        return False
+    if not (isinstance(left, Dim) or isinstance(right, Dim)):
+        return False
+    if op == "**":
+        return isinstance(right, Dim) or isinstance(left, float) or isinstance(right, float) or right < 0
+    return op == "/" or isinstance(left, float) or isinstance(right, float)
 
 
 def compare(op: str, left: Any, right: Any) -> bool:

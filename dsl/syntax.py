@@ -52,6 +52,13 @@ class Name(Expr):
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Spread(Expr):
+    """`*values` among the items of a list or tuple."""
+
+    value: Expr
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class ListExpr(Expr):
     """`[a, b, c]`."""
 

@@ -137,6 +137,10 @@ def kind_of(value: Any) -> str:
     return "a block"
 
 
+FRACTION = "a tensor f64[]"
+"""The kind of what float arithmetic makes of a size that is not bound."""
+
+
 def show(value: Any) -> str:
     """A value as text of the language, shortened."""
     if isinstance(value, bool):

@@ -125,6 +125,14 @@ def test_a_first_mistake_at_the_top_is_answered(text: str, code: str, help: str,
     the_error(tmp_path, f"planform 1\n{text}\n", code, help)
 
 
+def test_a_bracket_that_comes_too_early_closes_its_own(tmp_path: Path) -> None:
+    (tmp_path / "net.plan").write_text("planform 1\nK = (1 + )\n", encoding="utf-8")
+    with pytest.raises(PlanError) as caught:
+        PlanFile(tmp_path / "net.plan")
+    (found,) = caught.value.diagnostics
+    assert (found.code, found.message) == ("E001", "`)` cannot stand here; expected a value")
+
+
 def test_a_slice_is_not_taken_for_a_label(tmp_path: Path) -> None:
     text = "planform 1\nmodel net(x: [B, 8]) {\n    return x[0:min(B, 3) + ]\n}\n"
     (tmp_path / "net.plan").write_text(text, encoding="utf-8")
