@@ -1,4 +1,5 @@
-"""Writes docs/diagnostics.md and docs/operators.md from tables in the code, docs/atlas.md from the plans.
+"""Writes docs/diagnostics.md and docs/operators.md from tables in the code, docs/atlas.md and docs/std.md from the
+plans.
 
 `python docs/generate.py` writes them; with `--check` it changes nothing and exits with 1 if they are not
 current. With `--references` it first counts the lines of the references that are installed, for
@@ -15,6 +16,7 @@ from typing import Any
 
 from atlas import REFERENCES, recounted
 from atlas import page as atlas
+from library import page as library_page
 
 from planform.commands.explain import example, indented, summary
 from planform.compiler.ops import Layer, registry
@@ -126,6 +128,7 @@ PAGES: dict[str, Callable[[], str]] = {
     "diagnostics.md": diagnostics,
     "operators.md": operators,
     "atlas.md": atlas,
+    "std.md": lambda: library_page(_GENERATED),
 }
 
 
