@@ -1,5 +1,5 @@
-"""Writes docs/diagnostics.md and docs/operators.md from tables in the code, docs/atlas.md and docs/std.md from the
-plans.
+"""Writes docs/diagnostics.md and docs/operators.md from tables in the code, docs/atlas.md and docs/std.md
+from plans.
 
 `python docs/generate.py` writes them; with `--check` it changes nothing and exits with 1 if they are not
 current. With `--references` it first counts the lines of the references that are installed, for
