@@ -11,12 +11,12 @@ from planform.dsl.source import Source
 HEAD = """# The standard library
 
 {generated}
-Blocks that networks share, written in the language itself ([dsl/std](../dsl/std)): `use std (mlp)` takes them by
-name. Inputs come first, then static parameters with their defaults; a call without inputs is a block value,
-`mlp(64, act=relu())`. Blocks take what differs between networks: `map`, a block that makes the linear maps, such
-as `linear(init=xavier_uniform())`; `norm` and `act`, blocks; `init`, an initialiser; `names`, those of the
-weights, in the order of the calls. An `inline` block puts its weights into the scope of its caller, or below its
-label if it has one.
+Blocks that networks share, written in the language itself ([dsl/std](../dsl/std)): `use std (mlp)` takes
+them by name. Inputs come first, then static parameters with their defaults; a call without inputs is a
+block value, `mlp(64, act=relu())`. Blocks take what differs between networks: `map`, a block that makes the
+linear maps, such as `linear(init=xavier_uniform())`; `norm` and `act`, blocks; `init`, an initialiser;
+`names`, those of the weights, in the order of the calls. An `inline` block puts its weights into the scope
+of its caller, or below its label if it has one.
 """
 
 

@@ -135,7 +135,7 @@ def _near(path: str, known: list[str]) -> list[str]:
 @cache
 def atlas() -> dict[str, Traversable]:
     """The networks that come with the package, by `family/name.plan`."""
-    folder = resources.files(__package__.rpartition(".")[0]).joinpath("examples")
+    folder = resources.files(__name__.split(".")[0]).joinpath("examples")
     return {
         f"{family.name}/{entry.name}": entry
         for family in sorted(folder.iterdir(), key=lambda entry: entry.name)
@@ -152,7 +152,7 @@ def library() -> list[syntax.File]:
     """The files of the standard library, parsed once a process."""
     global _library
     if _library is None:
-        folder = resources.files(__package__).joinpath("std")
+        folder = resources.files(__package__ or __name__).joinpath("std")
         found: list[syntax.File] = []
         for entry in sorted(folder.iterdir(), key=lambda entry: entry.name):
             if entry.name.endswith(".plan"):

@@ -172,6 +172,19 @@ class Operators(Weights, Patterns, ABC):
                     got=error.got,
                     help=self._in_order(operator, given),
                 ) from None
+        eps = arguments.get("eps")
+        if isinstance(eps, (int, float)) and eps >= 1:
+            # The first argument of torch's norms is the number of channels: as an epsilon it would pass.
+            given = bound["eps"]
+            raise self.error(
+                "E201",
+                given.expr if given.expr is not None else node,
+                frame,
+                what=f"`eps` of `{operator.name}`",
+                wanted="a number below 1",
+                got=str(eps),
+                help=["channels and features are those of the input: `batch_norm()`, `layer_norm()`"],
+            )
         return operator(**arguments)
 
     def _in_order(self, operator: type[Operator], given: Bound) -> list[str]:

@@ -38,6 +38,8 @@ BODIES = [
     ("n = len(x)", "E201", "`rank(x)`"),
     ("return permute(x, 0, 2, 3, 1)", "E206", "`[0, 2, 3, 1]`"),
     ("return x -> mean(axis=[2, 3]) -> linear(3, 10)", "E201", "`out`, `bias`"),
+    ("return x -> batch_norm(64)", "E201", "those of the input"),
+    ("return x -> group_norm(1, 64)", "E201", "those of the input"),
     ("return conv[x, 64, 3]", "E213", "round brackets"),
     ("return conv{x, 64, 3}", "E001", "round brackets"),
     ("return relu x", "E001", "round brackets"),
