@@ -12,6 +12,7 @@ import torch
 from test_tvm_results import MAINS, RESULTS, body_of, operand_of, plan
 from tvm import tirx
 
+import planform
 from planform.api import Model
 from planform.backends.torch.arrays import deployed_arrays, source_weights
 from planform.backends.tvm.build import build
@@ -278,3 +279,18 @@ ctypes.c_uint8.from_address(found.ctypes.data + 128).value
     )
     assert done.stdout == "guarded\n"
     assert done.returncode == -11
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("address", "side"), [("mobilenet_v2", 64), ("convnext_tiny", 32), ("efficientnet_b0", 64)]
+)
+def test_kernels_of_networks_are_sound(address: str, side: int) -> None:
+    """Blocks of convolutions among them, and values that lie with their channels last."""
+    sizes = {"B": 1, "H": side, "W": side}
+    model, x = planform.load(address, at=sizes), torch.randn(1, 3, side, side)
+    found = evaluated(model, x)
+    assert not found.faults
+    with torch.inference_mode():
+        wanted = model.to_torch(seed=0).eval().double()(x.double())
+    torch.testing.assert_close(torch.from_numpy(found.results).double(), wanted, rtol=1e-4, atol=1e-4)
