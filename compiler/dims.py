@@ -34,20 +34,25 @@ __all__ = [
     "assumptions_in_force",
     "at_least",
     "ceil_div",
+    "cleared",
+    "contradictory",
     "divisible",
     "equal",
     "evaluate",
     "fold",
     "free_symbols",
+    "holds",
     "maximum",
     "minimum",
     "power",
     "prod",
     "render",
+    "simplified",
     "substitute",
     "symbol",
     "to_python",
     "total",
+    "without_assumptions",
 ]
 
 T = TypeVar("T")
@@ -403,6 +408,13 @@ class Assumptions:
         """Record that `a >= b`."""
         self.facts += (Fact("at_least", a, b),)
 
+    def assume(self, relation: str, left: Size, right: Size) -> None:
+        """Record a relation, as `holds` takes it."""
+        self.facts += (Fact(_FACTS[relation], left, right),)
+
+
+_FACTS = {"==": "equal", ">=": "at_least", "%": "divisible"}
+
 
 _in_force: ContextVar[tuple[Assumptions, ...]] = ContextVar("assumptions", default=())
 
@@ -410,9 +422,20 @@ _in_force: ContextVar[tuple[Assumptions, ...]] = ContextVar("assumptions", defau
 @contextmanager
 def assuming(assumptions: Assumptions) -> Generator[Assumptions]:
     """Let proofs use these assumptions, besides those of the blocks around it."""
-    token = _in_force.set((*_in_force.get(), assumptions))
+    around = _in_force.get()
+    token = _in_force.set(around if assumptions in around else (*around, assumptions))
     try:
         yield assumptions
+    finally:
+        _in_force.reset(token)
+
+
+@contextmanager
+def without_assumptions() -> Generator[None]:
+    """Let proofs use no assumptions."""
+    token = _in_force.set(())
+    try:
+        yield
     finally:
         _in_force.reset(token)
 
@@ -449,3 +472,37 @@ def divisible(a: Size, k: Size) -> bool | None:
     if isinstance(a, int) and isinstance(k, int):
         return a % k == 0
     return _context().divisible(_expr(a), _expr(k))
+
+
+def holds(relation: str, left: Size, right: Size) -> bool | None:
+    """Whether `left == right`, `left >= right` or `left % right == 0` ("%"): always, never, or undecided."""
+    decide = {"==": equal, ">=": at_least, "%": divisible}
+    return decide[relation](left, right)
+
+
+def contradictory() -> bool:
+    """Whether the assumptions in force are seen to contradict each other, or the ranges of the symbols."""
+    return _context().contradiction
+
+
+def simplified(size: Size) -> Size:
+    """The size as the assumptions in force let it be written: `(H + 3)//4` is `H//4` where 4 divides H.
+
+    Ranges and residues of single symbols are used; no symbol is replaced by another.
+    """
+    if isinstance(size, int) or not _in_force.get():
+        return size
+    return _size(_context().simplified(size.expr))
+
+
+def cleared(left: Size, right: Size) -> tuple[Size, Size]:
+    """Sizes of which the first is at least the second exactly if that is so of those given, in fewest terms:
+    `H` and 8 for `H//8` and 1.
+    """
+    from . import size_facts
+
+    try:
+        sides = size_facts.cleared(_expr(left), _expr(right))
+    except SizeTooLarge:
+        return left, right
+    return _size(sides[0]), _size(sides[1])

@@ -8,11 +8,12 @@ is an annotation (`Region`). Passes build new graphs and change none.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, cast
 
-from .dims import Size, render, substitute
+from .dims import Assumptions, Size, assuming, cleared, contradictory, holds, render, simplified, substitute
 from .dtypes import FLOAT, DType
 
 if TYPE_CHECKING:
@@ -188,6 +189,46 @@ class Guard:
         return f"{left} {self.relation} {right}"
 
 
+class Contradiction(Exception):
+    """A constraint that no sizes satisfy together with those before it; `others` are the ones that matter."""
+
+    def __init__(self, guard: Guard, others: tuple[Guard, ...]) -> None:
+        super().__init__(f"{guard} contradicts {', '.join(map(str, others)) or 'the sizes of the inputs'}")
+        self.guard = guard
+        self.others = others
+
+
+def facts_of(guards: Iterable[Guard]) -> Assumptions:
+    """What holds wherever the guards do."""
+    facts = Assumptions()
+    for guard in guards:
+        facts.assume(guard.relation, guard.left, guard.right)
+    return facts
+
+
+def conflicting(guards: Sequence[Guard], guard: Guard) -> tuple[Guard, ...] | None:
+    """Those of the guards that cannot hold together with one more, none of them to spare; None if all may."""
+
+    def refuted(others: Sequence[Guard]) -> bool:
+        with assuming(facts_of(others)):
+            if holds(guard.relation, guard.left, guard.right) is False:
+                return True
+        with assuming(facts_of([*others, guard])):
+            return contradictory()
+
+    if not refuted(guards):
+        return None
+    needed = list(guards)
+    for other in guards if len(guards) <= _MAX_BLAMED else ():
+        fewer = [each for each in needed if each is not other]
+        if refuted(fewer):
+            needed = fewer
+    return tuple(needed)
+
+
+_MAX_BLAMED = 64
+
+
 # Results of a program keep their written structure: a value, a tuple, a list or a record of such.
 Tree: TypeAlias = "Value | tuple[Tree, ...] | list[Tree] | dict[str, Tree] | int | float | bool | str | None"
 
@@ -231,6 +272,11 @@ class Graph:
     output: Tree
     weights: Mapping[str, Weight]
     guards: tuple[Guard, ...] = ()
+
+    @cached_property
+    def facts(self) -> Assumptions:
+        """What may be assumed of the sizes, since the guards are checked."""
+        return facts_of(self.guards)
 
     @property
     def outputs(self) -> tuple[Value, ...]:
@@ -321,6 +367,7 @@ class Builder:
         self.input_names: list[str] = []
         self.weights: dict[str, Weight] = {}
         self.guards: dict[tuple[str, Size, Size], Guard] = {}
+        self.facts = Assumptions()
         self.weight_values: dict[str, Value] = {}
 
     def input(self, name: str, type: TensorType, origin: Origin | None = None) -> Value:
@@ -354,11 +401,16 @@ class Builder:
     ) -> Node:
         """Apply an operator; raises `ShapeError` where the operands do not fit.
 
-        Undecided constraints become guards of the graph.
+        Undecided constraints become guards of the graph, and are known to hold from there on; raises
+        `Contradiction` where they cannot.
         """
-        types, undecided = op.infer(tuple([value.type for value in inputs]), slots, bodies)
+        with assuming(self.facts):
+            types, undecided = op.infer(tuple([value.type for value in inputs]), slots, bodies)
         for relation, left, right, message in undecided:
-            self.guard(Guard(relation, left, right, message, origin))
+            self.require(Guard(relation, left, right, message, origin))
+        if self.facts.facts:
+            with assuming(self.facts):
+                types = tuple([TensorType(tuple(map(simplified, t.shape)), t.dtype) for t in types])
         return self._append(op, tuple(inputs), slots, types, path, origin, bodies)
 
     def copy(self, node: Node, inputs: Sequence[Value]) -> Node:
@@ -368,9 +420,29 @@ class Builder:
         made.origins = node.origins
         return made
 
+    def require(self, guard: Guard) -> None:
+        """Keep a constraint for run time unless those that are kept imply it; raises `Contradiction`."""
+        with assuming(self.facts):
+            verdict = holds(guard.relation, guard.left, guard.right)
+        if verdict:
+            return
+        if guard.relation == ">=":
+            left, right = cleared(guard.left, guard.right)
+            guard = replace(guard, left=left, right=right)
+        known = tuple(self.guards.values())
+        if verdict is None:
+            with assuming(facts_of([*known, guard])):
+                verdict = False if contradictory() else None
+        if verdict is False:
+            raise Contradiction(guard, conflicting(known, guard) or known)
+        self.guard(guard)
+
     def guard(self, guard: Guard) -> None:
         """Keep a constraint for run time; the same constraint is kept once."""
-        self.guards.setdefault((guard.relation, guard.left, guard.right), guard)
+        key = guard.relation, guard.left, guard.right
+        if key not in self.guards:
+            self.guards[key] = guard
+            self.facts.assume(*key)
 
     def _append(
         self,

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from .dims import assuming
 from .graph import Graph
 from .passes import (
     arithmetic,
@@ -96,6 +97,11 @@ def deploy(program: Program, check: bool = False) -> Deployed:
 
 def repeat(passes: Sequence[Transform], graph: Graph, log: Log, check: bool = False) -> Graph:
     """Apply passes in turn until none changes the graph; refusals are those that each made last."""
+    with assuming(graph.facts):
+        return _repeat(passes, graph, log, check)
+
+
+def _repeat(passes: Sequence[Transform], graph: Graph, log: Log, check: bool) -> Graph:
     refusals: list[list[Refusal]] = [[] for _ in passes]
     unchanged = 0
     for number in range(_ROUNDS * len(passes)):

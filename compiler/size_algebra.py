@@ -9,7 +9,7 @@ the remainder again (see `size_walks`).
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -289,6 +289,11 @@ def extremum(kind: Any, args: Iterable[Expr]) -> Expr:
 
 def _beats(kind: Any, a: Expr, b: Expr) -> bool:
     return bounds(b - a if kind is Least else a - b)[0] >= 0
+
+
+def remade(e: Expr, args: Sequence[Expr]) -> Expr:
+    """The function that an atom is, of other arguments."""
+    return floor_div(*args) if isinstance(e, FloorDiv) else extremum(type(e), args)
 
 
 BINARY: dict[str, Callable[[Expr, Expr], Expr]] = {

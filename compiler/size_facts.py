@@ -8,6 +8,8 @@ solved stays as a hypothesis. Facts that cannot hold together are noticed where 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from typing import NamedTuple
 
 from . import size_algebra as alg
 from . import size_polynomials as poly
@@ -264,3 +266,59 @@ def _out_of_range(atom: Expr, value: Expr) -> list[Expr]:
     if high < greatest:
         lost.append(poly.integer(int(high)) - value)
     return lost
+
+
+def cleared(a: Expr, b: Expr) -> tuple[Expr, Expr]:
+    """The sides of `a >= b` without common terms and, where that is possible, without floors."""
+    parts, constant = poly.terms(without_floors(primitive(a - b)))
+    g = math.gcd(*parts.values()) or 1
+    constant //= g
+    left = poly.join({m: c // g for m, c in parts.items() if c > 0}, max(constant, 0))
+    right = poly.join({m: -c // g for m, c in parts.items() if c < 0}, max(-constant, 0))
+    return left, right
+
+
+class Multiple(NamedTuple):
+    """What a symbol is known to be: `factor*t + rest` for the symbol t, which has a range."""
+
+    factor: int
+    rest: int
+    symbol: Expr
+
+
+def known_multiple(s: Expr, value: Expr) -> Multiple | None:
+    """The range and residue that a rule gives a symbol; None for a rule of another form."""
+    parts, constant = poly.terms(value)
+    if len(parts) != 1:
+        return None
+    ((t, factor),) = parts.items()
+    if not (t.is_Symbol and factor > 0 and str(t).startswith("_")):
+        return None
+    return Multiple(factor, constant, poly.symbol(f"{s}'", *poly.RANGES[t]))
+
+
+def written_back(e: Expr, known: Mapping[Expr, Multiple]) -> Expr:
+    """The expression with the symbols of `known` by those that are multiples of them, where the numbers
+    allow it without a division: `32*t` is H for `H == 32*t`, and `8*t` is `H//4`.
+    """
+    origin = {multiple.symbol: (s, multiple) for s, multiple in known.items()}
+    if poly.symbols_in(e).isdisjoint(origin):
+        return e
+    parts, constant = poly.terms(e)
+    pieces: list[Expr] = [poly.integer(constant)]
+    for monomial, c in parts.items():
+        piece = poly.ONE
+        for atom, n in poly.powers(monomial).items():
+            if atom in origin:
+                s, (factor, rest, _) = origin[atom]
+                for _ in range(n):
+                    g = math.gcd(c, factor)
+                    c //= g
+                    piece = poly.mul(piece, alg.floor_div(s - rest, poly.integer(factor // g)))
+            elif atom.args:
+                inner = alg.remade(atom, [written_back(arg, known) for arg in atom.args])
+                piece = poly.mul(piece, poly.power(inner, n))
+            else:
+                piece = poly.mul(piece, poly.power(atom, n))
+        pieces.append(poly.mul(poly.integer(c), piece))
+    return poly.add(*pieces)

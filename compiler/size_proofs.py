@@ -16,7 +16,7 @@ from . import size_algebra as alg
 from . import size_polynomials as poly
 from .printers import SizeTooLarge
 from .size_algebra import Greatest, Least
-from .size_facts import Facts, primitive, without_floors
+from .size_facts import Facts, known_multiple, primitive, without_floors, written_back
 from .size_polynomials import Expr, OutOfWork
 from .size_walks import residues, rewrite, value_at
 
@@ -66,6 +66,22 @@ class Context(Facts):
     def divisible(self, a: Expr, k: Expr) -> bool | None:
         """Whether `a % k == 0`."""
         return self._remembered("divisible", a, k)
+
+    def simplified(self, e: Expr) -> Expr:
+        """The expression as the ranges and residues of its symbols let it be written."""
+        known = {
+            s: multiple
+            for s in sorted(poly.symbols_in(e), key=str)
+            if s in self.rules and (multiple := known_multiple(s, self.rules[s])) is not None
+        }
+        if not known:
+            return e
+        try:
+            with poly.limited(MAX_WORK):
+                inside = {s: k.factor * k.symbol + k.rest for s, k in known.items()}
+                return written_back(rewrite(e, inside), known)
+        except (SizeTooLarge, OutOfWork):
+            return e
 
     def _remembered(self, question: str, a: Expr, b: Expr) -> bool | None:
         key = (question, a, b)

@@ -8,7 +8,7 @@ from functools import lru_cache
 from itertools import product as cartesian
 
 from .printers import Node, Tree, render_tree
-from .size_algebra import FloorDiv, Greatest, Least, extremum, floor_div
+from .size_algebra import FloorDiv, Greatest, Least, remade
 from .size_polynomials import (
     MAX_FACTOR_TERMS,
     NAMES,
@@ -49,9 +49,7 @@ def rewrite(e: Expr, mapping: Mapping[Expr, Expr]) -> Expr:
         return result
     if e.is_Pow:
         return power(args[0], int(args[1]))
-    if isinstance(e, FloorDiv):
-        return floor_div(*args)
-    return extremum(type(e), args)
+    return remade(e, args)
 
 
 def value_at(e: Expr, point: Mapping[Expr, int]) -> int:

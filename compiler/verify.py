@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .dims import equal
+from .dims import assuming, equal
 from .dtypes import DTYPES
 from .graph import Graph, Node, TensorType, Value, Weight, leaves
 from .ops.base import Op
@@ -29,6 +29,11 @@ def verify(graph: Graph) -> None:
     the results; inputs and weights agree with the graph's lists; the initial contents of weights are graphs
     without inputs that give the weight's type.
     """
+    with assuming(graph.facts):
+        _verify(graph)
+
+
+def _verify(graph: Graph) -> None:
     known: set[Value] = set()
     for number, node in enumerate(graph.nodes):
         if node.id != number:

@@ -239,6 +239,17 @@ define(
     H + "model net(x: [B, C, ...]) {\n    return x\n}\nplan p = net()\n",
     H + "model net(x: tensor) {\n    return x\n}\nplan p = net()\n",
 )
+define(
+    "E307",
+    "no sizes satisfy {needed}",
+    "What cannot be decided of unbound sizes is checked when the network runs, and counts as given from there on. "
+    "These constraints contradict each other, or the sizes that the inputs may have, so that no input would pass.",
+    H
+    + "model net(x: [B, 32, H, W]) {\n"
+    + '    y = x -> rearrange("b d h w -> b (h w) d") -> norm: layer_norm()\n'
+    + "    return x + y\n}\nplan p = net()\n",
+    H + "model net(x: [B, H, W]) {\n    require H > W\n    require W > H\n    return x\n}\nplan p = net()\n",
+)
 
 # ---------------------------------------------------------------- weights and labels
 

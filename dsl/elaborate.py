@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, cast
 
-from ..compiler.dims import Assumptions, Dim, Size, assuming, symbol
+from ..compiler.dims import Dim, Size, assuming, symbol
 from ..compiler.graph import Builder, Graph, TensorType, Value
 from ..compiler.ops.base import Mode
 from . import syntax
@@ -25,7 +25,6 @@ class Elaboration(Statements):
         Run.__init__(self, name, mode)
         if builder is not None:
             self.builder = builder
-        self.assumptions = Assumptions()
 
     def bindings(self, arguments: tuple[syntax.Argument, ...], frame: Frame) -> dict[str, Any]:
         """The sizes of an `at (...)`; raises `PlanError`."""
@@ -51,7 +50,7 @@ class Elaboration(Statements):
         frame = Frame(block.file)
         at = block.syntax.target
         try:
-            with assuming(self.assumptions):
+            with assuming(self.builder.facts):
                 self._check_bindings(block, bindings)
                 arguments = {**plan.arguments, **{name: Bound(value) for name, value in overrides.items()}}
                 inner = Frame(block.file, "", None, None, block.name)

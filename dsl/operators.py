@@ -7,7 +7,7 @@ from dataclasses import MISSING
 from typing import Any, cast
 
 from ..compiler.dims import Dim, SizeTooLarge, free_symbols
-from ..compiler.graph import Value
+from ..compiler.graph import Contradiction, Value
 from ..compiler.ops import Layer, Op, Operator, registry
 from ..compiler.ops.rules import ShapeError
 from . import limits, syntax
@@ -84,6 +84,8 @@ class Operators(Weights, Patterns, ABC):
                 result = self._emit(op, values, tuple(slots), path, node, frame, instance, bound)
         except ShapeError as error:
             raise self._shape_error(error, instance, slots, values, bound, node, frame, label) from None
+        except Contradiction as error:
+            raise self.contradiction(error, node, frame) from None
         except SizeTooLarge:
             raise self.error(
                 "E204", node, frame, limit="2**63, or a formula of sizes past its limit"

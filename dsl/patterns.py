@@ -5,9 +5,9 @@ from __future__ import annotations
 from abc import ABC
 from typing import Any, cast
 
-from ..compiler.dims import Dim, Size, equal, render
+from ..compiler.dims import Dim, Size, equal, render, without_assumptions
 from ..compiler.dtypes import is_float
-from ..compiler.graph import Guard, TensorType, Value
+from ..compiler.graph import TensorType, Value
 from . import syntax
 from .expressions import Expressions
 from .scope import Frame
@@ -176,7 +176,7 @@ class Patterns(Expressions, ABC):
             raise Misfit(f"`{name}` is {show(known)} and {show(list(sizes))}", "E301")
         for size, wanted in zip(sizes, known, strict=True):
             if equal(size, wanted) is None:
-                self.builder.guard(Guard("==", size, wanted, f"`*{name}`", self.origin(node, frame)))
+                self.guard("==", size, wanted, f"`*{name}`", node, frame)
 
     def _fit_axis(self, axis: syntax.Axis, size: Size, frame: Frame, node: syntax.Node) -> None:
         if axis.kind == "any":
@@ -195,12 +195,17 @@ class Patterns(Expressions, ABC):
             )
         verdict = equal(size, wanted)
         if verdict is False:
+            with without_assumptions():
+                verdict = equal(size, wanted)
+        elif verdict:
+            return
+        if verdict is False:
             text = " ".join(expr.span.text.split())
             meaning = "" if text == render(wanted) else f" = {render(wanted)}"
             raise Misfit(f"`{text}`{meaning} does not agree with {render(size)}", "E301")
-        if verdict is None:
+        else:
             message = f"`{' '.join(expr.span.text.split())}`"
-            self.builder.guard(Guard("==", size, wanted, message, self.origin(node, frame)))
+            self.guard("==", size, wanted, message, node, frame)
 
 
 def _shown(value: Any) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ..compiler.dims import Size, free_symbols
-from ..compiler.graph import Builder, Origin, Value
+from ..compiler.graph import Builder, Contradiction, Guard, Origin, Value
 from ..compiler.ops.base import Mode
 from . import limits, syntax
 from .diagnostics import Diagnostic, Label, PlanError, diagnostic
@@ -76,6 +76,37 @@ class Run:
     ) -> Origin:
         """Where a graph node comes from."""
         return Origin(Site(node, frame, operator, arguments), frame.region)
+
+    def guard(
+        self, relation: str, left: Size, right: Size, message: str, node: syntax.Node, frame: Frame
+    ) -> None:
+        """Keep a relation between sizes for run time; raises `PlanError` where others rule it out."""
+        try:
+            self.builder.require(Guard(relation, left, right, message, self.origin(node, frame)))
+        except Contradiction as error:
+            raise self.contradiction(error, node, frame) from None
+
+    def contradiction(self, error: Contradiction, node: syntax.Node, frame: Frame | None = None) -> PlanError:
+        """The diagnostic of a constraint that no sizes satisfy together with others."""
+        secondary: list[Label] = []
+        notes: list[str] = []
+        for guard in error.others:
+            site = guard.origin.place if guard.origin is not None else None
+            text = f"`{guard}` ({guard.message})"
+            if isinstance(site, Site) and site.span != node.span:
+                secondary.append(Label(site.span, f"needs {text}"))
+            else:
+                notes.append(f"it needs {text} too")
+        all_needed = [str(guard) for guard in (*error.others, error.guard)]
+        return self.error(
+            "E307",
+            node,
+            frame,
+            f"needs `{error.guard}` ({error.guard.message})",
+            needed=" and ".join(f"`{text}`" for text in all_needed),
+            secondary=secondary,
+            notes=notes,
+        )
 
     def turn(self, node: syntax.Node, frame: Frame) -> None:
         """Count a turn of a loop or a node made; bounded, since plans are untrusted text."""

@@ -26,6 +26,7 @@ class BodyBuilder(Builder):
         super().__init__(f"{outer.name}.scan")
         self.outer = outer
         self.guards = outer.guards
+        self.facts = outer.facts
         self.captured: dict[Value, Value] = {}
 
     def weight(self, weight: Weight, origin: Origin | None = None) -> Value:

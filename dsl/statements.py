@@ -5,8 +5,8 @@ from __future__ import annotations
 from abc import ABC
 from typing import Any, cast
 
-from ..compiler.dims import Assumptions, Dim, divisible
-from ..compiler.graph import Builder, Guard, TensorType, Value
+from ..compiler.dims import Dim, divisible, holds, without_assumptions
+from ..compiler.graph import Builder, TensorType, Value
 from ..compiler.ops.init import Init, constant
 from . import limits, statics, syntax
 from .diagnostics import Label, PlanError
@@ -28,8 +28,6 @@ class _Returned:
 
 class Statements(Scans, ABC):
     """The part of elaboration that runs bodies."""
-
-    assumptions: Assumptions
 
     def run_block(self, block: BlockDef, frame: Frame, node: syntax.Node) -> Any:
         """Run a block's body; raises `Poisoned` where its result could not be computed."""
@@ -185,17 +183,14 @@ class Statements(Scans, ABC):
         frame: Frame,
     ) -> bool:
         if verdict is False:
-            raise self._unmet(condition, node, frame)
-        if verdict is None:
+            with without_assumptions():
+                verdict = holds(relation, left, right)
+            if verdict is False:
+                raise self._unmet(condition, node, frame)
+        if not verdict:
             text = " ".join(condition.span.text.split())
             message = self.text(node.message, frame) if node.message is not None else f"`{text}`"
-            self.builder.guard(Guard(relation, left, right, message, self.origin(condition, frame)))
-            if relation == "%":
-                self.assumptions.assume_divisible(left, right)
-            elif relation == "==":
-                self.assumptions.assume_equal(left, right)
-            else:
-                self.assumptions.assume_at_least(left, right)
+            self.guard(relation, left, right, message, condition, frame)
         return True
 
     # ------------------------------------------------------------ weights

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..dims import Size, at_least, divisible, equal, render
+from ..dims import Size, at_least, holds, render, without_assumptions
 from ..dtypes import DType, is_complex, is_float, is_integer
 
 Undecided = tuple[str, Size, Size, str]
@@ -48,11 +48,25 @@ def collect() -> list[Undecided]:
     return found
 
 
+def _verdict(relation: str, left: Size, right: Size) -> bool | None:
+    """Whether a relation holds; None also for one that only what is assumed refutes.
+
+    Such a one contradicts what was asked before, and who collects the constraints can say so.
+    """
+    verdict = holds(relation, left, right)
+    if verdict is False:
+        with without_assumptions():
+            return holds(relation, left, right)
+    return verdict
+
+
 def need_equal(left: Size, right: Size, what: str, *operands: tuple[str, int | None]) -> None:
     """`left` and `right` are the same size, or `ShapeError`; undecided, it becomes a guard."""
     if left is right:
         return
-    verdict = left == right if isinstance(left, int) and isinstance(right, int) else equal(left, right)
+    verdict = (
+        left == right if isinstance(left, int) and isinstance(right, int) else _verdict("==", left, right)
+    )
     if verdict is None:
         _undecided.append(("==", left, right, what))
     elif not verdict:
@@ -61,7 +75,9 @@ def need_equal(left: Size, right: Size, what: str, *operands: tuple[str, int | N
 
 def need_at_least(size: Size, least: Size, what: str, *operands: tuple[str, int | None]) -> None:
     """`size >= least`, or `ShapeError`; undecided, it becomes a guard."""
-    verdict = size >= least if isinstance(size, int) and isinstance(least, int) else at_least(size, least)
+    verdict = (
+        size >= least if isinstance(size, int) and isinstance(least, int) else _verdict(">=", size, least)
+    )
     if verdict is None:
         _undecided.append((">=", size, least, what))
     elif not verdict:
@@ -72,7 +88,7 @@ def need_divisible(
     size: Size, by: Size, what: str, *operands: tuple[str, int | None], argument: str | None = None
 ) -> None:
     """`by` divides `size`, or `ShapeError`; undecided, it becomes a guard."""
-    verdict = size % by == 0 if isinstance(size, int) and isinstance(by, int) else divisible(size, by)
+    verdict = size % by == 0 if isinstance(size, int) and isinstance(by, int) else _verdict("%", size, by)
     if verdict is None:
         _undecided.append(("%", size, by, what))
     elif not verdict:
