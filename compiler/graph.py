@@ -184,7 +184,7 @@ class Guard:
     def __str__(self) -> str:
         left, right = render(self.left), render(self.right)
         if self.relation == "%":
-            left, right = (f"({text})" if " " in text else text for text in (left, right))
+            left, right = (text if text.isalnum() else f"({text})" for text in (left, right))
             return f"{left} % {right} == 0"
         return f"{left} {self.relation} {right}"
 
