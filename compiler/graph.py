@@ -357,6 +357,10 @@ def _rebuild(
     return Graph(name, tuple(nodes), entry, input_names, restore(output), weights, guards)
 
 
+def _simplified(type: TensorType) -> TensorType:
+    return TensorType(tuple(map(simplified, type.shape)), type.dtype)
+
+
 class Builder:
     """Makes a graph: types are inferred as nodes are added; weights are entered once by path."""
 
@@ -410,7 +414,11 @@ class Builder:
             self.require(Guard(relation, left, right, message, origin))
         if self.facts.facts:
             with assuming(self.facts):
-                types = tuple([TensorType(tuple(map(simplified, t.shape)), t.dtype) for t in types])
+                types = tuple(map(_simplified, types))
+                if undecided:
+                    # What is known of them only now may be what the operator is made by: an axis of one.
+                    for value in inputs:
+                        value.type = _simplified(value.type)
         return self._append(op, tuple(inputs), slots, types, path, origin, bodies)
 
     def copy(self, node: Node, inputs: Sequence[Value]) -> Node:

@@ -258,10 +258,7 @@ class Slice(View, name="slice"):
         need_rank(x, 1, None, "slice")
         need_positive(self.step, "step")
         axis = axis_of(self.axis, len(x))
-        length = x[axis]
-        start = 0 if self.start is None else _position(self.start, length, "start")
-        stop = length if self.stop is None else _position(self.stop, length, "stop")
-        return _with(x, axis, maximum(ceil_div(stop - start, self.step), 0))
+        return _with(x, axis, ceil_div(_extent(self.start, self.stop, x[axis]), self.step))
 
     def torch(self, t: Lowering, x: Any) -> Any:
         start, stop = (None if end is None else t.size(end) for end in (self.start, self.stop))
@@ -347,6 +344,29 @@ def _position(position: Size, length: Size, argument: str) -> Size:
         return maximum(length + position, 0)
     need_at_least(position, 0, f"`{argument}` of a slice")
     return minimum(position, length)
+
+
+def _extent(start: Size | None, stop: Size | None, length: Size) -> Size:
+    """The number of positions between the ends of a slice of step 1, in its shortest form."""
+    for end, argument in ((start, "start"), (stop, "stop")):
+        if end is not None:
+            _position(end, length, argument)  # asks that it counts from one end
+    from_end = start is not None and at_least(start, 0) is False
+    to_end = stop is not None and at_least(stop, 0) is False
+    if from_end:
+        assert start is not None
+        if stop is None:
+            return minimum(length, -start)
+        if to_end:
+            return maximum(minimum(length + stop, stop - start), 0)
+        return maximum(minimum(stop, length) - maximum(length + start, 0), 0)
+    first = 0 if start is None else start
+    if to_end:
+        assert stop is not None
+        return maximum(length + stop - first, 0)
+    if stop is None:
+        return maximum(length - first, 0)
+    return maximum(minimum(stop, length) - first, 0)
 
 
 def _from_front(position: Size, length: Size) -> Size:

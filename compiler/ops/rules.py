@@ -173,7 +173,8 @@ def broadcast(
 ) -> tuple[Size, ...]:
     """The common shape under NumPy's rule: missing leading axes are added, a 1 stretches.
 
-    A symbol is never taken for 1. `slots` names the operands for diagnostics, `what` their part (a phrase).
+    A symbol is never taken for 1, and what has at most one element, as `x[-1:]`, has one. `slots` names the
+    operands for diagnostics, `what` their part (a phrase).
     """
     rank = max((len(shape) for shape in shapes), default=0)
     result: list[Size] = [1] * rank
@@ -188,7 +189,18 @@ def broadcast(
                 continue
             concerned = ((slots[holder[-axis]], -axis), (slots[number], -axis)) if slots else ()
             label = f"sizes of axis {rank - axis}"
+            if _at_most_one(size):
+                need_at_least(size, 1, f"the size broadcast along axis {rank - axis}", *concerned[1:])
+                continue
+            if _at_most_one(sofar):
+                need_at_least(sofar, 1, f"the size broadcast along axis {rank - axis}", *concerned[:1])
+                result[-axis], holder[-axis] = size, number
+                continue
             need_equal(sofar, size, f"{what}: {label}" if " " in what else label, *concerned)
             if isinstance(size, int):
                 result[-axis] = size
     return tuple(result)
+
+
+def _at_most_one(size: Size) -> bool:
+    return not isinstance(size, int) and at_least(1, size) is True

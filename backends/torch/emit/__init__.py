@@ -16,6 +16,7 @@ from ..leaves import leaf_modules, register, static_shape
 from .body import Body
 from .calls import Call, Unsplittable, call_tree
 from .classes import Class, key_of, make_class
+from .guards import guarded
 from .instances import INDENT, Instance, InstanceWriter, Layout
 from .literals import plain
 from .trace import SourceLowering, Trace
@@ -84,6 +85,9 @@ def _write(
         groups: list[tuple[object, list[tuple[str, Instance]]]] = []
         for path in level:
             instance = _instance(program, layout, path, calls[path], constructors)
+            if not path:
+                bodies = tuple((mode, guarded(program, body)) for mode, body in instance.bodies)
+                instance = instance._replace(bodies=bodies)
             key = key_of(instance)
             for known, members in groups:
                 if known == key:
