@@ -122,7 +122,7 @@ define(
 )
 define(
     "E203",
-    "the {what} depends on the unbound size {sizes}",
+    "the {what} depends on the unbound {sizes}",
     "Conditions, loop bounds, list lengths and weight shapes must be known when a plan is elaborated. Give the size as a "
     "static parameter, or bind it: `plan p = net() at (H=224, W=224)`.",
     H + "model net(x: [B, 8, H, H]) {\n    if H > 7 { x = relu(x) }\n    return x\n}\nplan p = net()\n",
@@ -297,7 +297,7 @@ define(
 )
 define(
     "E407",
-    "the shape of the weight `{path}` depends on the unbound size {sizes}",
+    "the shape of the weight `{path}` depends on the unbound {sizes}",
     "Weights have fixed shapes. Bind the size, or give it as a static parameter.",
     H + "model net(x: [B, H]) {\n    return x -> linear(4)\n}\nplan p = net()\n",
 )
@@ -394,7 +394,7 @@ define(
 )
 define(
     "E603",
-    "{metric} depends on the unbound size {sizes}",
+    "{metric} depends on the unbound {sizes}",
     "Bind sizes in the claim: `claim p: macs at (B=1, H=224, W=224) == 4.09G`.",
     _net("return x -> conv(8, 1)") + "claim p: macs == 65\n",
 )

@@ -6,7 +6,7 @@ from abc import ABC
 from dataclasses import MISSING
 from typing import Any, cast
 
-from ..compiler.dims import Dim, SizeTooLarge, free_symbols
+from ..compiler.dims import Dim, SizeTooLarge
 from ..compiler.graph import Contradiction, Value
 from ..compiler.ops import Layer, Op, Operator, registry
 from ..compiler.ops.rules import ShapeError
@@ -14,6 +14,7 @@ from . import limits, syntax
 from .arguments import Mismatch, coerce
 from .blame import shape_diagnostic
 from .patterns import Patterns
+from .run import unbound
 from .scope import Frame
 from .values import Bound, SharedValue, kind_of
 from .weights import Weights
@@ -162,9 +163,8 @@ class Operators(Weights, Patterns, ABC):
             except Mismatch as error:
                 at = given.expr if given.expr is not None else node
                 if isinstance(error.value, Dim) and error.wanted == "an int":
-                    names = ", ".join(f"`{name}`" for name in sorted(free_symbols(error.value)))
                     what = f"argument `{argument.name}` of `{operator.name}`"
-                    raise self.error("E203", at, frame, what=what, sizes=names) from None
+                    raise self.error("E203", at, frame, what=what, sizes=unbound(error.value)) from None
                 raise self.error(
                     "E201",
                     at,

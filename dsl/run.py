@@ -128,8 +128,8 @@ def call_notes(frame: Frame) -> list[str]:
 
 
 def unbound(*sizes: Size) -> str:
-    """The free symbols of sizes, listed for people."""
-    names: set[str] = set()
-    for size in sizes:
-        names |= free_symbols(size)
-    return ", ".join(f"`{name}`" for name in sorted(names))
+    """The free symbols of sizes, listed for people: "size `H`", "sizes `H` and `W`"."""
+    names = [f"`{name}`" for name in sorted(frozenset[str]().union(*map(free_symbols, sizes)))]
+    if len(names) < 2:
+        return f"size {''.join(names)}"
+    return f"sizes {', '.join(names[:-1])} and {names[-1]}"

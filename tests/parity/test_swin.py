@@ -119,7 +119,7 @@ def test_the_size_of_the_map_must_be_known() -> None:
     """Without it the number of windows, and whether they are shifted, is open."""
     text = (FOLDER / "swin.plan").read_text(encoding="utf-8").partition("\nplan ")[0]
     file = planform.api.PlanFile.from_text(text + "\nplan open = tiny()\n")
-    with pytest.raises(planform.PlanError, match="depends on the unbound size `H`, `W`"):
+    with pytest.raises(planform.PlanError, match="depends on the unbound sizes `H` and `W`"):
         _ = Model(file, "open", {}).program
 
 

@@ -65,8 +65,9 @@ def _asserts(guards: Sequence[Guard], names: Mapping[str, str]) -> Iterator[str]
         test = f"({left}) % ({right}) == 0" if guard.relation == "%" else f"{left} {guard.relation} {right}"
         if guard.relation == "%" and isinstance(guard.right, int):
             test = f"{_enclosed(left)} % {right} == 0"
-        constraint = Constraint(guard.relation, guard.left, guard.right, guard.message)
-        yield f"torch._assert({test}, {quoted(f'{guard.message}: {constraint}')})"
+        message = f"{guard.message}: {Constraint(guard.relation, guard.left, guard.right, guard.message)}"
+        # The test beside it says the same, and a text cannot be broken.
+        yield f"torch._assert({test}, {quoted(message if len(message) <= 80 else guard.message)})"
 
 
 def _enclosed(text: str) -> str:
