@@ -16,6 +16,7 @@ from .compiler.program import Program
 from .dsl.claims import Bound, Verdict, judge
 from .dsl.diagnostics import Diagnostic, PlanError, diagnostic
 from .dsl.files import Files
+from .dsl.guards import Need, needs, surprises
 from .dsl.loader import Loader
 from .dsl.modes import BOTH, Modes
 from .dsl.render import to_json
@@ -39,10 +40,13 @@ MODES: tuple[Mode, ...] = (*BOTH, "deploy")
 
 @dataclass(frozen=True)
 class CheckReport:
-    """What checking found: diagnostics, and each claim with the figure derived for it."""
+    """What checking found: diagnostics, each claim with the figure derived for it, and what the plans ask of
+    unbound sizes when they run.
+    """
 
     diagnostics: tuple[Diagnostic, ...]
     claims: tuple[Verdict, ...]
+    needs: tuple[Need, ...] = ()
 
     @property
     def ok(self) -> bool:
@@ -56,6 +60,7 @@ class CheckReport:
             "ok": self.ok,
             "diagnostics": [to_json(found) for found in self.diagnostics],
             "claims": [claim.to_dict() for claim in self.claims],
+            "needs": [need.to_dict() for need in self.needs],
         }
 
 
@@ -177,6 +182,7 @@ class PlanFile:
             return CheckReport(error.diagnostics, ())
         seen: set[tuple[str, int, int]] = set()
         failed: set[str] = set()
+        asked: list[Need] = []
 
         def keep(found: Diagnostic) -> None:
             key = (found.code, id(found.primary.span.source), found.primary.span.start)
@@ -194,6 +200,12 @@ class PlanFile:
                 if found.severity == "error":
                     failed.add(name)
                 keep(found)
+            if name not in failed:
+                program = self.program(name)
+                found_needs = needs(name, program.graphs)
+                asked.extend(found_needs)
+                for found in surprises(found_needs, program.graph):
+                    keep(found)
         verdicts: list[Verdict] = []
         for item in self.syntax.items:
             if not isinstance(item, Claim):
@@ -212,7 +224,7 @@ class PlanFile:
                 verdicts.append(verdict)
                 if verdict.error is not None:
                     keep(verdict.error)
-        return CheckReport(tuple(problems), tuple(verdicts))
+        return CheckReport(tuple(problems), tuple(verdicts), tuple(asked))
 
 
 class Model:
@@ -262,9 +274,15 @@ class Model:
         if not self.parameters and not self.bindings:
             return self.file.check(self.name)
         try:
-            return CheckReport(self._modes.judged(), ())
+            found = self._modes.judged()
+            report = CheckReport(found, ())
+            if not report.ok:
+                return report
+            program = self._modes.program()
         except PlanError as error:
             return CheckReport(error.diagnostics, ())
+        asked = needs(self.name, program.graphs)
+        return CheckReport((*found, *surprises(asked, program.graph)), (), asked)
 
     def cost(self, mode: Mode = "eval", float_as: str = "f32", **sizes: int) -> CostReport:
         """What the plan costs, at the given sizes or as formulas in the free ones."""

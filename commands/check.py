@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,6 +13,7 @@ from .frame import FINE, FOUND, SCHEMA, USAGE, Failure, Json, command, open_file
 
 if TYPE_CHECKING:
     from ..api import CheckReport
+    from ..dsl.guards import Need
 
 
 @dataclass(frozen=True)
@@ -84,6 +86,46 @@ def _print(checked: Checked) -> None:
         mark = paint("✓", "green") if claim.ok else paint("✗", "red")
         kind, text = claim.claim.kind, claim.text.removeprefix(claim.claim.kind).strip()
         say(f"  {mark} {text:<{width - len(kind)}} {paint(figure(claim.got), 'cyan')}".rstrip())
+    _print_needs(report.needs, checked.plans)
+
+
+def _print_needs(needs: Sequence[Need], plans: Sequence[str]) -> None:
+    """What is left for run time: once for all plans that ask it, those of one reason together."""
+    asking: dict[tuple[str, str], list[Need]] = {}
+    for need in needs:
+        asking.setdefault((str(need.guard), ",".join(need.modes)), []).append(need)
+    alike: dict[tuple[str, str, tuple[str, ...]], list[Need]] = {}
+    for found in asking.values():
+        need = found[0]
+        names = tuple(dict.fromkeys(each.plan for each in found))
+        alike.setdefault((need.guard.message, ",".join(need.modes), names), []).append(need)
+    for number, ((message, modes, names), found) in enumerate(alike.items()):
+        if number == _MOST_NEEDS:
+            say(f"  ... and {len(alike) - number} more; --json lists all")
+            break
+        guards = [str(need.guard) for need in found]
+        # Of many the last is that of the deepest stage, and the narrowest.
+        text = (
+            " and ".join(guards) if len(guards) <= 2 else f"{guards[-1]} and {len(guards) - 1} more like it"
+        )
+        who = "needs" if set(names) >= set(plans) else f"{_some(names)} need{'s' * (len(names) == 1)}"
+        when = (
+            f" to {modes}"
+            if "," not in modes and modes == "train"
+            else f" in {modes}"
+            if "," not in modes
+            else ""
+        )
+        site = found[-1].place
+        where = f", {site.span.source.name}:{site.line}" if site else ""
+        say(f"  {who} {text}{when} {paint(f'({message}{where})', 'dim')}")
+
+
+_MOST_NEEDS = 12
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names) if len(names) <= 3 else f"{names[0]} and {len(names) - 1} more plans"
 
 
 def figure(value: Any) -> str:
@@ -113,5 +155,6 @@ def _to_dict(found: list[Checked]) -> dict[str, Any]:
         ],
         "diagnostics": [item for report in reports for item in report["diagnostics"]],
         "claims": [item for report in reports for item in report["claims"]],
+        "needs": [item for report in reports for item in report["needs"]],
     }
     return document

@@ -412,6 +412,10 @@ class Assumptions:
         """Record a relation, as `holds` takes it."""
         self.facts += (Fact(_FACTS[relation], left, right),)
 
+    def drop(self, relation: str, left: Size, right: Size) -> None:
+        """Take back what `assume` recorded."""
+        self.facts = tuple(fact for fact in self.facts if fact != Fact(_FACTS[relation], left, right))
+
 
 _FACTS = {"==": "equal", ">=": "at_least", "%": "divisible"}
 

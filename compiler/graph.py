@@ -13,7 +13,18 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, cast
 
-from .dims import Assumptions, Size, assuming, cleared, contradictory, holds, render, simplified, substitute
+from .dims import (
+    Assumptions,
+    Size,
+    assuming,
+    cleared,
+    contradictory,
+    holds,
+    render,
+    simplified,
+    substitute,
+    without_assumptions,
+)
 from .dtypes import FLOAT, DType
 
 if TYPE_CHECKING:
@@ -210,10 +221,10 @@ def conflicting(guards: Sequence[Guard], guard: Guard) -> tuple[Guard, ...] | No
     """Those of the guards that cannot hold together with one more, none of them to spare; None if all may."""
 
     def refuted(others: Sequence[Guard]) -> bool:
-        with assuming(facts_of(others)):
+        with without_assumptions(), assuming(facts_of(others)):
             if holds(guard.relation, guard.left, guard.right) is False:
                 return True
-        with assuming(facts_of([*others, guard])):
+        with without_assumptions(), assuming(facts_of([*others, guard])):
             return contradictory()
 
     if not refuted(guards):
@@ -444,6 +455,16 @@ class Builder:
         if verdict is False:
             raise Contradiction(guard, conflicting(known, guard) or known)
         self.guard(guard)
+
+    def known(self) -> int:
+        """How much is asked so far, for `forget`."""
+        return len(self.guards)
+
+    def forget(self, known: int) -> None:
+        """Drop what was asked since: of a reading that did not fit after all."""
+        for key in list(self.guards)[known:]:
+            del self.guards[key]
+            self.facts.drop(*key)
 
     def guard(self, guard: Guard) -> None:
         """Keep a constraint for run time; the same constraint is kept once."""

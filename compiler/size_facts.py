@@ -121,7 +121,7 @@ class Facts:
         parts, constant = poly.terms(primitive(e))
         for m, c in parts.items():
             # The least of several is at least so much when each is.
-            if isinstance(m, Least) and c == 1 or isinstance(m, Greatest) and c == -1:
+            if (isinstance(m, Least) and c == 1) or (isinstance(m, Greatest) and c == -1):
                 rest = poly.join({x: n for x, n in parts.items() if x != m}, constant)
                 for arg in m.args:
                     self._order(self.normal(rest + c * arg))
@@ -181,6 +181,8 @@ class Facts:
             self._replace(s, value)
             return True
         for atom, c in parts.items():
+            if isinstance(atom, FloorDiv) and atom.args[1].is_Integer and self._remainder(e, atom, c):
+                return True
             if not (isinstance(atom, FloorDiv) and abs(c) == 1):
                 continue
             value = -c * poly.join({m: c for m, c in parts.items() if m != atom}, constant)
@@ -196,6 +198,22 @@ class Facts:
         if record:
             self.zeros.append(e)
         return False
+
+    def _remainder(self, e: Expr, floor: Expr, c: int) -> bool:
+        """Solve `q*(x%k) + d == 0`, whose remainder is written by the floor; False for another equation."""
+        x, k = floor.args[0], int(floor.args[1])
+        if c % k:
+            return False
+        q = -c // k
+        rest = e - q * (x - k * floor)
+        if not rest.is_Integer:
+            return False
+        value, wrong = divmod(-int(rest), q)
+        if wrong or not 0 <= value < k:
+            self.contradiction = True
+        else:
+            self.assume_divisible(x - value, poly.integer(k))
+        return True
 
     def _replace(self, atom: Expr, value: Expr) -> None:
         """Add a rule, and keep what the range of the replaced atom said."""
@@ -243,11 +261,18 @@ def primitive(e: Expr) -> Expr:
 def without_floors(e: Expr) -> Expr:
     """An expression that is negative exactly where this one is, with as few floors as possible.
 
-    `x//q + v >= 0` is `x + q*v >= 0`, and `v - x//q >= 0` is `q*v + q - 1 - x >= 0`.
+    `x//q + v >= 0` is `x + q*v >= 0`, and `v - x//q >= 0` is `q*v + q - 1 - x >= 0`. Of the arguments of a
+    min only those count that may be negative with what is added.
     """
     while True:
         parts, constant = poly.terms(e)
         for atom, c in parts.items():
+            if (isinstance(atom, Least) and c == 1) or (isinstance(atom, Greatest) and c == -1):
+                cases = [e - c * atom + c * arg for arg in atom.args]
+                open_cases = [case for case in cases if alg.bounds(case)[0] < 0]
+                if len(open_cases) == 1:
+                    e = open_cases[0]
+                    break
             if isinstance(atom, FloorDiv) and abs(c) == 1 and atom.args[1].is_Integer:
                 x, q = atom.args[0], int(atom.args[1])
                 rest = poly.join({m: n for m, n in parts.items() if m != atom}, constant)

@@ -19,16 +19,14 @@ from typing import Any, TypeAlias
 import sympy as untyped_sympy  # pyright: ignore[reportMissingTypeStubs]  (sympy has no types)
 
 from .printers import LIMIT, Leaf, SizeTooLarge
+from .size_limits import MAX_DEPTH, MAX_PARTS, MAX_TERMS, allowed, used
 
 sympy: Any = untyped_sympy
 Expr: TypeAlias = Any
 Interval: TypeAlias = tuple[float, float]
 """Least and greatest value, both included; integers or an infinity."""
 
-MAX_TERMS = 1024
 MAX_FACTOR_TERMS = 48
-MAX_NODES = 10_000
-MAX_DEPTH = 80
 ONE: Expr = sympy.Integer(1)
 ZERO: Expr = sympy.Integer(0)
 
@@ -55,7 +53,9 @@ def terms(e: Expr) -> tuple[dict[Expr, int], int]:
     """The coefficient of each monomial, and the constant."""
     parts: dict[Expr, int] = {}
     constant = 0
-    for arg in sympy.Add.make_args(e):
+    args = sympy.Add.make_args(e)
+    spend(len(args))
+    for arg in args:
         coefficient, monomial = arg.as_coeff_Mul()
         if monomial == ONE:
             constant += int(coefficient)
@@ -88,26 +88,23 @@ _work_left: ContextVar[float] = ContextVar("work left", default=math.inf)
 
 
 @contextmanager
-def limited(work: int) -> Generator[None]:
-    """At most so many terms are written inside, or `OutOfWork`; what was left outside is left again after."""
+def limited() -> Generator[None]:
+    """What is done inside may take the work of one question, or raises `OutOfWork`."""
+    work = allowed()
     token = _work_left.set(work)
     try:
         yield
     finally:
+        used(work - int(max(0, _work_left.get())))
         _work_left.reset(token)
 
 
 def spend(work: int) -> None:
-    """Count terms that are about to be written."""
+    """Count terms that are about to be written or read."""
     left = _work_left.get() - work
+    _work_left.set(left)
     if left < 0:
         raise OutOfWork
-    _work_left.set(left)
-
-
-def work_left() -> float:
-    """What `limited` still allows."""
-    return _work_left.get()
 
 
 def add(*args: Expr) -> Expr:
@@ -165,9 +162,9 @@ def extent(e: Expr) -> tuple[int, int]:
 def check_extent(e: Expr) -> None:
     """Refuse an expression that is too large or nested too deeply to be walked or printed."""
     nodes, depth = extent(e)
-    if nodes > MAX_NODES or depth > MAX_DEPTH:
+    if nodes > MAX_PARTS or depth > MAX_DEPTH:
         raise SizeTooLarge(
-            f"a size formula has {nodes} parts, {depth} deep; {MAX_NODES} and {MAX_DEPTH} are allowed"
+            f"a size formula has {nodes} parts, {depth} deep; {MAX_PARTS} and {MAX_DEPTH} are allowed"
         )
 
 

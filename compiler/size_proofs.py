@@ -26,8 +26,6 @@ MAX_NODES = 300
 MAX_CASES = 64
 MAX_MEMO = 1 << 17
 SAMPLES = 8
-MAX_WORK = 20_000
-"""Terms that are written for one question, or one fact, before it is left undecided."""
 
 
 @lru_cache(maxsize=512)
@@ -38,7 +36,7 @@ def context(facts: tuple[Fact, ...]) -> Context:
         made.copy_from(context(facts[:-1]))
         kind, a, b = facts[-1]
         try:
-            with poly.limited(MAX_WORK):
+            with poly.limited():
                 getattr(made, f"assume_{kind}")(a, b)
         except (SizeTooLarge, OutOfWork):
             # A fact too large to use proves nothing; what was half understood is left out.
@@ -77,7 +75,7 @@ class Context(Facts):
         if not known:
             return e
         try:
-            with poly.limited(MAX_WORK):
+            with poly.limited():
                 inside = {s: k.factor * k.symbol + k.rest for s, k in known.items()}
                 return written_back(rewrite(e, inside), known)
         except (SizeTooLarge, OutOfWork):
@@ -95,7 +93,7 @@ class Context(Facts):
         if poly.extent(a)[0] + poly.extent(b)[0] > MAX_NODES:
             return None
         try:
-            with poly.limited(MAX_WORK):
+            with poly.limited():
                 if question == "equal":
                     return self._is_zero(self.normal(a - b))
                 if question == "at_least":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ..compiler import size_limits
 from .codes import define
 
 H = "planform 1\n"
@@ -130,7 +131,10 @@ define(
 define(
     "E204",
     "a number grows past {limit}",
-    "Sizes and static integers are bounded, so that no plan text can make the compiler compute without end.",
+    "Sizes and static integers are bounded, so that no plan text can make the compiler compute without end. So are "
+    f"formulas of unbound sizes: {size_limits.MAX_TERMS} terms of a sum, {size_limits.MAX_PARTS} parts, "
+    f"{size_limits.MAX_DEPTH} within each other. What cannot be proved of them within {size_limits.MAX_WORK} terms for "
+    f"one question, {size_limits.MAX_PROOF_WORK} for a plan, is checked when the network runs.",
     _net("return x -> conv(2**2**2**99, 3)"),
     _net("return x -> conv(10**400, 3)"),
 )
@@ -375,6 +379,15 @@ define(
     "The plan binds sizes, or has them in the types of its inputs, that evaluation takes and training refuses. It can be "
     "run, costed and compiled for evaluation; a module of it raises an error where it is called in training mode.",
     _NORM + " at (B=1)\n",
+)
+
+define(
+    "W906",
+    "`{name}` runs only where `{guard}`",
+    "The sizes are free in the type of the input, and an operator needs them to be as it says: two that are equal, a "
+    "batch of a certain size, or one that is a number. It is checked when the network runs. Where it is meant, `require` "
+    "says so, or the type of the input: `x: [B, N, N]`.",
+    H + "model net(x: [B, 8, H, W]) {\n    return x + transpose(x, 2, 3)\n}\nplan p = net()\n",
 )
 
 # ---------------------------------------------------------------- claims

@@ -8,6 +8,7 @@ from typing import Any, cast
 from ..compiler.dims import Dim, Size, assuming, symbol
 from ..compiler.graph import Builder, Graph, TensorType, Value
 from ..compiler.ops.base import Mode
+from ..compiler.size_limits import proving
 from . import syntax
 from .blocks import walk
 from .diagnostics import PlanError
@@ -50,7 +51,7 @@ class Elaboration(Statements):
         frame = Frame(block.file)
         at = block.syntax.target
         try:
-            with assuming(self.builder.facts):
+            with proving(), assuming(self.builder.facts):
                 self._check_bindings(block, bindings)
                 arguments = {**plan.arguments, **{name: Bound(value) for name, value in overrides.items()}}
                 inner = Frame(block.file, "", None, None, block.name)

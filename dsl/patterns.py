@@ -101,11 +101,13 @@ class Patterns(Expressions, ABC):
 
     def _fit_union(self, type: syntax.UnionType, value: Any, frame: Frame, node: syntax.Node) -> None:
         problem: Misfit | None = None
+        known = self.builder.known()
         for option in type.options:
             try:
                 self.fit(option, value, frame, node)
                 return
             except Misfit as error:
+                self.builder.forget(known)
                 problem = problem or error
         raise problem or Misfit("")
 

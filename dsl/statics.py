@@ -60,7 +60,7 @@ def arithmetic(op: str, left: Any, right: Any) -> Any:
     except ZeroDivisionError:
         raise StaticError("value", "division by zero") from None
     except SizeTooLarge:
-        raise StaticError("large", limit="2**63") from None
+        raise StaticError("large", limit="2**63, or a formula of sizes past its limit") from None
     except OverflowError:
         raise StaticError("large", limit="the range of floats") from None
     raise StaticError("operands", op=op, left=kind_of(left), right=kind_of(right))

@@ -129,6 +129,8 @@ def test_claims_are_printed_with_derived_figures(run: Run) -> None:
     assert done.out.splitlines() == [
         "good.plan: ok (2 plans, 1 claim)",
         "  ✓ small: params == 158  158",
+        "  needs H >= 3 (what the kernel leaves of axis 2, good.plan:4)",
+        "  needs W >= 3 (what the kernel leaves of axis 3, good.plan:4)",
     ]
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from ....compiler.dims import Size, free_symbols, to_python
 from ....compiler.graph import Graph, Guard
 from ....compiler.names import quoted
+from ....compiler.ops.base import Mode
 from ....compiler.program import Program
 from ....compiler.readings import readings
 from ..guards import Constraint
@@ -18,7 +19,7 @@ INDENT = "    "
 def guarded(program: Program, body: Body) -> Body:
     """The body of the whole network behind the constraints of its modes.
 
-    `torch._assert` is what fx, torch.compile and torch.export keep or prove; a bare `assert` would go with -O.
+    fx, torch.compile and torch.export keep `torch._assert`, or prove it; a bare `assert` would go with -O.
     """
     lines = list(_lines(program, body.arguments))
     return Body(body.arguments, (*lines, *body.lines)) if lines else body
@@ -31,8 +32,14 @@ def _lines(program: Program, arguments: Sequence[str]) -> Iterator[str]:
     yield from _asserts(always, names)
     if len(graphs) < 2:
         return
-    for mode, condition in (("train", "if self.training:"), ("eval", "if not self.training:")):
-        own = [guard for guard in program.graphs[mode].guards if not all(_has(graph, guard) for graph in graphs)]
+    conditions: tuple[tuple[Mode, str], ...] = (
+        ("train", "if self.training:"),
+        ("eval", "if not self.training:"),
+    )
+    for mode, condition in conditions:
+        own = [
+            guard for guard in program.graphs[mode].guards if not all(_has(graph, guard) for graph in graphs)
+        ]
         found = [INDENT + line for line in _asserts(own, names)]
         if found:
             yield from (condition, *found)
