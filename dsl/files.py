@@ -80,6 +80,15 @@ class Files:
 
     def _item(self, item: syntax.Item, scope: FileScope, errors: list[Any]) -> None:
         evaluator = Elaboration(scope.source.name, "eval", Builder(scope.source.name))
+        try:
+            self._evaluate(item, scope, evaluator, errors)
+        finally:
+            # Of several operands each says for itself what is wrong, and then the whole is silent.
+            errors.extend(evaluator.diagnostics)
+
+    def _evaluate(
+        self, item: syntax.Item, scope: FileScope, evaluator: Elaboration, errors: list[Any]
+    ) -> None:
         frame = Frame(scope)
         if isinstance(item, syntax.Use):
             self._use(item, scope, errors)

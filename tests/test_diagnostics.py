@@ -153,3 +153,32 @@ def test_a_claimed_list_of_a_wrong_constant_is_silent(tmp_path: Path) -> None:
         "claim p: shape at (B=1) == [1, WIDTH]\n"
     )
     assert [d.code for d in diagnostics(tmp_path, text)] == ["E202"]
+
+
+@pytest.mark.parametrize(
+    "declaration",
+    [
+        "K = [1, wide]",
+        "K = 1 + wide",
+        "K = max(1, wide)",
+        "K = {a = wide}",
+        "table K {\n    a | b\n    1 | [2, wide]\n}",
+        "plan K = net(depths=[1, wide])",
+        "about {\n    title = [wide]\n}",
+    ],
+)
+def test_what_is_wrong_within_a_declaration_of_the_file_is_reported(declaration: str, tmp_path: Path) -> None:
+    text = (
+        "planform 1\nmodel net(x: [B, 8], depths: list[int] = [1]) {\n    return x -> fc: linear(4)\n}\n"
+        f"plan p = net()\nclaim p: params == 36\n{declaration}\n"
+    )
+    (found,) = diagnostics(tmp_path, text)
+    assert found.code == "E101" and found.primary.span.text == "wide"
+
+
+def test_a_claim_about_a_plan_over_a_wrong_table_is_silent(tmp_path: Path) -> None:
+    text = (
+        "planform 1\ntable t {\n    a | b\n    1 | [1, wide]\n}\n"
+        "model net(x: [B, 8]) {\n    for row in t { x = relu(x) }\n    return x\n}\nplan p = net()\nclaim p: params == 0\n"
+    )
+    assert [d.code for d in diagnostics(tmp_path, text)] == ["E101"]
