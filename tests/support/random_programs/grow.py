@@ -151,6 +151,8 @@ class Grower:
 
     def measure(self, statement: Statement, operands: list[Value]) -> list[Value] | None:
         """The values of a statement by itself; None where it is refused or has no fine values."""
+        if not operands:
+            operands = self.values[:1]
         inputs = tuple(Input(value.name, value.dtype, value.shape) for value in operands)
         made = RandomProgram(inputs, (statement,), statement.results, ({},), blocks="\n".join(self.blocks))
         try:

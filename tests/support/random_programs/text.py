@@ -112,7 +112,8 @@ class RandomProgram:
             if needed & set(statement.results):
                 kept.append(statement)
                 needed |= set(statement.operands)
-        inputs = tuple(each for each in self.inputs if each.name in needed)
+        # A model takes something, if only to ignore it.
+        inputs = tuple(each for each in self.inputs if each.name in needed) or self.inputs[:1]
         symbols = {size for each in inputs for size in each.shape}
         calls = tuple({name: size for name, size in call.items() if name in symbols} for call in self.calls)
         return replace(self, inputs=inputs, statements=tuple(reversed(kept)), calls=calls)
