@@ -1,7 +1,7 @@
 """Weights that show differences between two ways to run a plan.
 
-Initial ones hide them: a scale that starts at zero switches its branch off, and with fresh statistics the values
-of a deep network fade until its results no longer depend on them.
+Initial ones hide them: a scale that starts at zero switches its branch off, and with fresh statistics the
+values of a deep network fade until its results no longer depend on them.
 """
 
 from __future__ import annotations
