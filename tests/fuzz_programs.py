@@ -9,9 +9,7 @@ ran. A file from there, or one of tests/data/programs, is run again by naming it
 from __future__ import annotations
 
 import argparse
-import contextlib
 import faulthandler
-import importlib.util
 import itertools
 import os
 import subprocess
@@ -91,13 +89,9 @@ def work(given: argparse.Namespace) -> int:
     """Some programs in this process."""
     import torch
 
+    from support.poison import installed
     from support.random_programs import campaign
 
-    if importlib.util.find_spec("support.poison"):
-        from support.poison import installed
-
-        stack = contextlib.ExitStack()
-        stack.enter_context(installed())
     faulthandler.enable()
     warnings.simplefilter("ignore")
     torch.set_num_threads(1)
@@ -109,9 +103,10 @@ def work(given: argparse.Namespace) -> int:
         count.write_text(str(seed - given.seed + 1))
 
     seeds = iter(range(given.seed, given.seed + _PROGRAMS))
-    for seed, program, failure in campaign.run(seeds, 60 * given.minutes, about=about):
-        path = campaign.keep(given.out, seed, program, failure)
-        print(f"{path}: {str(failure).splitlines()[0]}", flush=True)
+    with installed():
+        for seed, program, failure in campaign.run(seeds, 60 * given.minutes, about=about):
+            path = campaign.keep(given.out, seed, program, failure)
+            print(f"{path}: {str(failure).splitlines()[0]}", flush=True)
     return 0
 
 

@@ -431,6 +431,8 @@ def test_a_shared_block_value_has_a_path_of_its_own() -> None:
         ("deep.g.weight", (8, 8)),
         ("deep.g.bias", (8,)),
     ]
+
+
 def test_a_declaration_says_what_its_call_had_to_report(tmp_path: Path) -> None:
     """`check` was satisfied with a plan, or a value, whose block failed."""
     for declaration in ("plan p = net()", "K = net()"):
