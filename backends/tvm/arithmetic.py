@@ -40,8 +40,9 @@ class Arithmetic:
         return x / y
 
     def neg(self, x: Expr) -> Expr:
-        """-x."""
-        return x * tirx.const(-1, type_of(x))
+        """-x; of an unsigned number modulo 2^bits."""
+        kind = type_of(x)
+        return tirx.const(0, kind) - x if kind.startswith("uint") else x * tirx.const(-1, kind)
 
     def abs(self, x: Expr) -> Expr:
         """|x|."""

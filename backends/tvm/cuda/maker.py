@@ -9,11 +9,12 @@ from typing import Any
 from ....compiler.dtypes import DType
 from ....compiler.graph import Node
 from ..dtypes import held_dtype
-from ..kernels import KernelMaker, Writer
+from ..kernels import KernelMaker, Operand, Writer
 from ..layouts import Layout
 from ..machine import Machine
 from ..templates import Template
 from ..templates.base import Accumulated
+from ..templates.blocks import Block
 from ..tensors import Tensor
 from . import attention, nest
 from .device import Gpu
@@ -32,6 +33,15 @@ def _find(node: Node, layouts: Mapping[str, Layout], machine: Machine, dtype: st
 
 class GpuWriter(Writer):
     """Writes one group."""
+
+    def write(
+        self, operands: Sequence[Operand], places: Sequence[int], template: Template | Block | None
+    ) -> tuple[Any, tuple[int, ...]]:
+        """The launches, and the operands whose place the result may take.
+
+        There is nothing around them where what an operator names, a size say, could be bound.
+        """
+        return self._write(operands, places, template)
 
     def _buffer(self, sizes: Sequence[Any], dtype: str, name: str) -> Any:
         number = int(name[1:])
