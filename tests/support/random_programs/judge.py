@@ -69,7 +69,7 @@ def failures(text: str, backends: Sequence[str] = QUICK) -> Iterator[Failure]:
     if failure is not None:
         yield failure
         return
-    free = expectations(subject, made[0])
+    free, refused = expectations(subject, made[0])
     for name in backends:
         if name == "tvm free" and not subject.sizes:
             continue
@@ -81,8 +81,9 @@ def failures(text: str, backends: Sequence[str] = QUICK) -> Iterator[Failure]:
             if failure is not None:
                 yield failure
             continue
-        calls = free[:1] if name in BOUND else free
-        failure = attempt(name, lambda name=name, calls=calls: _judge(name, subject, calls))
+        # Those with sizes bound are called at the first sizes, twice.
+        given = (free[:2], []) if name in BOUND else (free, refused)
+        failure = attempt(name, lambda name=name, given=given: _judge(name, subject, *given))
         if failure is not None:
             yield failure
 
@@ -111,10 +112,14 @@ def _raised(backend: str, error: Exception) -> Failure:
     return Failure(backend, f"{type(error).__name__} in {where} {_kind(said)[:80]}", trace)
 
 
-def expectations(subject: Subject, eager: Run) -> list[Expected]:
-    """What is right for each call that torch makes at all. Raises `Refused` where it makes none."""
+def expectations(subject: Subject, eager: Run) -> tuple[list[Expected], list[list[Tensor]]]:
+    """What is right for each call, and the inputs of those that a guard of the plan refuses.
+
+    Calls that torch does not make are left out. Raises `Refused` where it makes none.
+    """
     evaluate = Evaluator(subject.program.graph, subject.program.weights, subject.weights)
     found: list[Expected] = []
+    refused: list[list[Tensor]] = []
     for number, sizes in enumerate(subject.setting.calls):
         # The first sizes are called twice, with other numbers.
         for again in (0, 1) if number == 0 else (0,):
@@ -127,6 +132,8 @@ def expectations(subject: Subject, eager: Run) -> list[Expected]:
             except (InputError, RuntimeError, IndexError, ValueError, ZeroDivisionError) as error:
                 if number == 0:
                     raise Refused(f"torch: {error}") from error
+                if isinstance(error, InputError):
+                    refused.append(inputs)
                 continue
             # In float64 nothing is left to round: it is told from float32 what rounding does, in proportion.
             kind = torch.float32 if subject.dtype == torch.float64 else subject.dtype
@@ -140,7 +147,7 @@ def expectations(subject: Subject, eager: Run) -> list[Expected]:
                 for right, *others in zip(wide, *moved, strict=True)
             ]
             found.append(Expected(inputs, wide, allowed, alone))
-    return found
+    return found, refused
 
 
 def _allowed(right: Tensor, others: list[Tensor], dtype: torch.dtype) -> Tensor:
@@ -172,8 +179,16 @@ def _trained(subject: Subject) -> Failure | None:
     return None if said is None else Failure("train", "differs", said)
 
 
-def _judge(backend: str, subject: Subject, calls: Sequence[Expected]) -> Failure | None:
+def _judge(
+    backend: str, subject: Subject, calls: Sequence[Expected], refused: Sequence[list[Tensor]]
+) -> Failure | None:
     run = BACKENDS[backend](subject)
+    for inputs in refused:
+        try:
+            run([x.clone() for x in inputs])
+        except Exception:  # each backend has its own way to refuse
+            continue
+        return Failure(backend, "takes what a guard refuses", str([tuple(x.shape) for x in inputs]))
     first: list[Tensor] | None = None
     for number, call in enumerate(calls):
         # Every other call is given tensors that do not lie row by row.

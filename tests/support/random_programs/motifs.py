@@ -631,6 +631,26 @@ def integers(g: Grower) -> None:
     g.add(rng.choice(kinds))
 
 
+def regions(g: Grower) -> None:
+    """Boxes of samples that there are, and samples of a grid."""
+    rng, x = g.rng, g.pick(4)
+    if not all(x.shape):
+        return
+    if rng.random() < 0.5:
+        grid = g.input(x.shape[0], 3, 2, 2)
+        padding = rng.choice(("zeros", "border", "reflection"))
+        mode = rng.choice(("bilinear", "nearest", "bicubic"))
+        g.add(f'grid_sample({x.name}, {grid.name}, mode="{mode}", padding_mode="{padding}")')
+        return
+    boxes = rng.choice((1, 3))
+    samples = g.input(boxes, 1, dtype="i64", below=x.shape[0])
+    corners = g.input(boxes, 4)
+    done = g.add(f'concat(cast({samples.name}, "float"), 3.0 * {corners.name}, axis=1)')
+    if done:
+        aligned = rng.choice(("", ", aligned=true"))
+        g.add(f"roi_align({x.name}, {done[0].name}, size=[2, 3], spatial_scale=0.5{aligned})")
+
+
 def constants(g: Grower) -> None:
     """Values that the plan makes itself."""
     rng, x = g.rng, g.pick(2, 3, 4)
@@ -664,14 +684,15 @@ def _written(value: Any) -> str:
     return "none" if value is None else repr(value)
 
 
-_RANDOM = "rrelu scatter scan"
+# What is random, or undefined, or has a motif of its own since not every operand will do.
+_EXCLUDED = "rrelu scatter scan roi_align"
 _WRAPS = ("{}", "{}", "{}", "sigmoid({}) * 0.8 + 0.1", "abs({}) + 0.1", "abs({}) + 1.5", "tanh({})")
 
 
 def anything(g: Grower) -> None:
     """Any operator of the registry, by one of its samples or a variant, on values there are or new ones."""
     rng = g.rng
-    names = sorted(set(registry()) - set(_RANDOM.split()))
+    names = sorted(set(registry()) - set(_EXCLUDED.split()))
     operator = registry()[rng.choice(names)]
     if not operator.samples:
         return
@@ -763,5 +784,6 @@ MOTIFS: dict[Callable[[Grower], None], float] = {
     masks: 1,
     integers: 0.8,
     constants: 1,
+    regions: 0.5,
     anything: 9,
 }
