@@ -66,14 +66,22 @@ def product_of(sizes: Sequence[Any]) -> Any:
 def split_index(flat: Expr, extents: Sequence[Any]) -> list[Expr]:
     """The index that a position in the flattened axes stands for."""
     # By truncation, which is the same here: TVM takes (o % 6 + 1) // 2 in an index for (o + 1) % 6 // 2. It
-    # leaves those of symbolic extents alone, and then joins the parts again by flooring only.
+    # leaves those of symbolic extents alone, and then joins the parts again by flooring only. But of extents
+    # like 2n - 1 it must not see that they are split again: it fails where it cannot prove that twice an extent
+    # is a multiple of it.
     found: list[Expr] = []
     rest = flat
     for extent in reversed(extents[1:]):
-        known = isinstance(extent, int)
-        found.append((tirx.truncmod if known else tirx.floormod)(rest, extent))
-        rest = (tirx.truncdiv if known else tirx.floordiv)(rest, extent)
+        truncated = isinstance(extent, int) or _is_sum(extent)
+        found.append((tirx.truncmod if truncated else tirx.floormod)(rest, extent))
+        rest = (tirx.truncdiv if truncated else tirx.floordiv)(rest, extent)
     return [rest, *reversed(found)] if extents else []
+
+
+def _is_sum(extent: Expr) -> bool:
+    """Whether TVM writes multiples of a size as sums, which it does not take for multiples."""
+    analyzer = tvm.sym.Analyzer()
+    return not analyzer.can_prove_equal(tirx.floormod(analyzer.simplify(extent * 2), extent), 0)
 
 
 def logical_index(stage: Tensor, prefix: Sequence[Expr], at: Sequence[Expr]) -> tuple[Expr, ...]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ..counts import NOTHING, Cost
+from ..dims import equal
 from .base import Op, Shape
 from .rules import ShapeError, Undecided
 
@@ -34,7 +35,7 @@ class Fused(Op, name="fused"):
     ) -> tuple[tuple[TensorType, ...], tuple[Undecided, ...]]:
         (body,) = bodies
         wanted = tuple(value.type for value in body.inputs)
-        if types != wanted:
+        if types != wanted and not _alike(types, wanted):
             given = ", ".join(map(str, types))
             raise ShapeError(f"the group takes {', '.join(map(str, wanted))}, and is given {given}", "value")
         return tuple(value.type for value in body.outputs), ()
@@ -45,3 +46,13 @@ class Fused(Op, name="fused"):
 
     def torch(self, t: Any, *xs: Any) -> Any:
         return t.inline(t.bodies[0], *xs)
+
+
+def _alike(types: tuple[TensorType, ...], wanted: tuple[TensorType, ...]) -> bool:
+    """Whether types are the same where what is known of sizes holds: a guard may have told more since."""
+    return len(types) == len(wanted) and all(
+        x.dtype == y.dtype
+        and len(x.shape) == len(y.shape)
+        and all(equal(a, b) for a, b in zip(x.shape, y.shape, strict=True))
+        for x, y in zip(types, wanted, strict=True)
+    )

@@ -142,6 +142,8 @@ class Grower:
         operands = [value for value in self.values if value.name in statement.operands]
         if ORDERED.search(expression) and not all(map(_distinct, operands)):
             return ()
+        if "angle(" in expression and any(map(_on_the_cut, operands)):
+            return ()
         found = self.measure(statement, operands)
         if found is None:
             return ()
@@ -212,6 +214,12 @@ class Grower:
 
     def _other(self, size: int) -> int:
         return self.rng.choice((size + 1, size + 2, 2 * size, max(size - 1, 1), 1, size, 3 * size + 1))
+
+
+def _on_the_cut(value: Value) -> bool:
+    """Whether complex numbers are so near to negative ones that their angle may have either sign."""
+    x = value.tensor
+    return x.is_complex() and bool(((x.imag.abs() < 1e-3) & (x.real <= 0)).any())
 
 
 def _distinct(value: Value) -> bool:
