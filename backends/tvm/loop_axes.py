@@ -10,7 +10,7 @@ import tvm
 from tvm import tirx
 from tvm_ffi import structural_equal
 
-from .loops import Expr, Loops
+from .loops import Expr, Loops, type_of
 from .tensors import Access, Built, Reduced, Source, Tensor, watch
 
 PARALLEL = 1 << 14
@@ -67,8 +67,8 @@ def split_index(flat: Expr, extents: Sequence[Any]) -> list[Expr]:
     """The index that a position in the flattened axes stands for."""
     # By truncation, which is the same here: TVM takes (o % 6 + 1) // 2 in an index for (o + 1) % 6 // 2. It
     # leaves those of symbolic extents alone, and then joins the parts again by flooring only. But of extents
-    # like 2n - 1 it must not see that they are split again: it fails where it cannot prove that twice an extent
-    # is a multiple of it.
+    # like 2n - 1 it must not see that they are split again: it fails where it cannot prove that twice an
+    # extent is a multiple of it.
     found: list[Expr] = []
     rest = flat
     for extent in reversed(extents[1:]):
@@ -80,8 +80,8 @@ def split_index(flat: Expr, extents: Sequence[Any]) -> list[Expr]:
 
 def _is_sum(extent: Expr) -> bool:
     """Whether TVM writes multiples of a size as sums, which it does not take for multiples."""
-    analyzer = tvm.sym.Analyzer()
-    return not analyzer.can_prove_equal(tirx.floormod(analyzer.simplify(extent * 2), extent), 0)
+    analyzer, zero = tvm.sym.Analyzer(), tirx.const(0, type_of(extent))
+    return not analyzer.can_prove_equal(tirx.floormod(analyzer.simplify(extent * 2), extent), zero)
 
 
 def logical_index(stage: Tensor, prefix: Sequence[Expr], at: Sequence[Expr]) -> tuple[Expr, ...]:

@@ -304,7 +304,8 @@ class LocalResponseNorm(Op, name="local_response_norm"):
         return Cost(multiply=2, add=self.size, divide=2, transcendental=1).scaled(prod(x))
 
     def torch(self, t: Lowering, x: Any) -> Any:
-        return t.F.local_response_norm(as_float(t, x), self.size, self.alpha, self.beta, self.k)
+        # Torch takes views of what it is given, which must lie row by row.
+        return t.F.local_response_norm(as_float(t, x).contiguous(), self.size, self.alpha, self.beta, self.k)
 
     def te(self, t: Elements, x: Any) -> Any:
         dtype = wide(t.dtype())
