@@ -65,6 +65,14 @@ def is_integer(dtype: DType) -> bool:
     return _CATEGORY[dtype][0] == 1
 
 
+def integer_range(dtype: DType) -> tuple[int, int]:
+    """The least and the largest value of an integer or boolean type."""
+    if is_bool(dtype):
+        return 0, 1
+    bits = 8 * _BYTES[dtype]
+    return (0, 2**bits - 1) if dtype == "u8" else (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1)
+
+
 def is_float(dtype: DType) -> bool:
     """Whether the type is real floating point."""
     return _CATEGORY[dtype][0] == 2

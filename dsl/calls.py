@@ -7,9 +7,11 @@ from typing import Any, NamedTuple, cast
 
 from ..compiler.dims import Dim
 from ..compiler.graph import Value
+from ..compiler.ops import init as initialisers
 from ..compiler.ops import registry
 from ..compiler.ops.init import INITIALISERS
 from . import statics, syntax
+from .arguments import Mismatch
 from .blocks import Blocks
 from .diagnostics import Label
 from .foreign import of_argument
@@ -178,22 +180,36 @@ class Calls(Blocks, ABC):
         frame: Frame,
         positional: list[Given] | None = None,
     ) -> Any:
-        arguments = [given.value for given in positional or []]
-        for value in [*arguments, *[given.value for given in named.values()]]:
-            if isinstance(value, bool) or not isinstance(value, (int, float, str)):
-                raise self.error(
-                    "E201",
-                    node,
-                    frame,
-                    what=f"an argument of `{name}`",
-                    wanted="a number",
-                    got=kind_of(value),
-                )
+        known = initialisers.parameters(name)
+        given = dict(zip(known, positional or [], strict=False))
+        for key in named:
+            if key not in known:
+                help = did_you_mean(key, known) or [
+                    f"it takes {', '.join(known)}" if known else "it takes none"
+                ]
+                raise self.error("E207", node, frame, name=f"`{name}`", argument=key, help=help)
+            if key in given:
+                raise self.error("E208", node, frame, name=f"`{name}`", argument=key)
+        if len(positional or []) > len(known):
+            wanted, got = f"{len(known)} arguments", f"{len(positional or [])} are given"
+            raise self.error("E206", node, frame, name=f"`{name}`", wanted=wanted, got=got)
+        given |= named
         try:
-            return INITIALISERS[name](*arguments, **{key: given.value for key, given in named.items()})
-        except (TypeError, ValueError):
+            return initialisers.make(name, {key: one.value for key, one in given.items()})
+        except initialisers.Missing as error:
+            wanted = f"`{error}`"
             raise self.error(
-                "E206", node, frame, name=f"`{name}`", wanted="other arguments", got="these do not fit"
+                "E206", node, frame, name=f"`{name}`", wanted=wanted, got="is given none"
+            ) from None
+        except initialisers.BadArgument as error:
+            raise self.error(
+                "E201",
+                given[error.argument].expr if error.argument in given else node,
+                frame,
+                what=f"`{error.argument}` of `{name}`",
+                wanted=error.wanted,
+                got=Mismatch(error.wanted, error.value).got,
+                help=[f"`{name}` is that of torch.nn.init"],
             ) from None
 
     # ------------------------------------------------------------ binding

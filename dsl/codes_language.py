@@ -311,6 +311,13 @@ define(
     "`param`, `buffer` and `const` declare a tensor with a shape and what it starts from.",
     _net("buffer b: [8]\nreturn x"),
 )
+define(
+    "E409",
+    "`{init}` cannot fill the weight `{path}`: {reason}",
+    "Initialisers are those of torch.nn.init: some need the two axes of a matrix, and all but `constant` draw fractions.",
+    _net("param b: [8] = kaiming_uniform()\nreturn x + mean(b)"),
+    _net("return x -> conv(8, 1, bias=true, bias_init=orthogonal())"),
+)
 
 # ---------------------------------------------------------------- modes, taps, models
 

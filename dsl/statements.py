@@ -7,7 +7,8 @@ from typing import Any, cast
 
 from ..compiler.dims import Dim, divisible, holds, without_assumptions
 from ..compiler.graph import Builder, TensorType, Value
-from ..compiler.ops.init import Init, constant
+from ..compiler.ops import init as initialisers
+from ..compiler.ops.init import Init
 from . import limits, statics, syntax
 from .diagnostics import Label, PlanError
 from .labels import problem
@@ -209,7 +210,7 @@ class Statements(Scans, ABC):
         if not isinstance(node.type, syntax.ShapeType):
             raise self.error("E408", node, frame, name=name, what=f"a shape: `{node.kind} {name}: [C] = ...`")
         shape = tuple([self._weight_axis(axis, node, frame) for axis in node.type.axes])
-        label = self._weight_label(name if node.path is None else self.text(node.path, frame), node, frame)
+        label = self._weight_label(node, node.kind, frame)
         dtype = "i64" if node.type.dtype == "int" else node.type.dtype or "float"
         init = self._initial(node, shape, dtype, frame)
         kind = "param" if node.kind == "param" else "buffer"
@@ -229,13 +230,13 @@ class Statements(Scans, ABC):
             raise self.error("E201", axis, frame, what="an axis of a weight", wanted="a size", got=got)
         return size
 
-    def _weight_label(self, label: str, node: syntax.WeightDecl, frame: Frame) -> str:
+    def _weight_label(self, node: syntax.WeightDecl | syntax.Shared, kind: str, frame: Frame) -> str:
+        """The label that a declaration states, or else its name."""
+        label = node.target.name if node.path is None else self.text(node.path, frame)
         reason = problem(label)
         if reason is None:
             return label
-        help: list[str] = []
-        if node.path is None:
-            help = [f'name its path apart: `{node.kind} {label} as "PATH": ...`']
+        help = [] if node.path is not None else [f'state a path beside the name: `{kind} {label} as "PATH"`']
         raise self.error("E403", node.path or node.target, frame, label=label, reason=reason, help=help)
 
     def _initial(self, node: syntax.WeightDecl, shape: tuple[Any, ...], dtype: str, frame: Frame) -> Any:
@@ -249,7 +250,11 @@ class Statements(Scans, ABC):
         if isinstance(value, Init):
             return value
         if isinstance(value, (int, float)) and not isinstance(value, bool):
-            return constant(value)
+            try:
+                return initialisers.make("constant", {"value": value})
+            except initialisers.BadArgument as error:
+                what, got = "the initial value", str(value)
+                raise self.error("E201", node.init, frame, what=what, wanted=error.wanted, got=got) from None
         value = self._as_tensor(value, node, frame)
         if value.type.shape != shape or (value.type.dtype != dtype):
             wanted = str(TensorType(shape, dtype))
@@ -306,8 +311,7 @@ class Statements(Scans, ABC):
                     wanted="a block without its inputs",
                     got=kind_of(value),
                 )
-        label = node.target.name if node.path is None else self._label(node.path, frame)
-        path = frame.prefix + label
+        path = frame.prefix + self._weight_label(node, "shared", frame)
         frame.names[node.target.name] = SharedValue(
             value, path, node.target.name, node.frozen or frame.frozen, frame.region, node.span, frame.shared
         )

@@ -8,6 +8,7 @@ from typing import Any
 
 from ..compiler.dims import Dim
 from ..compiler.graph import TensorType, Value, Weight
+from ..compiler.ops.init import Init, misfit
 from . import limits, syntax
 from .diagnostics import Label
 from .expressions import Expressions
@@ -57,6 +58,9 @@ class Weights(Expressions, ABC):
         if prod(shape) > limits.MAX_ELEMENTS:
             what = f"the number of elements of the weight `{path}`"
             raise self.error("E205", node, frame, what=what, limit=limits.MAX_ELEMENTS)
+        reason = misfit(init, shape, dtype) if isinstance(init, Init) else None
+        if reason is not None:
+            raise self.error("E409", node, frame, init=init.title, path=path, reason=reason)
         before = self.weight_spans.get(path)
         if before is not None:
             raise self._clash(path, before, node, frame)

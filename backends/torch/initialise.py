@@ -29,7 +29,17 @@ def _uniform(tensor: Tensor, *, high: float, low: float) -> None:
 
 
 def _constant(tensor: Tensor, *, value: float) -> None:
-    tensor.fill_(value)
+    # A float that the type cannot hold is infinite there; `fill_` refuses it.
+    if tensor.is_floating_point():
+        tensor.copy_(torch.tensor(value, dtype=torch.float64))
+    else:
+        tensor.fill_(value)
+
+
+def _normal(tensor: Tensor, *, mean: float, std: float, zero_row: int | None = None) -> None:
+    init.normal_(tensor, mean, std)
+    if zero_row is not None:
+        tensor[zero_row].zero_()
 
 
 def _fan_in_uniform(tensor: Tensor, *, fan_in: int | None = None) -> None:

@@ -72,6 +72,8 @@ def blank(weight: Weight) -> tuple[str, bool]:
         filled = dict(weight.init.arguments)["value"]
         if filled in (0, 1):
             return f"torch.{'ones' if filled else 'zeros'}({shape}{dtype})", True
+        if weight.type.dtype == FLOAT:
+            filled = float(filled)  # torch.full takes the type of what it is given
         sizes = literal(static_shape(weight))
         return f"torch.full({sizes}, {literal(filled, 'value')}{dtype})", True
     return f"torch.empty({shape}{dtype})", False

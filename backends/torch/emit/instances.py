@@ -212,7 +212,7 @@ class InstanceWriter:
     def _initialise(self, weight: Weight) -> None:
         target = self.layout.access(self.path, weight.path)
         if not isinstance(weight.init, Graph):
-            self.initial.append(call(weight, target))
+            self.initial += call(weight, target).split("\n")
             return
         lines = constant_lines(weight.init, weight.init.outputs[0])
         self.initial.append("with torch.no_grad():")
