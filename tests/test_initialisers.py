@@ -33,8 +33,7 @@ def _fills(model: planform.Model) -> list[str]:
     if not found.ok:
         assert all(each.primary.span.text for each in found.diagnostics)
         return [each.code for each in found.diagnostics]
-    for dtype in (torch.float32, torch.float16):
-        model.to_torch(seed=0, dtype=dtype)
+    model.to_torch(seed=0, dtype=torch.float16)  # what f16 holds, f32 holds too
     space: dict[str, Any] = {}
     exec(emit_source(model.program), space)
     space["P"]()
@@ -53,12 +52,13 @@ def test_what_check_lets_pass_can_be_drawn(name: str) -> None:
     assert codes <= {"E201", "E206", "E207", "E208", "E214", "E302", "E408", "E409", "E305"}
 
 
+@pytest.mark.filterwarnings("ignore:Initializing zero-element")
 @pytest.mark.parametrize(
     "declaration", ["param w: [6]", "param w: []", "param w: [2, 3, 4]", "param w: [0, 0]"]
 )
 @pytest.mark.parametrize("kind", ["", "i64", "u8", "bool", "c64", "f16", "bf16", "f64"])
 def test_every_shape_and_type_is_filled_or_refused(declaration: str, kind: str) -> None:
-    declaration = declaration.replace("param w: ", f"buffer w: {kind}" if kind else "param w: ")
+    declaration = declaration.replace("w: ", f"w: {kind}")
     text = "planform 1\nmodel net(x: [B, 4]) {{\n    {} = {}\n    return x, w\n}}\nplan p = net()\n"
     for name in INITIALISERS:
         call = f"{name}({2.0 if name == 'constant' else ''})"

@@ -78,6 +78,8 @@ def fill(tensor: Tensor, initialiser: Init, path: str) -> None:
     function = FILL.get(initialiser.kind)
     if function is None:
         raise LoweringError(f"{path}: torch has no initialiser `{initialiser.kind}`")
+    if not tensor.numel():
+        return
     arguments = dict(initialiser.arguments)
     if initialiser.kind == "constant" or tensor.dtype in (torch.float32, torch.float64):
         function(tensor, **arguments)

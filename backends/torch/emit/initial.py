@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from torch import nn
 
-from ....compiler.dtypes import FLOAT
+from ....compiler.dtypes import FLOAT, is_complex
 from ....compiler.graph import Graph, Weight
 from ....compiler.ops.init import Init, constant, fan_in_uniform, normal
 from ..dtypes import torch_dtype
@@ -79,8 +79,22 @@ def blank(weight: Weight) -> tuple[str, bool]:
     return f"torch.empty({shape}{dtype})", False
 
 
-def call(weight: Weight, tensor: str) -> str:
-    """The call that fills a tensor by the weight's initialiser."""
+def lines(weight: Weight, tensor: str) -> list[str]:
+    """Statements that fill a tensor by the weight's initialiser.
+
+    As in `initialise.fill`, narrow types are drawn in f32, and the parts of complex ones one after the other.
+    """
+    dtype = weight.type.dtype
+    assert isinstance(weight.init, Init)
+    if weight.init.kind == "constant" or dtype in (FLOAT, "f32", "f64"):
+        return _call(weight, tensor).split("\n")
+    wide = ", dtype=torch.float64" if dtype == "c128" else ""
+    drawn = _call(weight, f"torch.empty({tensor}.shape{wide})")
+    parts = [f"{tensor}.real", f"{tensor}.imag"] if is_complex(dtype) else [tensor]
+    return ["with torch.no_grad():", *[f"    {part}.copy_({drawn})" for part in parts]]
+
+
+def _call(weight: Weight, tensor: str) -> str:
     init = weight.init
     assert isinstance(init, Init)
     if init.kind == "fan_in_uniform":

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from torch import fx, nn
 
+from ....compiler.dtypes import is_complex, is_float
 from ....compiler.graph import Graph, Node, Value, Weight
 from ....compiler.names import fresh, identifier, is_attribute
 from ....compiler.program import Program
@@ -15,7 +16,8 @@ from ..lower import GraphLowering, title_of
 from .body import Body, BodyWriter
 from .calls import Call, Unsplittable
 from .expressions import Construction, Constructors
-from .initial import blank, call, is_default
+from .initial import blank, is_default
+from .initial import lines as initial_lines
 from .literals import number
 from .sequences import compressed, returned
 
@@ -200,7 +202,9 @@ class InstanceWriter:
             rest = "" if weight.persistent else ", persistent=False"
             self.members.append(f'{owner}.register_buffer("{name}", {text}{rest})')
         else:
-            frozen = "" if weight.trainable else ", requires_grad=False"
+            dtype = weight.type.dtype
+            trained = weight.trainable and (is_float(dtype) or is_complex(dtype))
+            frozen = "" if trained else ", requires_grad=False"
             made = f"nn.Parameter({text}{frozen})"
             named = f"{owner}.{name} = {made}"
             self.members.append(
@@ -212,7 +216,7 @@ class InstanceWriter:
     def _initialise(self, weight: Weight) -> None:
         target = self.layout.access(self.path, weight.path)
         if not isinstance(weight.init, Graph):
-            self.initial += call(weight, target).split("\n")
+            self.initial += initial_lines(weight, target)
             return
         lines = constant_lines(weight.init, weight.init.outputs[0])
         self.initial.append("with torch.no_grad():")
