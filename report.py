@@ -52,7 +52,7 @@ def print_cost(report: CostReport, by: By = "scope", depth: int | None = 2, cons
 
 def cost_html(report: CostReport, depth: int | None = 2) -> str:
     """A cost report as an HTML table, for notebooks."""
-    from html import escape
+    from .compiler.names import markup as escape
 
     sums = report.sums
     about = [report.mode, *(f"{name}={value}" for name, value in report.bindings.items()), report.float_as]

@@ -9,6 +9,8 @@ import sys
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, TextIO
 
+from .compiler.names import json_printable, lines_printable
+
 if TYPE_CHECKING:
     from .dsl.diagnostics import Diagnostic
 
@@ -21,6 +23,7 @@ _STYLES = {
     "blue": "34",
     "cyan": "36",
 }
+_COLOUR = re.compile(r"(\033\[[0-9;]*m)")
 _COLOURS = {"error": "red", "warning": "yellow"}
 
 
@@ -35,25 +38,32 @@ def coloured(stream: TextIO) -> bool:
 
 def paint(text: str, style: str, stream: TextIO | None = None) -> str:
     """The text in a style, if the stream (stdout by default) takes colours."""
+    text = lines_printable(text)
     if not text or not coloured(stream or sys.stdout):
         return text
     return f"\033[{_STYLES[style]}m{text}\033[0m"
 
 
+def _harmless(text: str, stream: TextIO) -> str:
+    """The text without control characters, but for the colours of a stream that takes them."""
+    pieces = _COLOUR.split(text) if coloured(stream) else [text]
+    return "".join(piece if number % 2 else lines_printable(piece) for number, piece in enumerate(pieces))
+
+
 def say(text: str = "", end: str = "\n") -> None:
-    """Write a result."""
-    sys.stdout.write(text + end)
+    """Write a result; what could steer a terminal is shown and not sent."""
+    sys.stdout.write(_harmless(text, sys.stdout) + end)
 
 
 def complain(text: str) -> None:
     """Write about trouble; what was said so far comes first."""
     sys.stdout.flush()
-    sys.stderr.write(text + "\n")
+    sys.stderr.write(_harmless(text, sys.stderr) + "\n")
 
 
 def say_json(data: Any) -> None:
     """Write data as JSON."""
-    say(json.dumps(data, indent=2, ensure_ascii=False))
+    say(json_printable(json.dumps(data, indent=2, ensure_ascii=False)))
 
 
 def complain_of(diagnostics: Iterable[Diagnostic]) -> None:
@@ -68,6 +78,7 @@ def complain_of(diagnostics: Iterable[Diagnostic]) -> None:
 def remark(kind: str, message: str, help: Iterable[str] = (), code: str | None = None) -> None:
     """Write an error or warning that has no place in a plan."""
     head = kind if code is None else f"{kind}[{code}]"
+    message, help = lines_printable(message), map(lines_printable, help)
     complain("\n".join([f"{paint(head, _COLOURS[kind], sys.stderr)}: {message}", *map(_help, help)]))
 
 

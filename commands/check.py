@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ..compiler.names import printable
 from ..terminal import complain_of, paint, remark, say, say_json
 from .frame import FINE, FOUND, SCHEMA, USAGE, Failure, Json, command, open_file
 
@@ -81,10 +82,10 @@ def _print(checked: Checked) -> None:
     total = f"{plans} plan{'s' * (plans != 1)}, {claims} claim{'s' * (claims != 1)}"
     state = paint("ok", "green") if report.ok else paint("not ok", "red")
     say(f"{paint(checked.file, 'bold')}: {state} ({total})")
-    width = max((len(claim.text) for claim in report.claims), default=0)
+    width = max((len(printable(claim.text)) for claim in report.claims), default=0)
     for claim in report.claims:
         mark = paint("✓", "green") if claim.ok else paint("✗", "red")
-        kind, text = claim.claim.kind, claim.text.removeprefix(claim.claim.kind).strip()
+        kind, text = claim.claim.kind, printable(claim.text).removeprefix(claim.claim.kind).strip()
         say(f"  {mark} {text:<{width - len(kind)}} {paint(figure(claim.got), 'cyan')}".rstrip())
     _print_needs(report.needs, checked.plans)
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from ..compiler.names import printable
 from ..terminal import paint, say, say_json
 from .deploy import lines_of
 from .frame import FINE, FOUND, SCHEMA, Address, At, Failure, Json, Set, command, open_model
@@ -93,7 +94,7 @@ def _print(found: Comparison, name: str, a: str, b: str) -> None:
         return
     say(f"the first value that differs is {paint(found.first.name, 'bold')}: {_shown(found.first)}")
     for line in lines_of(found.first.origins):
-        say(f"  {paint(line.where, 'dim')}  {line.text}")
+        say(f"  {paint(line.where, 'dim')}  {printable(line.text)}")
 
 
 def _shown(each: Difference) -> str:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, TypeVar
 
 import typer
 
+from ..compiler.names import printable
 from ..terminal import paint, say, say_json
 from .frame import FINE, SCHEMA, Address, At, Json, Set, command, open_model
 
@@ -126,7 +127,7 @@ def _say_group(rule: str, reason: str, paths: Sequence[str], lines: Sequence[Lin
     if reason:
         say(f"    {reason}")
     for line in lines:
-        say(f"    {paint(line.where, 'dim')}  {line.text}")
+        say(f"    {paint(line.where, 'dim')}  {printable(line.text)}")
 
 
 def _count(graph: Graph) -> int:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, TypeVar
 
 import typer
 
+from ..compiler.names import printable
 from ..terminal import paint, say, say_json
 from .frame import FINE, SCHEMA, Address, At, Failure, Json, Mode, Set, command, open_model
 
@@ -229,7 +230,7 @@ def _say_boundaries(found: Partition, all: bool) -> None:
         say(f"\n  {paint(f'{first.before} | {first.after}', 'bold')}{times}  {first.reason}")
         say(f"    {_named(first.producer)} -> {_named(first.consumer)}")
         for line in dict.fromkeys((line_of(first.producer), line_of(first.consumer))):
-            say(f"    {paint(line.where, 'dim')}  {line.text}".rstrip())
+            say(f"    {paint(line.where, 'dim')}  {printable(line.text)}".rstrip())
 
 
 def _named(node: Node) -> str:

@@ -8,6 +8,7 @@ from importlib import import_module
 from typing import Any, Literal
 
 from .graph import Graph, TensorType, Value, leaves
+from .names import quoted
 from .printer import arguments_text
 from .structure import Part, Run, fold, structure
 
@@ -127,9 +128,14 @@ def to_dot(picture: Picture) -> str:
 
 
 def _quote(text: str) -> str:
-    """A double-quoted string of the dot language; only the quote and the backslash mean something in it."""
-    escaped = text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
-    return f'"{escaped}"'
+    """A double-quoted string of the dot language; lines are centred."""
+    lines = "\\n".join(_escaped(line) for line in text.split("\n"))
+    return f'"{lines}"'
+
+
+def _escaped(text: str) -> str:
+    # Only the quote and the backslash mean something in it, before graphviz looks for entities of HTML.
+    return quoted(text)[1:-1].replace("&", "&amp;")
 
 
 def _box(run: Run) -> Box:

@@ -75,8 +75,10 @@ def printable(text: str) -> str:
 
 
 def lines_printable(text: str) -> str:
-    """The same for a text of several lines."""
-    return text if text.isprintable() else "\n".join(printable(line) for line in text.split("\n"))
+    """The same for a text of several lines, with tabs."""
+    if text.isprintable():
+        return text
+    return re.sub(r"[^\n\t]+", lambda piece: printable(piece[0]), text)
 
 
 def quoted(text: str) -> str:
@@ -86,8 +88,9 @@ def quoted(text: str) -> str:
 
 def docstring(text: str) -> str:
     """A text for between three double quotes."""
-    text = printable(text.replace("\\", "\\\\")).replace('"""', '\\"\\"\\"')
-    return f'{text[:-1]}\\"' if text.endswith('"') else text
+    # Python takes no lone surrogates there, not even escaped.
+    text = re.sub("[\ud800-\udfff]", "\ufffd", text)
+    return re.sub(r'"(?="|\Z)|(?<=")"', r'\\"', printable(text.replace("\\", "\\\\")))
 
 
 def markup(text: str) -> str:

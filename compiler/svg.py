@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from html import escape as escape_markup
 
 from .draw import Box, Edge, Picture
 from .layout import Item, lay_out
+from .names import markup
 
 MARGIN = 24.0
 PAD = 14.0
@@ -100,7 +100,7 @@ def to_svg(picture: Picture) -> str:
     for at, box in enumerate(drawn):
         row = layout.layer[at]
         body.append(_box(box, shift + layout.x[at], _top(box, tops[row], layout.heights[row])))
-    title = escape(picture.name)
+    title = markup(picture.name)
     return "\n".join(
         [
             f'<svg xmlns="http://www.w3.org/2000/svg" width="{width:.0f}" height="{bottom:.0f}"'
@@ -143,11 +143,6 @@ def _measure(
     reach = [max(out_ports.values(), default=0.0) + 6 + text for text in below]
     reach += [max(in_ports.values(), default=0.0) + 6 + text for text in above]
     return _Drawn(box, width, float(height), out_ports, in_ports, max([width / 2, *reach]))
-
-
-def escape(text: str) -> str:
-    """The text in XML, which has no place for control characters."""
-    return escape_markup("".join(character if character.isprintable() else " " for character in text))
 
 
 def _text_width(edge: Edge) -> float:
@@ -216,7 +211,7 @@ def _edge(
 def _label(edge: Edge, x: float, y: float) -> str:
     return (
         f'<text x="{x:.1f}" y="{y:.1f}" font-family="{MONO}" font-size="10.5" fill="#475569">'
-        f"{escape(edge.label)}</text>"
+        f"{markup(edge.label)}</text>"
     )
 
 
@@ -236,7 +231,7 @@ def _box(drawn: _Drawn, x: float, top: float) -> str:
     parts.append(f'<rect x="{left:.1f}" y="{top:.1f}" {frame} stroke-width="1.2"/>')
     y = top + 20
     style = f'text-anchor="middle" fill="{ink}"'
-    title = f'<tspan font-weight="600">{escape(box.title)}</tspan>'
+    title = f'<tspan font-weight="600">{markup(box.title)}</tspan>'
     if box.repeat > 1:
         title += f'<tspan dx="8" font-weight="700" fill="{border}">×{box.repeat}</tspan>'
     parts.append(f'<text x="{x:.1f}" y="{y:.1f}" {style} font-family="{SANS}" font-size="13">{title}</text>')
@@ -245,6 +240,6 @@ def _box(drawn: _Drawn, x: float, top: float) -> str:
             y += 15
             parts.append(
                 f'<text x="{x:.1f}" y="{y:.1f}" {style} font-family="{font}" font-size="11"'
-                f' fill-opacity="{shade}">{escape(text)}</text>'
+                f' fill-opacity="{shade}">{markup(text)}</text>'
             )
     return "\n".join(parts)

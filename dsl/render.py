@@ -6,6 +6,7 @@ import unicodedata
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
+from ..compiler.names import lines_printable, printable
 from .diagnostics import Diagnostic, Label
 from .source import Source
 
@@ -32,8 +33,8 @@ def render(diagnostic: Diagnostic) -> str:
     gutter = max(len(str(mark.line)) for group in groups for mark in group)
     margin = " " * gutter
     lines = [
-        f"{diagnostic.severity}[{diagnostic.code}]: {diagnostic.message}",
-        f"{margin}--> {diagnostic.primary.span.where}",
+        f"{diagnostic.severity}[{diagnostic.code}]: {printable(diagnostic.message)}",
+        f"{margin}--> {printable(diagnostic.primary.span.where)}",
         f"{margin} |",
     ]
     above: Mark | None = None
@@ -43,7 +44,8 @@ def render(diagnostic: Diagnostic) -> str:
             if above is not None and not same_line:
                 lines.append(f"{margin} :" if mark is not group[0] else f"{margin} |")
                 if above.source is not mark.source:
-                    lines.append(f"{margin}::: {mark.source.name}:{mark.line}:{mark.start + 1}")
+                    place = f"{mark.source.name}:{mark.line}:{mark.start + 1}"
+                    lines.append(f"{margin}::: {printable(place)}")
             lines.extend(_excerpt(mark, gutter, with_source=not same_line))
             above = mark
     lines.extend(_remark(gutter, note) for note in diagnostic.notes)
@@ -114,7 +116,7 @@ def _excerpt(mark: Mark, gutter: int, *, with_source: bool) -> list[str]:
     shown = "".join(" " if char in "\t\f" else char if char.isprintable() else "\ufffd" for char in shown)
     before = _columns(shown[:start])
     length = max(_columns(shown[start:end]), 1)
-    under = f"{' ' * gutter} | {' ' * before}{mark.sign * length} {mark.text}"
+    under = f"{' ' * gutter} | {' ' * before}{mark.sign * length} {printable(mark.text)}"
     return [f"{mark.line:>{gutter}} | {shown}", under] if with_source else [under]
 
 
@@ -127,5 +129,5 @@ def _columns(text: str) -> int:
 
 
 def _remark(gutter: int, text: str) -> str:
-    first, *rest = text.split("\n")
+    first, *rest = lines_printable(text).split("\n")
     return "\n".join([f"{' ' * gutter} = {first}", *(f"{' ' * (gutter + 3)}{line}" for line in rest)])

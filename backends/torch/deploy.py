@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, cast
 
 import torch
-from torch import Tensor, fx, nn
+from torch import Tensor, nn
 
 from ...compiler.graph import Graph, Weight
 from ...compiler.pipeline import Deployed, deploy
@@ -14,7 +14,7 @@ from ...compiler.program import Program
 from .dtypes import torch_dtype
 from .leaves import register
 from .lower import GraphLowering
-from .module import PlanModule, assemble, initial, seeded
+from .module import PlanModule, assemble, graph_view, initial, seeded
 from .onednn import available, fuse_epilogues, pack
 from .portable import portable
 from .weights import BindError, bind
@@ -132,4 +132,5 @@ def run_prologue(prologue: Graph, tensors: Mapping[str, Tensor]) -> dict[str, Te
 
     root = nn.Module()
     register(root, prologue.weights, {}, make)
-    return fx.GraphModule(root, GraphLowering(_WIDE).lower(prologue))()
+    made = graph_view(root, GraphLowering(_WIDE).lower(prologue))
+    return type(made).forward(root)

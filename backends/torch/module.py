@@ -73,9 +73,7 @@ class PlanModule(nn.Module):
         """Make the graph modules and let them share this module's tables."""
         self._graphs = {}
         for mode, graph in graphs.items():
-            made = fx.GraphModule(self, graph, class_name=f"{type(self).__name__}_{mode}")
-            for table in _TABLES:
-                made.__dict__[table] = self.__dict__[table]
+            made = graph_view(self, graph, f"{type(self).__name__}_{mode}")
             made.__dict__["training"] = mode == "train"
             self._graphs[mode] = made
 
@@ -111,6 +109,16 @@ class PlanModule(nn.Module):
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
         self._attach(self._lower())
+
+
+def graph_view(owner: nn.Module, graph: fx.Graph, name: str = "GraphModule") -> fx.GraphModule:
+    """A graph as a module with the children and weights of `owner`, whatever they are called."""
+    # It takes its graph before the tables: a label may be called `graph`.
+    made = fx.GraphModule(nn.Module(), fx.Graph(), class_name=name)
+    fx.GraphModule.graph.fset(made, graph)  # pyright: ignore[reportOptionalCall]
+    for table in _TABLES:
+        made.__dict__[table] = owner.__dict__[table]
+    return made
 
 
 def assemble(

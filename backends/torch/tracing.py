@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import keyword
-import re
 import types
 from collections.abc import Callable
 from typing import Any
@@ -13,6 +11,8 @@ from torch import fx
 from torch.fx.graph import CodeGen, PythonCode
 from torch.fx.proxy import GraphAppendingTracer
 
+from ...compiler.names import is_attribute
+
 # Functions that make tensors from nothing; they must be told where.
 _FACTORIES = {
     *("arange", "empty", "eye", "full", "linspace", "logspace", "ones", "tensor", "zeros"),
@@ -21,24 +21,34 @@ _FACTORIES = {
 }
 
 
-# `self.a.class`, as torch.fx writes the path of an attribute; it looks no further than `isidentifier`.
-_PATH = re.compile(rf"(?<![\w.])self(?:\.\w+)*\.(?:{'|'.join(keyword.kwlist)})\b[.\w]*")
+class _Path(str):
+    """A path of attributes, some of which are called like keywords.
+
+    torch.fx writes `self.a.class` for it unless a part says that it is no identifier.
+    """
+
+    __slots__ = ()
+
+    def split(self, *args: Any) -> list[str]:  # pyright: ignore[reportIncompatibleMethodOverride]
+        """The parts."""
+        return [_Part(part) for part in super().split(*args)]
+
+
+class _Part(str):
+    __slots__ = ()
+
+    def isidentifier(self) -> bool:
+        return is_attribute(str(self))
 
 
 class Code(CodeGen):
     """The code of fx graphs whose modules and weights may be called like keywords."""
 
-    def _gen_python_code(self, *args: Any, **kwargs: Any) -> PythonCode:
-        made = super()._gen_python_code(*args, **kwargs)
-        made.src = _PATH.sub(_by_getattr, made.src)
-        return made
-
-
-def _by_getattr(found: re.Match[str]) -> str:
-    first, *rest = found[0].split(".")
-    for part in rest:
-        first = f'getattr({first}, "{part}")' if keyword.iskeyword(part) else f"{first}.{part}"
-    return first
+    def _gen_python_code(self, nodes: Any, *args: Any, **kwargs: Any) -> PythonCode:
+        for node in nodes:
+            if node.op in ("call_module", "get_attr") and not all(map(is_attribute, node.target.split("."))):
+                node.target = _Path(node.target)
+        return super()._gen_python_code(nodes, *args, **kwargs)
 
 
 class Tracer(GraphAppendingTracer):

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from html import escape
 from pathlib import Path
 
 from ..graph import Node
+from ..names import markup as escape
 from .plan import Buffer, MemoryPlan, name_of, place_of
 
 WIDTH, HEIGHT = 960.0, 420.0
@@ -89,11 +89,12 @@ def _rectangle(frame: _Frame, buffer: Buffer, colour: str) -> str:
     top, bottom = frame.y(buffer.offset + buffer.size), frame.y(buffer.offset)
     about = f"{buffer.path}: {buffer.type or 'room to work in'}, {buffer.size:,} bytes at {buffer.offset:,}"
     about += f", steps {buffer.first + 1} to {buffer.last + 1}"
+    about = escape(about)
     if place := _line_of(buffer.node):
-        about += f"\n{place}"
+        about += f"\n{escape(place)}"
     return (
         f'<rect x="{left:.2f}" y="{top:.2f}" width="{right - left:.2f}" height="{bottom - top:.2f}"'
-        f' fill="{colour}" stroke="#ffffff" stroke-width="0.6"><title>{escape(about)}</title></rect>'
+        f' fill="{colour}" stroke="#ffffff" stroke-width="0.6"><title>{about}</title></rect>'
     )
 
 
