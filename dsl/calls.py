@@ -19,6 +19,7 @@ from .labels import problem
 from .patterns import allows_none
 from .scope import Frame
 from .source import Span
+from .suggest import did_you_mean
 from .values import BlockDef, BlockValue, Bound, SharedValue, is_tensorish, kind_of
 
 # Static functions that serve lists of tensors as they are.

@@ -36,12 +36,6 @@ def _constant(tensor: Tensor, *, value: float) -> None:
         tensor.fill_(value)
 
 
-def _normal(tensor: Tensor, *, mean: float, std: float, zero_row: int | None = None) -> None:
-    init.normal_(tensor, mean, std)
-    if zero_row is not None:
-        tensor[zero_row].zero_()
-
-
 def _fan_in_uniform(tensor: Tensor, *, fan_in: int | None = None) -> None:
     bound = fan_in_bound(tuple(tensor.shape), fan_in)
     init.uniform_(tensor, -bound, bound)
