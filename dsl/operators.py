@@ -77,7 +77,7 @@ class Operators(Weights, Patterns, ABC):
             if isinstance(instance, Layer):
                 return self._apply_layer(instance, bound, slots, values, node, frame, label, frozen, shared)
             op = cast("Op", instance)
-            if op.in_mode(self.mode) is None:
+            if op.in_mode(self.mode) is None or _leaves(op, values, slots):
                 result: Any = values[0]
                 path = None if label is None else frame.prefix + label
             else:
@@ -241,6 +241,12 @@ class Operators(Weights, Patterns, ABC):
         if label is not None or shared is not None:
             self.labelled.append((path, result))
         return result
+
+
+def _leaves(op: Op, values: list[Value], slots: list[str]) -> bool:
+    """Whether the operator is right here and does nothing; raises `ShapeError`."""
+    types = tuple([value.type for value in values])
+    return bool(types) and op.unchanged(types) and not op.infer(types, tuple(slots))[1]
 
 
 def _accepts(op: Op | None, values: list[Value], slots: tuple[str, ...]) -> bool:

@@ -374,6 +374,13 @@ class Op(Operator):
         """The operator in a mode; None where it is the identity."""
         return self
 
+    def unchanged(self, types: Sequence[TensorType]) -> bool:
+        """Whether the result is the first operand for all values, infinities and NaN included.
+
+        Such a call leaves no operator in any mode.
+        """
+        return False
+
     def infer(
         self, types: tuple[TensorType, ...], slots: tuple[str, ...], bodies: tuple[Graph, ...] = ()
     ) -> tuple[tuple[TensorType, ...], tuple[Undecided, ...]]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Literal
 
 from ..counts import NOTHING, Cost
 from ..dims import Size, minimum
@@ -11,6 +12,9 @@ from .base import Elements, Lowering, Op, Shape, case
 from .places import typed, where_all
 from .rules import ShapeError, need_at_least, need_rank
 
+if TYPE_CHECKING:
+    from ..graph import TensorType
+
 
 class Pad(Op, name="pad"):
     """Add elements before and after axes: [*S] -> [*S'].
@@ -18,7 +22,7 @@ class Pad(Op, name="pad"):
     `amounts` lists (before, after) from the last axis backwards, as torch.nn.functional.pad does: [left,
     right, top, bottom]. Negative amounts crop. `constant` fills with `value`, on any axes; `reflect`,
     `replicate` and `circular` continue [B, C, *S] on all of its 1 to 3 spatial axes (or the last ones, of an
-    unbatched [C, *S]).
+    unbatched [C, *S]). Amounts of zero leave no operator.
     """
 
     amounts: tuple[Size, ...]
@@ -73,6 +77,10 @@ class Pad(Op, name="pad"):
                 need_at_least(x[axis] - 1, amount, f"what axis {axis} has to reflect", ("x", axis))
             elif self.mode == "circular":
                 need_at_least(x[axis], amount, f"what axis {axis} has to repeat", ("x", axis))
+
+    def unchanged(self, types: Sequence[TensorType]) -> bool:
+        """Whether nothing is added or cropped."""
+        return all(isinstance(amount, int) and amount == 0 for amount in self.amounts)
 
     def dtype(self, x: DType) -> DType:
         if self.mode == "replicate" and is_bool(x):

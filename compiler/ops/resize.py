@@ -7,7 +7,8 @@ alone and are not counted, those of `grid_sample` follow from data and are.
 from __future__ import annotations
 
 import math
-from typing import Any, Literal
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Literal
 
 from ..counts import NOTHING, Cost
 from ..dims import Size, ceil_div, maximum, prod
@@ -18,6 +19,9 @@ from .resize_te import Axis, filtered, float_type
 from .rules import ShapeError, need_at_least, need_equal, need_float, need_inexact, need_rank, need_same_dtype
 from .sample_te import Tap, cubic, mixed, nearby, whole
 from .window_te import sum_type
+
+if TYPE_CHECKING:
+    from ..graph import TensorType
 
 ResizeMode = Literal["nearest", "nearest-exact", "linear", "bilinear", "bicubic", "trilinear", "area"]
 # The spatial axes that a mode is for, and the elements that it mixes for one of the result.
@@ -30,7 +34,8 @@ class Resize(Op, name="resize"):
     interpolate.
 
     `linear`, `bilinear` and `bicubic`, `trilinear` are for 1, 2, 3 spatial axes, the other modes for any of
-    those. `antialias` (bilinear, bicubic) widens the filter where the result is smaller.
+    those. `antialias` (bilinear, bicubic) widens the filter where the result is smaller. To the same size,
+    `nearest`, `nearest-exact`, `area` and what is antialiased leave no operator.
     """
 
     size: Sizes | None = None
@@ -90,6 +95,18 @@ class Resize(Op, name="resize"):
             message = f"`scale` has {len(scales)} entries for {len(spatial)} spatial axes"
             raise ShapeError(message, "value", argument="scale")
         return tuple(_scaled(size, scale or 0.0) for size, scale in zip(spatial, scales, strict=True))
+
+    def unchanged(self, types: Sequence[TensorType]) -> bool:
+        """Whether each result element is one of the operand.
+
+        Modes that mix neighbours are not: they multiply them by zero there, and zero times infinity is NaN.
+        """
+        spatial = types[0].shape[2:]
+        picks = self.mode in ("nearest", "nearest-exact", "area") or self.antialias
+        if self.scale is None:
+            return picks and self.sizes(spatial) == spatial
+        scales = self.scale if isinstance(self.scale, tuple) else (self.scale,)
+        return picks and all(scale == 1 for scale in scales)
 
     def dtype(self, x: DType) -> DType:
         if self.mode == "area" and one_window(self.size):

@@ -18,7 +18,10 @@ PERMUTES = ("permute", "transpose")
 _IDEMPOTENT = ("relu", "relu6", "abs", "sign", "floor", "ceil", "trunc", "round", "detach")
 # f(f(x)) = x.
 _INVOLUTIONS = ("neg", "conj")
-_SAME_SHAPE = (*RESHAPES, "expand", "broadcast_to", "slice", "narrow", "tile", "repeat_interleave", "pad")
+_SAME_SHAPE = (
+    *RESHAPES,
+    *("expand", "broadcast_to", "slice", "narrow", "tile", "repeat_interleave", "pad", "resize"),
+)
 
 
 def same_shape(left: Shape, right: Shape) -> bool:
@@ -53,10 +56,10 @@ def _keeps_shape(match: Match) -> bool:
 
 def _does_nothing(match: Match) -> bool:
     op: Any = match.root.op
-    # Of these operators two can keep the shape and move elements all the same.
+    # Of these operators three can keep the shape and move elements all the same.
     if op.name == "slice" and op.step != 1:
         return False
-    if op.name == "pad" and not all(isinstance(amount, int) and amount == 0 for amount in op.amounts):
+    if op.name in ("pad", "resize") and not op.unchanged([match["x"].type]):
         return False
     return _keeps_shape(match)
 
