@@ -13,6 +13,7 @@ from .compiler.graph import Graph
 from .compiler.ops.base import Mode
 from .compiler.pipeline import deploy
 from .compiler.program import Program
+from .dsl.budget import Budget, Exhausted
 from .dsl.claims import Bound, Verdict, judge
 from .dsl.diagnostics import Diagnostic, PlanError, diagnostic
 from .dsl.files import Files
@@ -135,21 +136,23 @@ class PlanFile:
         plan: str,
         bindings: Mapping[str, Any] | None = None,
         overrides: Mapping[str, Any] | None = None,
+        budget: Budget | None = None,
     ) -> Modes:
-        """A plan at some sizes, whose modes are elaborated as they are asked for."""
+        """A plan at some sizes, whose modes are elaborated as they are asked for, paid from the budget."""
         key = (plan, repr(sorted((bindings or {}).items())), repr(sorted((overrides or {}).items())))
         known = self._modes.get(key)
         if known is None:
             self._check_overrides(plan, overrides or {})
             known = self._modes[key] = Modes(self.block(plan), self.scope, bindings, overrides)
+        known.budget = budget or Budget()
         return known
 
-    def _graph(self, plan: str, sizes: Mapping[str, Any], mode: Mode) -> Bound:
+    def _graph(self, plan: str, sizes: Mapping[str, Any], mode: Mode, budget: Budget) -> Bound:
         """A plan's graph for a claim: the symbolic one, or elaborated anew for sizes that are not for it."""
         asked: Mode = "eval" if mode == "deploy" else mode
-        graph = self.modes(plan).graph(asked)
+        graph = self.modes(plan, budget=budget).graph(asked)
         if not set(sizes) <= set(symbols_of(graph)) or not all(each.admits(sizes) for each in graph.guards):
-            graph, sizes = self.modes(plan, sizes).graph(asked), {}
+            graph, sizes = self.modes(plan, sizes, budget=budget).graph(asked), {}
         if mode != "deploy":
             return Bound(graph, sizes)
         if graph not in self._deployed:
@@ -174,7 +177,8 @@ class PlanFile:
                 )
 
     def check(self, only: str | None = None) -> CheckReport:
-        """Elaborate all plans (or one) in both modes and derive their claims."""
+        """Elaborate all plans (or one) in both modes and derive their claims, all within one budget of work."""
+        budget = Budget()
         problems: list[Diagnostic] = []
         try:
             plans = list(self.plans) if only is None else [self.plan(only)]
@@ -196,16 +200,23 @@ class PlanFile:
             if self.scope.names.get(name, POISON) is POISON:
                 failed.add(name)
                 continue
-            for found in self.modes(name).judged():
+            modes = self.modes(name, budget=budget)
+            try:
+                judged = modes.judged()
+            except Exhausted as error:
+                return CheckReport((*problems, *error.diagnostics), ())
+            for found in judged:
                 if found.severity == "error":
                     failed.add(name)
                 keep(found)
             if name not in failed:
-                program = self.program(name)
+                program = modes.program()
                 found_needs = needs(name, program.graphs)
                 asked.extend(found_needs)
                 for found in surprises(found_needs, program.graph):
                     keep(found)
+                if isinstance(error, Exhausted):
+                    return CheckReport(tuple(problems), ())
         verdicts: list[Verdict] = []
         for item in self.syntax.items:
             if not isinstance(item, Claim):
@@ -215,12 +226,17 @@ class PlanFile:
                 help = did_you_mean(name, self.plans)
                 keep(diagnostic("E604", item.subject.span, name=name, help=help))
             elif name not in failed and name in plans:
-                verdict = judge(
-                    item,
-                    self.scope,
-                    lambda sizes, mode, name=name: self._graph(name, sizes, mode),
-                    lambda sizes, name=name: self.program(name, sizes).weights,
-                )
+                try:
+                    verdict = judge(
+                        item,
+                        self.scope,
+                        lambda sizes, mode, name=name: self._graph(name, sizes, mode, budget),
+                        lambda sizes, name=name: self.modes(name, sizes, budget=budget).program().weights,
+                        budget,
+                    )
+                except Exhausted as error:
+                    problems += error.diagnostics
+                    break
                 verdicts.append(verdict)
                 if verdict.error is not None:
                     keep(verdict.error)

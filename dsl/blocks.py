@@ -35,6 +35,7 @@ class Blocks(Operators, ABC):
             raise self.error(
                 "E205", node, frame, what="the depth of block calls", limit=limits.MAX_CALL_DEPTH
             )
+        self.spend(limits.CALL, node)
         inline = block.syntax.kind == "inline" and label is None and shared is None
         if shared is not None:
             prefix = shared.path + "."

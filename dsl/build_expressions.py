@@ -14,6 +14,7 @@ from lark import Token
 
 from .diagnostics import Diagnostic, Label, diagnostic
 from .foreign import of_type
+from .limits import MAX_DIAGNOSTICS
 from .literals import read_number, read_text
 from .source import Source, Span
 from .syntax import (
@@ -78,6 +79,7 @@ DTYPES = (
     "complex",
     "int",
 )
+_MOST_PROBLEMS = 10 * MAX_DIAGNOSTICS
 _CONSTANTS = {"true": True, "false": False, "none": None}
 
 
@@ -113,7 +115,9 @@ class ExpressionBuilder:
     # -------------------------------------------------------------- helpers
 
     def report(self, code: str, span: Span, text: str = "", **details: Any) -> None:
-        """Note a diagnostic and go on."""
+        """Note a diagnostic and go on; a text that is wrong everywhere is told of at its beginning."""
+        if len(self.problems) >= _MOST_PROBLEMS:
+            return
         self.problems.append(diagnostic(code, span, text, **details))
 
     def span(self, children: Children) -> Span:

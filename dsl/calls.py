@@ -10,7 +10,7 @@ from ..compiler.graph import Value
 from ..compiler.ops import init as initialisers
 from ..compiler.ops import registry
 from ..compiler.ops.init import INITIALISERS
-from . import statics, syntax
+from . import limits, statics, syntax
 from .arguments import Mismatch
 from .blocks import Blocks
 from .diagnostics import Label
@@ -73,9 +73,15 @@ class Calls(Blocks, ABC):
         named: dict[str, Given] = {}
         values = self.evaluate_all(tuple([argument.value for argument in node.arguments]), frame)
         for argument, value in zip(node.arguments, values, strict=True):
+            if isinstance(value, (str, list, tuple, dict)):
+                self.weigh(value, argument, frame)
+        for argument, value in zip(node.arguments, values, strict=True):
             if argument.name is not None:
                 named[argument.name] = Given(value, argument.value)
             elif argument.star:
+                self.spend(
+                    limits.SPREAD * len(value) if isinstance(value, (list, tuple, dict)) else 0, argument
+                )
                 for item in self.static(argument.value, frame, lambda value=value: statics.items(value)):
                     positional.append(Given(item, argument.value))
             else:
@@ -129,7 +135,7 @@ class Calls(Blocks, ABC):
             function = statics.FUNCTIONS[name]
             keywords = {key: given.value for key, given in named.items()}
             try:
-                return self.static(node, frame, lambda: function(*values, **keywords))
+                return self.static(node, frame, lambda: statics.bounded(function(*values, **keywords)))
             except TypeError:
                 raise self.error(
                     "E206", node, frame, name=f"`{name}`", wanted="other arguments", got="these do not fit"

@@ -11,7 +11,8 @@ from ..compiler.cost import CostReport, cost
 from ..compiler.dims import Dim, Size, SizeTooLarge, prod, substitute, total
 from ..compiler.graph import Graph, Value, Weight
 from ..compiler.ops.base import Mode
-from . import syntax
+from . import limits, syntax
+from .budget import Budget, Exhausted
 from .diagnostics import Diagnostic, PlanError, diagnostic
 from .elaborate import Elaboration
 from .run import unbound
@@ -75,9 +76,11 @@ class _Subject:
     """What a claim is about: the plan's graph in a mode, and what is left to bind of the claim's sizes."""
 
     graph: Callable[[Mode], Bound]
+    spend: Callable[[int], None]
 
     def report(self, mode: Mode) -> CostReport:
         graph, sizes = self.graph(mode)
+        self.spend(limits.NODE * len(graph.nodes))
         return cost(graph, sizes)
 
     def elements(self, mode: Mode, counts: Callable[[Weight], bool]) -> Size:
@@ -132,18 +135,22 @@ def judge(
     scope: FileScope,
     graph: Callable[[dict[str, Any], Mode], Bound],
     weights: Callable[[dict[str, Any]], Mapping[str, Weight]],
+    budget: Budget | None = None,
 ) -> Verdict:
     """Derive a claim's figure and compare.
 
     `graph(bindings, mode)` gives the plan's graph, `weights(bindings)` its table of weights in all modes.
+    Raises `Exhausted` where the work is not paid for.
     """
     text = " ".join(claim.span.text.split())
-    run = Elaboration(claim.subject.name, "eval")
+    run = Elaboration(claim.subject.name, "eval", budget=budget)
     frame = Frame(scope)
     try:
         if isinstance(claim.metric, syntax.Name) and claim.metric.id == "weights":
             return _judge_weights(claim, text, run, frame, weights)
         got, wanted = _figures(claim, run, frame, graph)
+    except Exhausted:
+        raise
     except PlanError as error:
         return Verdict(claim, claim.subject.name, text, None, None, error.diagnostics[0])
     except Poisoned:
@@ -226,7 +233,9 @@ def _figures(
     bindings = run.bindings(claim.bindings, frame)
     wanted = run.evaluate(claim.value, frame)
     try:
-        got = measure(_Subject(lambda mode: graph(bindings, mode)), options)
+        got = measure(
+            _Subject(lambda mode: graph(bindings, mode), lambda work: run.spend(work, metric)), options
+        )
     except (KeyError, ValueError, SizeTooLarge) as error:
         message = f"the figure cannot be derived: {error}"
         raise run.error("E202", metric, message=message) from None

@@ -38,10 +38,11 @@ define(
 )
 define(
     "E004",
-    "the file has {size} characters, more than {limit}",
+    "the file has more than {limit} {what}",
     "Files are limited in size, so that reading one is quick whoever wrote it. Split the file and import "
     "its parts with `use`.",
     _H + "#" + "x" * (1 << 20),
+    _H + "K = [" + "1," * 60_000 + "]\n",
 )
 define(
     "E005",

@@ -9,6 +9,8 @@ from typing import Any
 from .codes import CODES
 from .source import Span
 
+_SHOWN = 1000
+
 
 @dataclass(frozen=True, slots=True)
 class Label:
@@ -54,8 +56,14 @@ def diagnostic(
     **fields: Any,
 ) -> Diagnostic:
     """Build a diagnostic: the message is the code's template filled with `fields`."""
-    message = CODES[code].message.format(**fields)
+    shown = {name: _clipped(value) if isinstance(value, str) else value for name, value in fields.items()}
+    message = CODES[code].message.format(**shown)
     return Diagnostic(code, message, Label(span, text), tuple(secondary), tuple(notes), tuple(help))
+
+
+def _clipped(text: str) -> str:
+    """A text of a plan as far as a message shows it."""
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
 
 
 def fail(code: str, span: Span, text: str = "", **fields: Any) -> PlanError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from typing import Any, cast
 
@@ -9,8 +10,9 @@ from ..compiler.dims import Dim, Size, assuming, symbol
 from ..compiler.graph import Builder, Graph, TensorType, Value
 from ..compiler.ops.base import Mode
 from ..compiler.size_limits import proving
-from . import syntax
+from . import limits, syntax
 from .blocks import walk
+from .budget import Budget
 from .diagnostics import PlanError
 from .run import Run
 from .scope import Frame
@@ -22,8 +24,12 @@ from .values import BlockDef, BlockValue, Bound, Poisoned, Record, kind_of
 class Elaboration(Statements):
     """One elaboration of a plan in one mode."""
 
-    def __init__(self, name: str, mode: Mode, builder: Builder | None = None) -> None:
-        Run.__init__(self, name, mode)
+    def __init__(
+        self, name: str, mode: Mode, builder: Builder | None = None, budget: Budget | None = None
+    ) -> None:
+        Run.__init__(self, name, mode, budget)
+        if sys.getrecursionlimit() < limits.RECURSION:
+            sys.setrecursionlimit(limits.RECURSION)
         if builder is not None:
             self.builder = builder
 
@@ -65,7 +71,7 @@ class Elaboration(Statements):
                 self._only_tensors(result, block, frame)
         except PlanError as error:
             self.report_all(error)
-            raise PlanError(self.diagnostics) from None
+            raise type(error)(self.diagnostics) from None
         except Poisoned:
             raise PlanError(self.diagnostics) from None
         if self.diagnostics:

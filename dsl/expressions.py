@@ -9,11 +9,12 @@ from typing import Any, cast
 from ..compiler.dims import Dim, divisible
 from ..compiler.dtypes import DTYPES
 from ..compiler.graph import Value
-from . import statics, syntax
+from . import limits, statics, syntax
 from .access import Access
+from .budget import Exhausted
 from .diagnostics import PlanError
 from .foreign import of_name
-from .run import unbound
+from .run import exhausted, unbound
 from .scope import Frame
 from .statics import StaticError
 from .values import FRACTION, POISON, BlockValue, DTypeValue, Poisoned, Record, kind_of
@@ -35,6 +36,9 @@ _TENSOR_OPS = {
     ">=": "ge",
 }
 MODES = ("train", "eval", "deploy")
+_HELD = (str, list, tuple, dict)
+# Expressions that read a value which was made, and paid for, before.
+_READERS = (syntax.Name, syntax.Attribute, syntax.Index, syntax.Conditional)
 
 
 class Expressions(Access, ABC):
@@ -55,7 +59,23 @@ class Expressions(Access, ABC):
 
     def evaluate(self, node: syntax.Expr, frame: Frame) -> Any:
         """The value of an expression; raises `PlanError`, or `Poisoned` where something before it failed."""
-        return getattr(self, "_eval_" + type(node).__name__)(node, frame)
+        # What every expression pays is paid here, inline: elaboration spends its time with this.
+        budget = self.budget
+        budget.left -= limits.STEP
+        if budget.left < 0:
+            raise exhausted(node)
+        if self.depth >= limits.MAX_DEPTH:
+            raise self.error(
+                "E205", node, frame, what="the depth of expressions in each other", limit=limits.MAX_DEPTH
+            )
+        self.depth += 1
+        try:
+            value = getattr(self, "_eval_" + type(node).__name__)(node, frame)
+        finally:
+            self.depth -= 1
+        if isinstance(value, _HELD) and not isinstance(node, _READERS):
+            self.weigh(value, node, frame)
+        return value
 
     def evaluate_all(self, nodes: tuple[syntax.Expr, ...], frame: Frame) -> list[Any]:
         """The values of expressions that do not depend on each other: what is wrong with each is reported."""
@@ -64,6 +84,8 @@ class Expressions(Access, ABC):
         for node in nodes:
             try:
                 found.append(self.evaluate(node, frame))
+            except Exhausted:
+                raise
             except PlanError as error:
                 self.report_all(error)
                 failed = True
@@ -98,6 +120,7 @@ class Expressions(Access, ABC):
             else:
                 value = self.evaluate(part, frame)
                 found.append(self.static(part, frame, lambda value=value: statics.FUNCTIONS["str"](value)))
+                self.spend(len(found[-1]) >> limits.TEXT_SHIFT, part)
         return self.static(node, frame, lambda: statics.bounded("".join(found)))
 
     def static(self, node: syntax.Node, frame: Frame, compute: Any) -> Any:
@@ -218,7 +241,7 @@ class Expressions(Access, ABC):
                 return
             clause = node.clauses[level]
             for item in self.iterate(clause.iterable, frame):
-                self.turn(clause, frame)
+                self.spend(limits.STEP, clause)
                 self.bind_names(clause.targets, item, clause, frame)
                 if all(self.condition(condition, frame) for condition in clause.conditions):
                     run(level + 1)
@@ -246,7 +269,9 @@ class Expressions(Access, ABC):
                 got=kind_of(value),
                 help=help,
             )
-        return list(cast("list[Any]", value))
+        items = cast("list[Any]", value)
+        self.spend(len(items), node)
+        return list(items)
 
     def bind_names(self, names: tuple[str, ...], value: Any, node: syntax.Node, frame: Frame) -> None:
         """Bind loop or assignment names, unpacking a tuple or list over several."""
@@ -330,6 +355,9 @@ class Expressions(Access, ABC):
         """One comparison, static or of tensors."""
         if op in ("is", "is not"):
             return (left is None) == (op == "is")
+        for value in (left, right):
+            if isinstance(value, _HELD):
+                self.weigh(value, node, frame)
         if op in ("in", "not in"):
             found = any(
                 statics.compare("==", left, item)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from ..compiler.graph import Builder
-from . import syntax
+from . import limits, syntax
+from .budget import Budget, Exhausted
 from .diagnostics import Label, PlanError, diagnostic
 from .elaborate import Elaboration
 from .loader import Loader
@@ -22,6 +23,7 @@ class Files:
     def __init__(self, loader: Loader) -> None:
         self.loader = loader
         self.scopes: dict[int, FileScope] = {}
+        self.budget = Budget()
         self.open: list[Source] = []
 
     def scope(self, file: syntax.File) -> FileScope:
@@ -43,6 +45,8 @@ class Files:
                 except PlanError as error:
                     errors.extend(error.diagnostics)
                     self._poison(item, scope)
+                    if isinstance(error, Exhausted):
+                        break
                 except Poisoned:
                     self._poison(item, scope)
         finally:
@@ -79,7 +83,7 @@ class Files:
         return BlockValue(BlockDef(item, scope, inputs, statics))
 
     def _item(self, item: syntax.Item, scope: FileScope, errors: list[Any]) -> None:
-        evaluator = Elaboration(scope.source.name, "eval", Builder(scope.source.name))
+        evaluator = Elaboration(scope.source.name, "eval", Builder(scope.source.name), self.budget)
         try:
             self._evaluate(item, scope, evaluator, errors)
         finally:
@@ -123,6 +127,9 @@ class Files:
         self._declare(scope, item.target, BlockValue(value.target, value.arguments, name, bindings), errors)
 
     def _use(self, item: syntax.Use, scope: FileScope, errors: list[Any]) -> None:
+        if len(self.scopes) + len(self.open) > limits.MAX_FILES:
+            what = "the number of files that a file reaches by `use`"
+            raise PlanError([diagnostic("E205", item.span, what=what, limit=limits.MAX_FILES)])
         files = self.loader.imported(item, scope.source)
         for file in files:
             if file.source.origin != "std" and any(source.path == file.source.path for source in self.open):

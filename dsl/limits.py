@@ -1,4 +1,8 @@
-"""Limits on untrusted text, so that reading is bounded in time, memory and recursion."""
+"""Limits on untrusted text, so that reading and computing are bounded in time, memory and recursion.
+
+Single things (one list, one number, one tensor) have limits of their own. What they amount to together is
+bounded by `MAX_WORK`, the account of `budget.py`, from which all that is computed is paid at the prices below.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +16,12 @@ from .syntax import Expr, File, Item, Node, Statement
 MAX_CHARACTERS = 1 << 20
 """Characters of one file (1 MiB of ASCII)."""
 
+MAX_TOKENS = 100_000
+"""Words, numbers, texts and signs of one file."""
+
+MAX_FILES = 256
+"""Files that one file reaches by `use`."""
+
 MAX_NESTING = 64
 """Depth of brackets, and depth of expressions and statements within each other."""
 
@@ -24,11 +34,14 @@ MAX_NUMBER_LENGTH = 40
 MAX_CALL_DEPTH = 64
 """Block calls within each other."""
 
-MAX_TURNS = 1_000_000
-"""Turns of all loops and comprehensions of one elaboration."""
+MAX_DEPTH = 512
+"""Expressions and bodies within each other, those of all open block calls together."""
 
-MAX_NODES = 200_000
-"""Nodes of one graph."""
+RECURSION = 10_000
+"""Frames of Python that `MAX_DEPTH` may need; its own limit is raised to that."""
+
+MAX_NODES = 50_000
+"""Operators of one graph."""
 
 MAX_LENGTH = 100_000
 """Items of a list, characters of a string."""
@@ -38,6 +51,30 @@ MAX_ELEMENTS = 2**48
 
 MAX_DIAGNOSTICS = 20
 """Broken declarations reported in one run."""
+
+MAX_WORK = 4_000_000
+"""Units of work of one check of a file, or of one elaboration of a plan; a unit is about a microsecond."""
+
+STEP = 1
+"""The price of an expression, and of each item that a static function or a comparison goes through."""
+
+TEXT_SHIFT = 4
+"""A text costs a unit for each 2 to the power of this many characters."""
+
+CALL = 30
+"""The price of a block call."""
+
+SPREAD = 4
+"""The price of an argument that a list is spread over, besides that of the item."""
+
+WEIGHT = 40
+"""The price of a weight."""
+
+NODE = 20
+"""The price of an operator of the graph."""
+
+ERROR = 100
+"""The price of a diagnostic."""
 
 
 @cache

@@ -14,6 +14,7 @@ from ..compiler.ops.base import Mode
 from ..compiler.program import Program
 from . import syntax
 from .blocks import walk
+from .budget import Budget, Exhausted
 from .diagnostics import Diagnostic, PlanError, diagnostic
 from .elaborate import Elaboration
 from .scope import FileScope, Site
@@ -41,7 +42,10 @@ class Modes:
         scope: FileScope,
         bindings: Mapping[str, Any] | None = None,
         overrides: Mapping[str, Any] | None = None,
+        budget: Budget | None = None,
     ) -> None:
+        # What modes that are not elaborated yet are paid from.
+        self.budget = budget or Budget()
         self.name = plan.plan or plan.name
         self._plan = plan
         self._scope = scope
@@ -153,8 +157,10 @@ class Modes:
         if mode not in self._outcomes:
             try:
                 with _without_collector():
-                    run = Elaboration(self.name, mode)
+                    run = Elaboration(self.name, mode, budget=self.budget)
                     self._outcomes[mode] = run.model(self._plan, self._bindings, self._overrides)
+            except Exhausted:
+                raise
             except PlanError as error:
                 self._outcomes[mode] = error.diagnostics
         return self._outcomes[mode]
@@ -162,6 +168,7 @@ class Modes:
     def _freed(self, mode: Mode) -> Graph | None:
         """The graph of a mode where bound sizes are free: those of the batch, or else all; None if wrong."""
         for modes in self._free_sizes:
+            modes.budget = self.budget
             found = modes._outcome(mode)
             if isinstance(found, Graph):
                 return found

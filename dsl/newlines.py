@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from lark import Token
 
 from .diagnostics import fail
-from .limits import MAX_NESTING
+from .limits import MAX_NESTING, MAX_TOKENS
 from .source import Source, Span
 
 OPENING = {"LPAR": ")", "LSQB": "]", "LBRACE": "}"}
@@ -54,6 +54,9 @@ class Newlines:
                 else:
                     self._push(token)
                     self.texts_open += 1
+            if len(tokens) == MAX_TOKENS:
+                span = Span(self.source, token.start_pos or 0, token.end_pos or 0)
+                raise fail("E004", span, what="words and signs", limit=MAX_TOKENS)
             tokens.append(token)
             yield token
             # Only now: where the parser does not take the bracket, the other one is still open.

@@ -122,6 +122,7 @@ class Operators(Weights, Patterns, ABC):
     ) -> Any:
         if len(self.builder.nodes) >= limits.MAX_NODES:
             raise self.error("E205", node, frame, what="the number of graph nodes", limit=limits.MAX_NODES)
+        self.spend(limits.NODE + len(values), node)
         own = cast("Op", op.in_mode(self.mode))
         try:
             made = self.builder.add(own, values, slots, path, self.origin(node, frame, instance, bound))

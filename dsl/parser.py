@@ -13,8 +13,8 @@ from lark.exceptions import UnexpectedInput
 
 from ..grammar import load
 from .build_declarations import VERSION, Builder, Top
-from .diagnostics import Diagnostic, PlanError, diagnostic
-from .limits import MAX_CHARACTERS, MAX_DIAGNOSTICS, MAX_NESTING, too_deep
+from .diagnostics import Diagnostic, PlanError, diagnostic, fail
+from .limits import MAX_CHARACTERS, MAX_DIAGNOSTICS, MAX_NESTING, MAX_TOKENS, too_deep
 from .mistakes import explain
 from .newlines import Newlines
 from .source import Source, Span
@@ -50,6 +50,8 @@ class Comments:
         before = text[text.rfind("\n", 0, start) + 1 : start]
         comment = text[start:end].rstrip()
         span = Span(self.source, start, start + len(comment))
+        if len(self.found) == MAX_TOKENS:
+            raise fail("E004", span, what="comments", limit=MAX_TOKENS)
         self.found[start] = Comment(span, comment, not before.strip(" \t\r\f\ufeff"))
 
 
@@ -89,7 +91,7 @@ def read(source: Source) -> Reading:
     """The syntax tree of a text together with its tokens; raises as `parse` does."""
     if len(source.text) > MAX_CHARACTERS:
         span = Span(source, 0, min(80, len(source.line(1))))
-        raise PlanError([diagnostic("E004", span, size=len(source.text), limit=MAX_CHARACTERS)])
+        raise PlanError([diagnostic("E004", span, what="characters", limit=MAX_CHARACTERS)])
     with _LOCK:
         return _read(_machine(), source)
 

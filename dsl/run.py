@@ -9,10 +9,11 @@ from ..compiler.dims import Size, free_symbols
 from ..compiler.graph import Builder, Contradiction, Guard, Origin, Value
 from ..compiler.ops.base import Mode
 from . import limits, syntax
+from .budget import Budget, Exhausted, TooDeep, weight
 from .diagnostics import Diagnostic, Label, PlanError, diagnostic
 from .scope import Frame, Site
 from .source import Span
-from .values import FRACTION, Bound, Poisoned
+from .values import FRACTION, Bound
 
 _FRACTION_HELP = (
     "what is no whole number of sizes that are not bound is known only when the plan runs: divide whole "
@@ -23,8 +24,10 @@ _FRACTION_HELP = (
 class Run:
     """One elaboration in one mode: collects diagnostics, one for each root cause."""
 
-    def __init__(self, name: str, mode: Mode) -> None:
+    def __init__(self, name: str, mode: Mode, budget: Budget | None = None) -> None:
         self.mode: Mode = mode
+        self.budget = Budget() if budget is None else budget
+        self.depth = 0
         self.builder = Builder(name)
         self.diagnostics: list[Diagnostic] = []
         self.reported: set[tuple[str, int, int]] = set()
@@ -32,7 +35,6 @@ class Run:
         self.weight_prefixes: dict[str, Span] = {}
         self.labelled: list[tuple[str, Any]] = []
         self.calls: dict[Value, list[tuple[str, int, int]]] = {}
-        self.turns = 0
 
     def report(self, error: Diagnostic) -> None:
         """Keep a diagnostic, unless its place was reported with the same code: another turn of a loop."""
@@ -59,6 +61,8 @@ class Run:
         **fields: Any,
     ) -> PlanError:
         """An error at a node, with the calls around it as notes."""
+        if not self.budget.spend(limits.ERROR):
+            return exhausted(node)
         span = node if isinstance(node, Span) else node.span
         chain = [] if frame is None else call_notes(frame)
         if fields.get("got") == FRACTION and not help:
@@ -108,14 +112,26 @@ class Run:
             notes=notes,
         )
 
-    def turn(self, node: syntax.Node, frame: Frame) -> None:
-        """Count a turn of a loop or a node made; bounded, since plans are untrusted text."""
-        self.turns += 1
-        if self.turns > limits.MAX_TURNS:
-            # The loops around this one come to their next turn too, and that is the same mistake.
-            if self.turns > limits.MAX_TURNS + 1:
-                raise Poisoned
-            raise self.error("E205", node, frame, what="the number of loop turns", limit=limits.MAX_TURNS)
+    def spend(self, work: int, node: syntax.Node) -> None:
+        """Pay for some work from the budget; raises `Exhausted`."""
+        if not self.budget.spend(work):
+            raise exhausted(node)
+
+    def weigh(self, value: Any, node: syntax.Node, frame: Frame) -> None:
+        """Pay for going through a static value; raises `Exhausted`, and `PlanError` if it is nested too deep."""
+        try:
+            self.spend(weight(value, self.budget.left), node)
+        except TooDeep:
+            what = "the depth of lists and records within each other"
+            raise self.error("E205", node, frame, what=what, limit=limits.MAX_NESTING) from None
+
+
+def exhausted(node: syntax.Node | Span) -> Exhausted:
+    """The error of a budget that is spent."""
+    span = node if isinstance(node, Span) else node.span
+    what = "the work of computing this file"
+    help = ["check its plans one by one, or split it: `FILE:PLAN` asks for one plan"]
+    return Exhausted([diagnostic("E205", span, what=what, limit=limits.MAX_WORK, help=help)])
 
 
 def call_notes(frame: Frame) -> list[str]:

@@ -10,6 +10,7 @@ from ..compiler.graph import Builder, TensorType, Value
 from ..compiler.ops import init as initialisers
 from ..compiler.ops.init import Init
 from . import limits, statics, syntax
+from .budget import Exhausted
 from .diagnostics import Label, PlanError
 from .labels import problem
 from .scan import Scans
@@ -45,9 +46,22 @@ class Statements(Scans, ABC):
         return returned.value
 
     def _body(self, statements: tuple[syntax.Statement, ...], frame: Frame) -> _Returned | None:
+        if self.depth >= limits.MAX_DEPTH:
+            what = "the depth of bodies and expressions in each other"
+            raise self.error("E205", statements[0], frame, what=what, limit=limits.MAX_DEPTH)
+        self.depth += 1
+        try:
+            return self._statements(statements, frame)
+        finally:
+            self.depth -= 1
+
+    def _statements(self, statements: tuple[syntax.Statement, ...], frame: Frame) -> _Returned | None:
         for number, statement in enumerate(statements):
+            self.spend(limits.STEP, statement)
             try:
                 returned = getattr(self, "_run_" + type(statement).__name__)(statement, frame)
+            except Exhausted:
+                raise
             except PlanError as error:
                 self.report_all(error)
                 returned = self._poison(statement, frame)
@@ -110,7 +124,7 @@ class Statements(Scans, ABC):
             self._assignable(target, frame)
         names = tuple([target.name for target in node.targets])
         for item in self.iterate(node.iterable, frame):
-            self.turn(node, frame)
+            self.spend(limits.STEP, node)
             self.bind_names(names, item, node, frame)
             for target in node.targets:
                 frame.where[target.name] = node.iterable

@@ -179,7 +179,7 @@ def _int(value: Any) -> int:
 def _range(*bounds: Any) -> list[int]:
     if not 1 <= len(bounds) <= 3:
         raise StaticError("value", "`range` takes a stop, or a start and a stop, and a step")
-    whole = [_int(bound) for bound in bounds]
+    whole = [bounded(_int(bound)) for bound in bounds]
     if len(whole) == 3 and whole[2] == 0:
         raise StaticError("value", "the step of `range` is 0")
     found = range(*whole)
@@ -270,7 +270,7 @@ def round_to(value: Any, divisor: Any = 8, minimum: Any = None, limit: Any = 0.9
         raise StaticError("value", "the divisor must be at least 1")
     least = step if minimum is None else _int(minimum)
     found = max(least, int(number + step / 2) // step * step)
-    return found + step if found < _number_of(limit) * number else found
+    return bounded(found + step if found < _number_of(limit) * number else found)
 
 
 def _linspace(start: Any, stop: Any, count: Any) -> list[float]:
@@ -291,7 +291,9 @@ def _ceil_div(number: Any, divisor: Any) -> Any:
 
 
 def _enumerate(value: Any, start: Any = 0) -> list[Any]:
-    return [(index, item) for index, item in enumerate(items(value), _int(start))]
+    found = items(value)
+    bounded(_int(start) + len(found))
+    return [(index, item) for index, item in enumerate(found, _int(start))]
 
 
 def _zip(*lists: Any) -> list[Any]:

@@ -58,6 +58,7 @@ class Weights(Expressions, ABC):
         if prod(shape) > limits.MAX_ELEMENTS:
             what = f"the number of elements of the weight `{path}`"
             raise self.error("E205", node, frame, what=what, limit=limits.MAX_ELEMENTS)
+        self.spend(limits.WEIGHT, node)
         reason = misfit(init, shape, dtype) if isinstance(init, Init) else None
         if reason is not None:
             raise self.error("E409", node, frame, init=init.title, path=path, reason=reason)

@@ -105,8 +105,8 @@ def test_an_unknown_argument_is_shown_by_its_name(tmp_path: Path) -> None:
     assert found.code == "E207" and found.primary.span.text == "kernel_size"
 
 
-def test_the_limit_of_turns_is_reported_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(limits, "MAX_TURNS", 1000)
+def test_the_limit_of_work_is_reported_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "MAX_WORK", 5000)
     loops = "for i in range(100) {\n for j in range(100) {\n y = i * j\n }\n }\n"
     text = f"planform 1\nmodel net(x: [B, 8]) {{\n {loops}{loops} return x\n}}\nplan p = net()\n"
     assert [found.code for found in diagnostics(tmp_path, text)] == ["E205"]
