@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from .compiler.cost.sizes import symbols_of
+from .compiler.files import read_text
 from .compiler.graph import Graph
 from .compiler.ops.base import Mode
 from .compiler.pipeline import deploy
@@ -381,7 +382,7 @@ def declares(path: Path, plan: str) -> bool:
     import re
 
     return (
-        re.search(rf"^plan\s+{re.escape(plan)}\b", path.read_text(encoding="utf-8"), re.MULTILINE) is not None
+        re.search(rf"^plan\s+{re.escape(plan)}\b", read_text(path), re.MULTILINE) is not None
     )
 
 

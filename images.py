@@ -12,11 +12,29 @@ is what timm and torchvision do with these fields. `size` is a number or `[heigh
 
 from __future__ import annotations
 
+import struct
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import floor
 from pathlib import Path
 from typing import Any, cast
+
+from .compiler import files
+
+_MOST_BYTES, _MOST_PIXELS = 1 << 28, 1 << 27
+# What pillow's readers trip over.
+_OF_BROKEN_BYTES = (
+    SyntaxError,
+    EOFError,
+    KeyError,
+    IndexError,
+    TypeError,
+    OverflowError,
+    NotImplementedError,
+    struct.error,
+    zlib.error,
+)
 
 INTERPOLATIONS = ("nearest", "bilinear", "bicubic", "lanczos", "box", "hamming")
 
@@ -71,13 +89,23 @@ class ImageInput:
         if channels not in (1, 3):
             raise ValueError(f"an image has 1 or 3 channels, and the plan takes {channels}")
         try:
-            with Image.open(path) as opened:
-                image = ImageOps.exif_transpose(opened).convert("L" if channels == 1 else "RGB")
+            with files.opened(path, _MOST_BYTES) as stream, Image.open(stream) as found:
+                if found.width * found.height > _MOST_PIXELS:
+                    raise ValueError(f"{path} has more than {_MOST_PIXELS} pixels")
+                image = ImageOps.exif_transpose(found).convert("L" if channels == 1 else "RGB")
         except UnidentifiedImageError:
             raise ValueError(f"{path} is no image that can be read") from None
         except Image.DecompressionBombError as error:
             raise ValueError(f"{path}: {error}") from None
+        except OSError as error:
+            if error.filename is not None:  # of opening it
+                raise
+            raise ValueError(f"{path} is damaged: {error.strerror or error}") from None
+        except _OF_BROKEN_BYTES as error:
+            raise ValueError(f"{path} is damaged: {error}") from None
         width, height = covering(image.size, floor(size[1] / self.crop), floor(size[0] / self.crop))
+        if width * height > _MOST_PIXELS:
+            raise ValueError(f"{path} is {image.width} x {image.height}: too narrow to be cut to a part of it")
         image = image.resize((width, height), Image.Resampling[self.interpolation.upper()])
         top, left = round((height - size[0]) / 2.0), round((width - size[1]) / 2.0)
         image = image.crop((left, top, left + size[1], top + size[0]))

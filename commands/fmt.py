@@ -55,12 +55,13 @@ def fmt(
 
 def _format(path: Path, check: bool) -> bool:
     """Format a file, unless only `check`ing; whether it was not in canonical layout."""
+    from ..compiler.files import TEXT, read_bytes
     from ..dsl.format import format_source
     from ..dsl.loader import Loader
 
     try:
         source = Loader().read(path)
-        before = path.read_bytes()
+        before = read_bytes(path, TEXT)
     except UnicodeDecodeError as error:
         raise Failure(
             f"{path} is not UTF-8 text: byte {error.start} is {error.object[error.start]:#04x}"

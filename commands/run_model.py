@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
+from ..compiler.files import opened, read_text
 from ..terminal import paint, remark, say, say_json
 from .frame import FINE, FOUND, SCHEMA, Address, At, Failure, Json, Set, command, open_model, reason
 from .weights import Rename, load
@@ -113,7 +114,7 @@ def is_artifact(address: str) -> bool:
     if path.suffix == ".plank":
         return True
     try:
-        with path.open("rb") as stream:
+        with opened(path) as stream:
             return stream.read(4) == b"PK\x03\x04"
     except OSError:
         return False
@@ -221,7 +222,7 @@ def most_likely(probabilities: list[float], top: int, names: list[str] | None) -
 def _labels(path: Path) -> list[str]:
     """Names of classes: lines of text, or a JSON list."""
     try:
-        text = path.read_text(encoding="utf-8")
+        text = read_text(path)
     except UnicodeDecodeError:
         raise Failure(f"{path} is not UTF-8 text") from None
     if text.lstrip().startswith("["):

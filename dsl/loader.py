@@ -14,6 +14,7 @@ from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import cast
 
+from ..compiler.files import read_text
 from . import syntax
 from .diagnostics import fail
 from .parser import parse
@@ -22,7 +23,6 @@ from .suggest import did_you_mean
 
 LIBRARIES = ("std", "atlas")
 _MARKERS = ("pyproject.toml", ".git", ".planform")
-_MAX_BYTES = 4 << 20
 
 
 def project_root(path: Path) -> Path:
@@ -44,9 +44,7 @@ class Loader:
 
     def read(self, path: Path) -> Source:
         """The source of a file of the user's; raises OSError and UnicodeDecodeError."""
-        if path.stat().st_size > _MAX_BYTES:
-            raise OSError(f"{path} is larger than {_MAX_BYTES} bytes")
-        text = path.read_text(encoding="utf-8")
+        text = read_text(path)
         shown = os.path.relpath(path)
         return Source(str(path) if shown.startswith("..") else shown, text, str(path.resolve()))
 
@@ -71,7 +69,10 @@ class Loader:
         here = Path(within.path).parent
         target = Path(os.path.normpath(here / path))
         root = self.root or project_root(Path(within.path))
-        resolved = target.resolve()
+        try:
+            resolved = target.resolve()
+        except (OSError, RuntimeError, ValueError) as error:  # a link to itself, or a name with a zero byte
+            raise fail("E104", use.span, str(error), path=path) from None
         if (
             Path(path).is_absolute()
             or not resolved.is_relative_to(root.resolve())
@@ -83,7 +84,9 @@ class Loader:
             raise fail("E104", use.span, path=path, help=did_you_mean(target.name, near))
         try:
             return [self.parsed(self.read(resolved))]
-        except (OSError, UnicodeDecodeError) as error:
+        except OSError as error:
+            raise fail("E104", use.span, error.strerror or str(error), path=path) from None
+        except UnicodeDecodeError as error:
             raise fail("E104", use.span, str(error), path=path) from None
 
     def _of_library(self, use: syntax.Use, name: str) -> list[syntax.File]:
@@ -117,7 +120,7 @@ def _near(path: str, known: list[str]) -> list[str]:
     stems = {key.rpartition("/")[2].removesuffix(".plan"): key for key in known}
     if name in stems:
         return [f"did you mean `{stems[name]}`?"]
-    close = [stems[stem] for stem in get_close_matches(name.lower(), stems, n=3, cutoff=0.7)]
+    close = [stems[stem] for stem in get_close_matches(name.lower()[:80], stems, n=3, cutoff=0.7)]
     if close:
         return [f"did you mean {' or '.join(f'`{key}`' for key in close)}?"]
     # Names of plans carry a size: `resnet50`.

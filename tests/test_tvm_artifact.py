@@ -17,7 +17,8 @@ import safetensors.numpy
 import torch
 
 import planform
-from planform.backends.tvm import cpu, files, libraries, tensorfile
+from planform.backends.tvm import cpu, libraries, tensorfile
+from planform.compiler import files
 from planform.backends.tvm.errors import ArtifactError, BuildError
 from support.compiled import compiled, model
 

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import os
 import pickle
 import re
+import struct
 import warnings
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final, cast
+from typing import Any, BinaryIO, Final, cast
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
+
+from ...compiler.files import opened
 
 # Where training scripts keep the weights among other things.
 _WRAPPERS: Final = ("state_dict", "model", "module")
@@ -32,9 +37,24 @@ def read_checkpoint(path: str | Path) -> dict[str, Tensor]:
     are removed.
     """
     file = Path(path)
-    if not file.is_file():
+    if not os.path.lexists(file):
         raise FileNotFoundError(f"there is no file {path}")
+    with opened(file) as stream:
+        _check_unpacked(file, stream)
     return _plain_names(_tensors(_read(file), file))
+
+
+def _check_unpacked(file: Path, stream: BinaryIO) -> None:
+    """Refuse archives that are compressed, which torch's are not: a small one may hold more than memory does."""
+    if stream.read(4) != b"PK\x03\x04":
+        return
+    try:
+        with zipfile.ZipFile(stream) as archive:
+            size = sum(info.file_size for info in archive.infolist())
+    except (zipfile.BadZipFile, ValueError, NotImplementedError, struct.error, OSError):
+        return  # torch says what is wrong with it
+    if size > file.stat().st_size:
+        raise CheckpointError(f"{file} unpacks to {size} bytes: it is compressed, as no file of weights is")
 
 
 def _read(file: Path) -> Any:

@@ -20,6 +20,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, cast
 
+from ...compiler.files import read_text
+
 _FIELD = re.compile(r"\{([A-Za-z_]\w*)\}")
 _COUNT = re.compile(r"\{([A-Za-z_]\w*)(?:\s*([+-])\s*(\d+))?\}")
 _NAME = re.compile(r"[\w.{}+\- ]*")
@@ -114,7 +116,7 @@ def _from_json(text: str) -> tuple[Rule, ...]:
 def read_rules(path: str | Path) -> tuple[Rule, ...]:
     """The rules of a map's file; raises `RenameError` and OSError."""
     try:
-        return parse_rules(Path(path).read_text(encoding="utf-8"))
+        return parse_rules(read_text(path))
     except UnicodeDecodeError:
         raise RenameError(f"{path} is not text") from None
 

@@ -12,7 +12,7 @@ from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
-from .files import write
+from ...compiler.files import read_bytes, write
 
 # What all builds together may take, and all kernels; the least recently used go first.
 CAPACITY = 1 << 30
@@ -65,7 +65,7 @@ def kernel(key: str) -> bytes | None:
     """The code of a kernel, if it is there and whole; it counts as used now."""
     path = _kernel(key)
     try:
-        content = path.read_bytes()
+        content = read_bytes(path, CAPACITY)
     except OSError:
         return None
     digest, code = content[:_DIGEST], content[_DIGEST:]

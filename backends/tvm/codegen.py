@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -78,7 +79,13 @@ def _generated(module: Any, target: Any, passes: tuple[Any, ...]) -> Any:
 
 
 def _written(module: Any) -> bytes:
-    with TemporaryDirectory(prefix="planform-") as folder:
-        path = Path(folder) / "code.o"
-        module.write_to_file(str(path))
-        return path.read_bytes()
+    # TVM can only write files, and dies where a disk is full; so the file is in memory where there is such a thing.
+    if not hasattr(os, "memfd_create"):
+        with TemporaryDirectory(prefix="planform-") as folder:
+            path = Path(folder) / "code.o"
+            module.write_to_file(str(path))
+            return path.read_bytes()
+    handle = os.memfd_create("planform")
+    with os.fdopen(handle, "rb") as stream:
+        module.write_to_file(f"/proc/self/fd/{handle}", "o")
+        return stream.read()

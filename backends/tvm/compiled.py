@@ -18,7 +18,7 @@ from .arrays import aligned_copy
 from .artifact import Artifact, check_processor, read
 from .cuda.runtime import GpuRunner
 from .errors import ArtifactError, InputError
-from .files import write
+from ...compiler.files import write
 from .inputs import text
 from .packing import Packing
 from .program import Program
