@@ -381,9 +381,7 @@ def declares(path: Path, plan: str) -> bool:
     """Whether a file's text declares a plan of that name; a quick look without parsing."""
     import re
 
-    return (
-        re.search(rf"^plan\s+{re.escape(plan)}\b", read_text(path), re.MULTILINE) is not None
-    )
+    return re.search(rf"^plan\s+{re.escape(plan)}\b", read_text(path), re.MULTILINE) is not None
 
 
 def locate(address: str) -> tuple[Path, str | None]:

@@ -105,7 +105,9 @@ class ImageInput:
             raise ValueError(f"{path} is damaged: {error}") from None
         width, height = covering(image.size, floor(size[1] / self.crop), floor(size[0] / self.crop))
         if width * height > _MOST_PIXELS:
-            raise ValueError(f"{path} is {image.width} x {image.height}: too narrow to be cut to a part of it")
+            raise ValueError(
+                f"{path} is {image.width} x {image.height}: too narrow to be cut to a part of it"
+            )
         image = image.resize((width, height), Image.Resampling[self.interpolation.upper()])
         top, left = round((height - size[0]) / 2.0), round((width - size[1]) / 2.0)
         image = image.crop((left, top, left + size[1], top + size[0]))

@@ -34,7 +34,10 @@ def run_artifact(
     from ..images import ImageInput
 
     plan = load_compiled(path)
-    spec = ImageInput.of(plan.artifact.manifest.get("about", {}))
+    try:
+        spec = ImageInput.of(plan.artifact.manifest.get("about", {}))
+    except ValueError as error:
+        raise Failure(f"{path}: {error}", exit=FOUND) from None
     sizes = _sizes(plan.program.inputs, spec, at)
     shapes = [_bound(port, sizes) for port in plan.program.inputs]
     if image is None:
@@ -54,6 +57,8 @@ def run_artifact(
                 times.append(time.perf_counter() - start)
     except InputError as error:
         raise Failure(str(error), exit=FOUND) from None
+    except MemoryError:
+        raise Failure(f"the memory does not suffice to run {plan.name}", exit=FOUND) from None
     inputs = {port.name: array for port, array in zip(plan.program.inputs, arrays, strict=True)}
     outputs = dict(named(result))
     classes: list[dict[str, Any]] = []

@@ -51,7 +51,9 @@ def read_bytes(path: str | Path, most: int | None = None) -> bytes:
     """The content of a file; raises OSError as `opened` does."""
     with opened(path, most) as stream:
         content = stream.read(-1 if most is None else most + 1)
-    if most is not None and len(content) > most:  # it has grown, or is one of the system that says it has no size
+    if (
+        most is not None and len(content) > most
+    ):  # it has grown, or is one of the system that says it has no size
         raise _too_large(path, most)
     return content
 

@@ -235,7 +235,7 @@ def test_a_file_that_refuses_to_be_read(run: Run, monkeypatch: pytest.MonkeyPatc
     def refuse(*_: Any, **__: Any) -> str:
         raise PermissionError(13, "Permission denied", "good.plan")
 
-    monkeypatch.setattr(Path, "read_text", refuse)
+    monkeypatch.setattr("planform.dsl.loader.read_text", refuse)
     done = run("check", "good.plan")
     assert (done.code, done.err) == (2, "error: good.plan: permission denied\n")
 

@@ -211,7 +211,9 @@ except OSError as error:
 
 def test_the_disk_is_full(here: Path) -> None:
     """As far as a limit of a file's size says what a full disk would."""
-    done = subprocess.run([sys.executable, "-c", LIMITED], capture_output=True, text=True, timeout=60, cwd=here)
+    done = subprocess.run(
+        [sys.executable, "-c", LIMITED], capture_output=True, text=True, timeout=60, cwd=here
+    )
     assert done.stdout == "File too large out\n", done.stderr
     assert sorted(path.name for path in here.iterdir()) == ["net.plan", "small"]
 
@@ -226,10 +228,17 @@ def test_a_file_that_says_it_is_empty_and_is_not() -> None:
 
 def png(width: int, height: int, data: bytes = b"") -> bytes:
     def chunk(kind: bytes, content: bytes) -> bytes:
-        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+        return (
+            struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+        )
 
     head = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(data)) + chunk(b"IEND", b"")
+    return (
+        b"\x89PNG\r\n\x1a\n"
+        + chunk(b"IHDR", head)
+        + chunk(b"IDAT", zlib.compress(data))
+        + chunk(b"IEND", b"")
+    )
 
 
 def test_images_that_are_huge_narrow_or_broken(tmp_path: Path) -> None:
@@ -260,7 +269,10 @@ def test_a_compressed_checkpoint_is_not_unpacked(tmp_path: Path) -> None:
     path = tmp_path / "bomb.pt"
     torch.save({"w": torch.zeros(1 << 20)}, tmp_path / "whole.pt")
     assert read_checkpoint(tmp_path / "whole.pt")["w"].shape == (1 << 20,)
-    with zipfile.ZipFile(tmp_path / "whole.pt") as given, zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as made:
+    with (
+        zipfile.ZipFile(tmp_path / "whole.pt") as given,
+        zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as made,
+    ):
         for name in given.namelist():
             made.writestr(name, given.read(name))
     with pytest.raises(CheckpointError, match="compressed"):

@@ -18,8 +18,8 @@ import torch
 
 import planform
 from planform.backends.tvm import cpu, libraries, tensorfile
-from planform.compiler import files
 from planform.backends.tvm.errors import ArtifactError, BuildError
+from planform.compiler import files
 from support.compiled import compiled, model
 
 HEADER = b"PK\x03\x04"

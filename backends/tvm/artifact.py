@@ -21,13 +21,15 @@ from typing import Any, cast
 
 import numpy as np
 
-from . import cpu, tensorfile
+from ...compiler.files import opened
+from . import cpu, schema, tensorfile
 from .cuda.driver import check_device
 from .errors import ArtifactError
 from .program import Program
 from .target import is_gpu
+from .verify_program import signature, verify
 
-FORMAT = 1
+FORMAT = 2
 MANIFEST, LIBRARY, WEIGHTS = "manifest.json", "kernels.so", "weights.safetensors"
 DIGEST = f"{MANIFEST}.sha256"
 _KIND = "planform artifact"
@@ -70,7 +72,7 @@ def read(path: Path, here: bool = True) -> Artifact:
     Raises OSError, and `ArtifactError` for what is no artifact, is damaged, is of a newer format, or is for
     another processor.
     """
-    with path.open("rb") as stream:
+    with opened(path) as stream:
         try:
             content = memoryview(mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ))
         except ValueError:  # there is nothing in it
@@ -78,7 +80,15 @@ def read(path: Path, here: bool = True) -> Artifact:
         try:
             with zipfile.ZipFile(stream) as archive:
                 return _read(path, archive, content, here)
-        except (zipfile.BadZipFile, zlib.error, struct.error, EOFError, NotImplementedError, RuntimeError):
+        except (
+            zipfile.BadZipFile,
+            zlib.error,
+            struct.error,
+            EOFError,
+            NotImplementedError,
+            RuntimeError,
+            ValueError,
+        ):
             # A file that begins like a zip has lost its end, where its table of contents is, or has others.
             if content[:4] == b"PK\x03\x04":
                 raise _damaged(path, "its members cannot be read") from None
@@ -88,23 +98,29 @@ def read(path: Path, here: bool = True) -> Artifact:
 def _read(path: Path, archive: zipfile.ZipFile, content: memoryview, here: bool) -> Artifact:
     if MANIFEST not in archive.namelist():
         raise _foreign(path)
-    text = archive.read(MANIFEST)
+    text = bytes(_member(path, archive, MANIFEST, content))
     try:
         manifest = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         raise _damaged(path, f"{MANIFEST} is no JSON") from None
     if not isinstance(manifest, dict) or manifest.get("kind") != _KIND:
         raise _foreign(path)
     version = manifest.get("format")
     if not isinstance(version, int) or version > FORMAT:
-        made = cast("dict[str, Any]", manifest.get("versions", {})).get("planform")
+        versions = manifest.get("versions")
+        made = cast("dict[str, Any]", versions).get("planform") if isinstance(versions, dict) else None
         help = f"it was made by planform {made}: use that, or a newer one"
         raise ArtifactError("E708", f"{path} has format {version}, newer than {FORMAT}, which is known", help)
+    if version < FORMAT:
+        raise ArtifactError("E706", f"{path} has format {version}, of an older version", "compile it again")
     try:
         if here:
             check_processor(str(path), manifest)
-        if DIGEST not in archive.namelist() or archive.read(DIGEST) != _digest_line(text):
+        if DIGEST not in archive.namelist() or _member(path, archive, DIGEST, content) != _digest_line(text):
             raise _damaged(path, f"{MANIFEST} is not what {DIGEST} says")
+        schema.check(manifest)
+        program = Program.from_dict(manifest["program"])
+        verify(program)
         members: dict[str, memoryview] = {}
         for name, digest in manifest["members"].items():
             if name not in archive.namelist():
@@ -113,9 +129,17 @@ def _read(path: Path, archive: zipfile.ZipFile, content: memoryview, here: bool)
             if _digest(members[name]) != digest:
                 raise _damaged(path, f"{name} is not what the manifest says")
         weights = tensorfile.from_bytes(members[WEIGHTS])
-        return Artifact(manifest, Program.from_dict(manifest["program"]), bytes(members[LIBRARY]), weights)
+        library = bytes(members[LIBRARY])
+        if library and not is_gpu(manifest["target"]) and mark(program).encode() not in library:
+            raise _damaged(path, f"{LIBRARY} was made for another program than the manifest's")
+        return Artifact(manifest, program, library, weights)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise _damaged(path, f"it does not hold what an artifact holds ({error})") from None
+
+
+def mark(program: Program) -> str:
+    """The name of a function of a library that says which program the library is for."""
+    return f"for_{signature(program)}"
 
 
 def check_processor(name: str, manifest: Mapping[str, Any]) -> None:

@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ...compiler.files import write
 from . import cpu, libraries
 from .arrays import aligned_copy
 from .artifact import Artifact, check_processor, read
 from .cuda.runtime import GpuRunner
 from .errors import ArtifactError, InputError
-from ...compiler.files import write
 from .inputs import text
 from .packing import Packing
 from .program import Program
@@ -194,6 +194,8 @@ def load_compiled(path: str | Path) -> CompiledPlan:
     }
     try:
         return CompiledPlan(replace(artifact, weights=weights))
+    except MemoryError:
+        raise ArtifactError("E706", f"{path} cannot be loaded: the memory does not suffice") from None
     except (OSError, RuntimeError, AttributeError, ValueError) as error:
         why = str(error).strip().splitlines()[-1]
         raise ArtifactError("E706", f"{path} cannot be loaded: {why}") from None

@@ -10,6 +10,7 @@ import tvm
 from tvm import tirx
 from tvm.ir import PointerType, PrimType
 
+from .artifact import mark
 from .dtypes import held_dtype
 from .expressions import OPERATIONS
 from .program import Formula, Program, Step, segments
@@ -29,6 +30,8 @@ def drivers(program: Program) -> dict[str, Any]:
             if not segment[0].external:
                 name = f"{phase}_{number}"
                 found[name] = _driver(name, segment, program, symbols)
+    # Does nothing: its name tells the library's program.
+    found[mark(program)] = _driver(mark(program), (), program, symbols)
     return found
 
 
@@ -72,5 +75,7 @@ def _driver(name: str, steps: Sequence[Step], program: Program, symbols: Sequenc
         return tirx.SeqStmt([*start, turns])
 
     calls = [call(step, tirx.const(0, "int64")) for step in steps]
+    if not calls:
+        calls = [tirx.Evaluate(tirx.const(0, "int32"))] * 2  # a sequence of one is none
     attributes = tvm.ir.make_node("ir.DictAttrs", global_symbol=name)
     return tirx.PrimFunc([table, sizes], tirx.SeqStmt([*bindings, *calls]), attrs=attributes)

@@ -10,6 +10,7 @@ import numpy as np
 from .dtypes import numpy_dtype
 from .errors import InputError
 from .program import Formula, Port, Program, value_of
+from .verify_program import check_sizes
 
 _SIGNS = {"add": " + ", "mul": "*", "floordiv": "//", "mod": "%", "pow": "**"}
 _RELATIONS = {"==": "must equal", ">=": "must be at least", "%": "must be a multiple of"}
@@ -46,6 +47,9 @@ def symbols_of(program: Program, arrays: Sequence[Any]) -> dict[str, int]:
         if not {"==": a == b, ">=": a >= b, "%": b != 0 and a % b == 0}[relation]:
             wanted = f"{_size(left)} {_RELATIONS[relation]} {_size(right)}"
             raise InputError(f"{name}: {message}: {wanted}, and here {_values([left, right], symbols)}")
+    problem = check_sizes(program, symbols)
+    if problem is not None:
+        raise InputError(f"{name} cannot be run at these sizes: {problem}")
     return symbols
 
 

@@ -15,9 +15,11 @@ from typing import Any, Literal
 
 Formula = Any
 Kind = Literal["input", "output", "weight", "constant", "arena", "unused"]
+RELATIONS = ("==", ">=", "%")
+"""What a guard may ask of two sizes; `%` is that the first is a multiple of the second."""
 TURN = "turn"
 """The symbol that counts the turns of a loop."""
-_OPERATIONS = {"add": add, "mul": mul, "floordiv": floordiv, "mod": mod, "pow": power, "min": min, "max": max}
+OPERATIONS = {"add": add, "mul": mul, "floordiv": floordiv, "mod": mod, "pow": power, "min": min, "max": max}
 
 
 def value_of(formula: Formula, symbols: Mapping[str, int]) -> int:
@@ -27,7 +29,7 @@ def value_of(formula: Formula, symbols: Mapping[str, int]) -> int:
     if isinstance(formula, str):
         return symbols[formula]
     kind, *rest = formula
-    return reduce(_OPERATIONS[kind], [value_of(each, symbols) for each in rest])
+    return reduce(OPERATIONS[kind], [value_of(each, symbols) for each in rest])
 
 
 @dataclass(frozen=True)

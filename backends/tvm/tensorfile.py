@@ -62,6 +62,8 @@ def from_bytes(content: memoryview) -> dict[str, np.ndarray]:
             continue
         dtype, shape = _TYPES[entry["dtype"]], tuple(entry["shape"])
         first, last = entry["data_offsets"]
+        if not all(type(size) is int and size >= 0 for size in (*shape, first, last)):
+            raise ValueError(f"{name} has sizes that are none")
         if last - first != prod(shape) * dtype.itemsize or not 0 <= first <= last <= len(data):
             raise ValueError(f"{name} has the wrong size")
         found[name] = np.frombuffer(data[first:last], dtype).reshape(shape)
