@@ -63,8 +63,8 @@ def read_text(path: str | Path, most: int = TEXT) -> str:
     return read_bytes(path, most).decode("utf-8").replace("\r\n", "\n").replace("\r", "\n")
 
 
-def write(path: str | Path, content: bytes) -> None:
-    """Replace a file's content in one step; raises OSError. When this returns, the content is on the disk.
+def write(path: str | Path, content: bytes, sync: bool = True) -> None:
+    """Replace a file's content in one step; raises OSError. When this returns, the content is on the disk, if `sync`.
 
     A link stays a link, and a file that was there keeps its permissions. A pipe with a reader, or a device, is
     written to as it is.
@@ -88,9 +88,11 @@ def write(path: str | Path, content: bytes) -> None:
             stream.write(content)
             stream.flush()
             os.fchmod(stream.fileno(), 0o666 & ~_mask() if mode is None else mode & 0o7777)
-            os.fsync(stream.fileno())
+            if sync:
+                os.fsync(stream.fileno())
         os.replace(made, target)
-        _sync_folder(target.parent)
+        if sync:
+            _sync_folder(target.parent)
     except BaseException as error:
         if made:
             with suppress(OSError):

@@ -1,13 +1,15 @@
 """Builds, and the kernels in them, kept by what they are made of, so that the same is not compiled twice.
 
 They are files in `$PLANFORM_CACHE`, or `planform` in `$XDG_CACHE_HOME` or `~/.cache`. A file appears whole or
-not at all, so that several processes may build the same at once.
+not at all, so that several processes may build the same at once. They are code, and are run: only regular files
+of the user's own, or the system's, count. Whatever else is wrong with them or their folder, things are built anew.
 """
 
 from __future__ import annotations
 
 import hashlib
 import os
+import stat
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
@@ -20,13 +22,16 @@ CAPACITY = 1 << 30
 _DIGEST = 32
 
 
-def folder(kind: str = "tvm") -> Path:
-    """Where builds are kept, or `kernels`."""
+def folder(kind: str = "tvm") -> Path | None:
+    """Where builds are kept, or `kernels`; None where there is no home."""
     named = os.environ.get("PLANFORM_CACHE")
     if named:
         return Path(named) / kind
     home = os.environ.get("XDG_CACHE_HOME")
-    return (Path(home) if home else Path("~/.cache").expanduser()) / "planform" / kind
+    try:
+        return (Path(home) if home else Path("~/.cache").expanduser()) / "planform" / kind
+    except RuntimeError:
+        return None
 
 
 @cache
@@ -43,7 +48,7 @@ def sources() -> str:
 def found(key: str) -> Path | None:
     """The file of a key, if there is one; it counts as used now."""
     path = _path(key)
-    if not path.is_file():
+    if path is None or not _own(path):
         return None
     with suppress(OSError):
         os.utime(path)
@@ -53,17 +58,15 @@ def found(key: str) -> Path | None:
 def keep(key: str, content: bytes) -> None:
     """Store the file of a key; where that is not possible, nothing is stored."""
     path = _path(key)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write(path, content)
-    except OSError:
-        return
-    _prune(path.parent, path)
+    if path is not None and _written(path, content):
+        _prune(path.parent, path)
 
 
 def kernel(key: str) -> bytes | None:
     """The code of a kernel, if it is there and whole; it counts as used now."""
     path = _kernel(key)
+    if path is None or not _own(path):
+        return None
     try:
         content = read_bytes(path, CAPACITY)
     except OSError:
@@ -79,38 +82,69 @@ def kernel(key: str) -> bytes | None:
 def keep_kernel(key: str, code: bytes) -> None:
     """Store the code of a kernel; where that is not possible, nothing is stored."""
     path = _kernel(key)
-    with suppress(OSError):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write(path, hashlib.sha256(code).digest() + code)
+    if path is not None:
+        _written(path, hashlib.sha256(code).digest() + code)
 
 
 def prune_kernels() -> None:
     """Remove kernels that were not used for longest until the others are within `CAPACITY`."""
-    _prune(folder("kernels"))
+    place = folder("kernels")
+    if place is not None:
+        _prune(place)
 
 
 def drop(key: str) -> None:
     """Remove the file of a key, which is damaged."""
-    with suppress(OSError):
-        _path(key).unlink()
+    path = _path(key)
+    if path is not None:
+        with suppress(OSError):
+            path.unlink()
 
 
-def _path(key: str) -> Path:
-    return folder() / f"{key}.plank"
+def _path(key: str) -> Path | None:
+    place = folder()
+    return None if place is None else place / f"{key}.plank"
 
 
-def _kernel(key: str) -> Path:
-    return folder("kernels") / f"{key}.o"
+def _kernel(key: str) -> Path | None:
+    place = folder("kernels")
+    return None if place is None else place / f"{key}.o"
+
+
+def _own(path: Path) -> bool:
+    """Whether a path is a regular file that the user or the system owns."""
+    try:
+        about = path.lstat()
+    except (OSError, ValueError):
+        return False
+    return stat.S_ISREG(about.st_mode) and about.st_uid in (os.geteuid(), 0)
+
+
+def _written(path: Path, content: bytes) -> bool:
+    """Write an entry, in place of what is none; whether that was possible. It is checked when it is read."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if os.path.lexists(path) and not _own(path):
+            path.unlink()
+        write(path, content, sync=False)
+    except (OSError, ValueError):
+        return False
+    return True
 
 
 def _prune(place: Path, newest: Path | None = None) -> None:
     """Remove the files that were not used for longest until the rest is within `CAPACITY`."""
+    known: list[tuple[os.stat_result, Path]] = []
     with suppress(OSError):
-        known = [(path.stat(), path) for path in place.iterdir() if path.suffix in (".plank", ".o")]
-        left = sum(about.st_size for about, _ in known)
-        for about, path in sorted(known, key=lambda each: each[0].st_mtime):
-            if left <= CAPACITY:
-                break
-            if path != newest:
-                path.unlink(missing_ok=True)
+        for path in place.iterdir():
+            if path.suffix in (".plank", ".o"):
+                with suppress(OSError):
+                    known.append((path.lstat(), path))
+    left = sum(about.st_size for about, _ in known)
+    for about, path in sorted(known, key=lambda each: each[0].st_mtime):
+        if left <= CAPACITY:
+            break
+        if path != newest:
+            with suppress(OSError):
+                path.unlink()
                 left -= about.st_size

@@ -42,8 +42,9 @@ def linked(objects: Iterable[bytes], target_architecture: str) -> bytes:
 
 def compiler(target_architecture: str) -> list[str]:
     """The command that compiles C for an architecture: `$CC`, or one that is on the path."""
-    if os.environ.get("CC"):
-        return shlex.split(os.environ["CC"])
+    command = command_in("CC", "E704")
+    if command:
+        return command
     for name in _candidates(target_architecture):
         found = shutil.which(name)
         if found is not None:
@@ -51,6 +52,16 @@ def compiler(target_architecture: str) -> list[str]:
     names = ", ".join(_candidates(target_architecture))
     help = "install one, or name it in the variable CC"
     raise BuildError("E704", f"there is no C compiler to link with: none of {names}", help)
+
+
+def command_in(variable: str, code: str) -> list[str]:
+    """The command that a variable of the environment names, [] if none; raises `BuildError` of that code."""
+    named = os.environ.get(variable, "")
+    try:
+        return shlex.split(named)
+    except ValueError as error:
+        why = str(error).lower().rstrip(".")
+        raise BuildError(code, f"the variable {variable} is no command, {named!r}: {why}") from None
 
 
 def _candidates(target_architecture: str) -> Iterator[str]:

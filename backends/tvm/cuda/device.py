@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shlex
 import shutil
 import subprocess
 from collections.abc import Mapping
@@ -15,6 +14,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from ..errors import BuildError, TargetError
+from ..link import command_in
 
 LEAST = "sm_80"
 """The architecture of a target that names none; what is made for it holds PTX, so that later ones run it."""
@@ -69,8 +69,9 @@ def gpu_of(described: Mapping[str, Any]) -> Gpu:
 
 def compiler() -> list[str]:
     """The command that compiles CUDA: `$NVCC`, that of `$CUDA_HOME`, or nvcc; raises `BuildError`."""
-    if os.environ.get("NVCC"):
-        return shlex.split(os.environ["NVCC"])
+    command = command_in("NVCC", "E711")
+    if command:
+        return command
     for folder in (os.environ.get("CUDA_HOME"), os.environ.get("CUDA_PATH")):
         if folder and (Path(folder) / "bin" / "nvcc").is_file():
             return [str(Path(folder) / "bin" / "nvcc")]
