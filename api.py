@@ -178,7 +178,7 @@ class PlanFile:
                 )
 
     def check(self, only: str | None = None) -> CheckReport:
-        """Elaborate all plans (or one) in both modes and derive their claims, all within one budget of work."""
+        """Elaborate all plans (or one) in both modes and derive their claims, within one budget of work."""
         budget = Budget()
         problems: list[Diagnostic] = []
         try:
@@ -216,8 +216,6 @@ class PlanFile:
                 asked.extend(found_needs)
                 for found in surprises(found_needs, program.graph):
                     keep(found)
-                if isinstance(error, Exhausted):
-                    return CheckReport(tuple(problems), ())
         verdicts: list[Verdict] = []
         for item in self.syntax.items:
             if not isinstance(item, Claim):

@@ -113,7 +113,9 @@ def _known(error: Exception) -> Failure | None:
     from ..backends.tvm.errors import BackendError
 
     # torch has no class of its own for memory of the CPU that it does not get.
-    if isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and "allocate memory" in str(error)):
+    if isinstance(error, MemoryError) or (
+        isinstance(error, RuntimeError) and "allocate memory" in str(error)
+    ):
         help = "smaller sizes need less: --at; `planform cost` says how much is written"
         return Failure("the memory does not suffice", help, exit=FOUND)
     if not isinstance(error, BackendError):

@@ -1,7 +1,7 @@
 """Files as everything here reads and writes them: regular ones, bounded in size, whole or not at all.
 
 Whatever goes wrong is an OSError with a reason in words: what a path leads to (a pipe, a device, a link to
-itself), a name that no file can have, a file that is too large, a disk that is full. Nothing waits for a pipe.
+itself), a name that no file can have, a file that is too large, a full disk. Nothing waits for a pipe.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _KINDS = {
 
 @contextmanager
 def opened(path: str | Path, most: int | None = None) -> Generator[BufferedReader]:
-    """A regular file of at most so many bytes, to be read; raises OSError, also where its name has a zero byte."""
+    """A regular file of at most so many bytes, to be read; raises OSError, or if no file can be named so."""
     handle = _handle(path, os.O_RDONLY)
     try:
         about = os.fstat(handle)
@@ -64,10 +64,10 @@ def read_text(path: str | Path, most: int = TEXT) -> str:
 
 
 def write(path: str | Path, content: bytes, sync: bool = True) -> None:
-    """Replace a file's content in one step; raises OSError. When this returns, the content is on the disk, if `sync`.
+    """Replace a file's content in one step; raises OSError.
 
-    A link stays a link, and a file that was there keeps its permissions. A pipe with a reader, or a device, is
-    written to as it is.
+    When this returns, the content is on the disk, if `sync`. A link stays a link, and a file that was there
+    keeps its permissions. A pipe with a reader, or a device, is written to as it is.
     """
     try:
         target = Path(path).resolve()

@@ -10,6 +10,7 @@ from typing import Any, cast
 
 from . import limits
 from .diagnostics import PlanError
+from .values import Record
 
 
 class Exhausted(PlanError):
@@ -30,6 +31,9 @@ class Budget:
         return self.left >= 0
 
 
+_CONTAINERS = frozenset({list, tuple, dict, Record})
+
+
 class TooDeep(ValueError):
     """Lists, tuples and records nested in each other past `MAX_NESTING`."""
 
@@ -47,14 +51,15 @@ def weight(value: Any, most: int) -> int:
         held, depth = pending.pop()
         if depth > limits.MAX_NESTING:
             raise TooDeep
-        items = cast("list[Any]", list(held.values()) if isinstance(held, dict) else held)
+        items = (
+            list(cast("dict[str, Any]", held).values()) if isinstance(held, dict) else cast("list[Any]", held)
+        )
         found += 1 + len(items)
         if found > most:
             break
         for item in items:
-            kind = type(item)
-            if kind is str:
+            if type(item) is str:
                 found += len(item) >> limits.TEXT_SHIFT
-            elif kind is not int and kind is not float and isinstance(item, (list, tuple, dict)):
+            elif type(item) in _CONTAINERS:
                 pending.append((item, depth + 1))
     return found

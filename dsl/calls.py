@@ -79,10 +79,9 @@ class Calls(Blocks, ABC):
             if argument.name is not None:
                 named[argument.name] = Given(value, argument.value)
             elif argument.star:
-                self.spend(
-                    limits.SPREAD * len(value) if isinstance(value, (list, tuple, dict)) else 0, argument
-                )
-                for item in self.static(argument.value, frame, lambda value=value: statics.items(value)):
+                spread = cast("list[Any]", self.static(argument.value, frame, lambda: statics.items(value)))  # noqa: B023
+                self.spend(limits.SPREAD * len(spread), argument)
+                for item in spread:
                     positional.append(Given(item, argument.value))
             else:
                 positional.append(Given(value, argument.value))

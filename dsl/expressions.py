@@ -36,7 +36,7 @@ _TENSOR_OPS = {
     ">=": "ge",
 }
 MODES = ("train", "eval", "deploy")
-_HELD = (str, list, tuple, dict)
+_HELD = frozenset({str, list, tuple, dict, Record})
 # Expressions that read a value which was made, and paid for, before.
 _READERS = (syntax.Name, syntax.Attribute, syntax.Index, syntax.Conditional)
 
@@ -70,10 +70,10 @@ class Expressions(Access, ABC):
             )
         self.depth += 1
         try:
-            value = getattr(self, "_eval_" + type(node).__name__)(node, frame)
+            value: Any = getattr(self, "_eval_" + type(node).__name__)(node, frame)
         finally:
             self.depth -= 1
-        if isinstance(value, _HELD) and not isinstance(node, _READERS):
+        if type(value) in _HELD and not isinstance(node, _READERS):
             self.weigh(value, node, frame)
         return value
 
@@ -356,7 +356,7 @@ class Expressions(Access, ABC):
         if op in ("is", "is not"):
             return (left is None) == (op == "is")
         for value in (left, right):
-            if isinstance(value, _HELD):
+            if type(value) in _HELD:
                 self.weigh(value, node, frame)
         if op in ("in", "not in"):
             found = any(

@@ -1,7 +1,7 @@
 """Limits on untrusted text, so that reading and computing are bounded in time, memory and recursion.
 
 Single things (one list, one number, one tensor) have limits of their own. What they amount to together is
-bounded by `MAX_WORK`, the account of `budget.py`, from which all that is computed is paid at the prices below.
+bounded by `MAX_WORK`, the account of `budget.py`, from which all is paid at the prices below.
 """
 
 from __future__ import annotations

@@ -27,7 +27,7 @@ class Run:
     def __init__(self, name: str, mode: Mode, budget: Budget | None = None) -> None:
         self.mode: Mode = mode
         self.budget = Budget() if budget is None else budget
-        self.depth = 0
+        self.depth: int = 0
         self.builder = Builder(name)
         self.diagnostics: list[Diagnostic] = []
         self.reported: set[tuple[str, int, int]] = set()
@@ -118,7 +118,7 @@ class Run:
             raise exhausted(node)
 
     def weigh(self, value: Any, node: syntax.Node, frame: Frame) -> None:
-        """Pay for going through a static value; raises `Exhausted`, and `PlanError` if it is nested too deep."""
+        """Pay for going through a static value; raises `Exhausted`, and `PlanError` if it is too deep."""
         try:
             self.spend(weight(value, self.budget.left), node)
         except TooDeep:

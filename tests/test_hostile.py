@@ -146,6 +146,18 @@ def test_records_of_a_long_line_are_broken_in_one_pass() -> None:
     assert max(len(line) for line in result.splitlines()) <= 120
 
 
+def test_the_account_leaves_room() -> None:
+    """The largest file that comes with the package takes less than half of what a file may."""
+    from planform.api import EXAMPLES
+    from planform.dsl.budget import Budget
+
+    budget = Budget()
+    file = PlanFile(EXAMPLES / "convnets" / "nfnet.plan")
+    for name in file.plans:
+        file.program(name, budget=budget)
+    assert limits.MAX_WORK // 10 < limits.MAX_WORK - budget.left < limits.MAX_WORK // 2
+
+
 def test_a_name_of_a_million_letters_has_no_near_ones() -> None:
     from planform.dsl.suggest import did_you_mean
 

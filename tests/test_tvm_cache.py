@@ -46,7 +46,9 @@ def unreadable(path: Path) -> None:
     path.chmod(0)
 
 
-@pytest.mark.parametrize("make", [pipe, loop, zeros, nothing, folder, noise, unreadable], ids=lambda m: m.__name__)
+@pytest.mark.parametrize(
+    "make", [pipe, loop, zeros, nothing, folder, noise, unreadable], ids=lambda m: m.__name__
+)
 def test_entries_that_are_none_are_made_anew(
     make: Callable[[Path], None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -102,7 +104,10 @@ def test_without_a_home_nothing_is_kept(place: str | None, monkeypatch: pytest.M
     cache.prune_kernels()
     cache.drop("key")
     assert cache.found("key") is None and cache.kernel("key") is None
-    np.testing.assert_array_equal(model("two").to_tvm(seed=0)(X[0, 0, :, :1].repeat(8, 1), X[0, 0, :, :1].repeat(8, 1))["total"], 2 * X[0, 0, :, :1].repeat(8, 1))
+    np.testing.assert_array_equal(
+        model("two").to_tvm(seed=0)(X[0, 0, :, :1].repeat(8, 1), X[0, 0, :, :1].repeat(8, 1))["total"],
+        2 * X[0, 0, :, :1].repeat(8, 1),
+    )
 
 
 def test_pruning_goes_on_past_what_it_cannot_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -45,7 +45,7 @@ def read_checkpoint(path: str | Path) -> dict[str, Tensor]:
 
 
 def _check_unpacked(file: Path, stream: BinaryIO) -> None:
-    """Refuse archives that are compressed, which torch's are not: a small one may hold more than memory does."""
+    """Refuse compressed archives, which torch's are not: a small one may hold more than memory does."""
     if stream.read(4) != b"PK\x03\x04":
         return
     try:

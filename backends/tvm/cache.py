@@ -1,8 +1,8 @@
 """Builds, and the kernels in them, kept by what they are made of, so that the same is not compiled twice.
 
 They are files in `$PLANFORM_CACHE`, or `planform` in `$XDG_CACHE_HOME` or `~/.cache`. A file appears whole or
-not at all, so that several processes may build the same at once. They are code, and are run: only regular files
-of the user's own, or the system's, count. Whatever else is wrong with them or their folder, things are built anew.
+not at all, so that several processes may build the same at once. They are code, and are run: only regular
+files of the user's own, or the system's, count. What is at fault is built anew.
 """
 
 from __future__ import annotations

@@ -79,7 +79,7 @@ def _generated(module: Any, target: Any, passes: tuple[Any, ...]) -> Any:
 
 
 def _written(module: Any) -> bytes:
-    # TVM can only write files, and dies where a disk is full; so the file is in memory where there is such a thing.
+    # TVM can only write files, and dies where a disk is full: the file is in memory where that can be.
     if not hasattr(os, "memfd_create"):
         with TemporaryDirectory(prefix="planform-") as folder:
             path = Path(folder) / "code.o"

@@ -1,7 +1,7 @@
 """What the manifest of an artifact is made of: the type of each of its parts.
 
-Checked before anything is built of them, so that all else may take the types for granted. It is written for this
-manifest alone, since the runtime is to start fast and to need nothing but numpy.
+Checked before anything is built of them, so that all else may take the types for granted. It is written for
+this manifest alone, since the runtime is to start fast and to need nothing but numpy.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Whether a program is one that can be run: before anything of an artifact is loaded.
 
-Every slot that a step, a result or a reading names exists and is of a kind that may stand there, formulas read
-symbols that are read from the inputs, and no two values that are needed at one time share a place in the arena.
-What kernels do with the slots is theirs: the library names the program that it was made for (`signature`).
+Every slot that a step, a result or a reading names exists and is of a kind that may stand there, formulas
+read symbols that are read from the inputs, and no two values that are needed at one time share a place in the
+arena. What kernels do with the slots is theirs: a library names the program it was made for (`signature`).
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from math import prod
 from typing import Any, cast
 
 from ...compiler.dtypes import DTYPES
+from . import schema
 from .dtypes import numpy_dtype, tvm_dtype
 from .external import function_of
 from .program import TURN, Formula, Program, Slot, Step, value_of
-from .schema import formula as check_formula
 
 MOST_BYTES = 1 << 47
 """What no machine has for one value or arena."""
@@ -232,18 +232,19 @@ def _operator(what: str, step: Step, slots: Sequence[Slot], symbols: frozenset[s
         return
     arguments = step.arguments or {}
     names, shapes = arguments.get("slots"), arguments.get("shapes")
-    if not all(isinstance(told, (list, tuple)) and len(told) == len(step.operands) for told in (names, shapes)):
+    if not all(
+        isinstance(each, (list, tuple)) and len(each) == len(step.operands) for each in (names, shapes)
+    ):
         raise _fail(what, "does not say what its operands are")
     for operand, shape in zip(step.operands, cast("Sequence[Any]", shapes), strict=True):
-        sizes = cast("Sequence[Any]", shape)
-        if not isinstance(sizes, (list, tuple)):
-            raise _fail(what, "does not say what shapes its operands have")
-        for size in sizes:
-            check_formula(size, what)
-        _formulas(what, sizes, symbols)
+        try:
+            schema.formula(["add", 0, *shape], what)
+        except (schema.SchemaError, TypeError):
+            raise _fail(what, "has an operand of no shape") from None
+        _formulas(what, shape, symbols)
         stored = slots[operand].stored
-        if _known((*sizes, *stored)) and _count(sizes) != _count(stored):
-            raise _fail(what, "has operands of another size than their slots")
+        if _known((*shape, *stored)) and _count(shape) != _count(stored):
+            raise _fail(what, "has an operand of another size than its slot")
     try:
         function_of(step, slots)
     except Exception as error:
@@ -295,7 +296,7 @@ def _apart(program: Program, ends: Mapping[int, int]) -> None:
 
 
 def check_sizes(program: Program, symbols: Mapping[str, int]) -> str | None:
-    """Why the program cannot be run at some sizes of its inputs, or None: no value is negative or past all memory."""
+    """Why the program cannot be run at some sizes of its inputs, None if it can: values fit into memory."""
     try:
         for number, slot in enumerate(program.slots):
             if slot.kind in ("input", "output", "arena"):
