@@ -125,12 +125,13 @@ class PlanFile:
         bindings: Mapping[str, Any] | None = None,
         overrides: Mapping[str, Any] | None = None,
         modes: tuple[Mode, ...] | None = None,
+        budget: Budget | None = None,
     ) -> Program:
         """The program of a plan; each mode is elaborated once for each set of bindings.
 
         Without `modes` it has eval mode, and train mode unless the sizes do not admit it (`Program.refused`).
         """
-        return self.modes(plan, bindings, overrides).program(modes)
+        return self.modes(plan, bindings, overrides, budget).program(modes)
 
     def modes(
         self,
