@@ -95,8 +95,15 @@ _PLAIN: dict[Any, Check] = {
     Init: _init,
     type(None): _none,
     None: _none,
-    Any: lambda value: value,
+    Any: lambda value: _frozen(value),
 }
+
+
+def _frozen(value: Any) -> Any:
+    """Nested lists as tuples."""
+    if isinstance(value, (list, tuple)):
+        return tuple([_frozen(item) for item in cast("list[Any]", value)])
+    return value
 
 
 @cache

@@ -133,6 +133,11 @@ class Calls(Blocks, ABC):
         if name in statics.FUNCTIONS and static:
             function = statics.FUNCTIONS[name]
             keywords = {key: given.value for key, given in named.items()}
+            if name == "ceil_div" and len(values) == 2 and isinstance(values[1], Dim):
+                divisor = values[1]
+                self.static(
+                    node, frame, lambda: self.need_divisor(divisor, "the divisor of `ceil_div`", node, frame)
+                )
             try:
                 return self.static(node, frame, lambda: statics.bounded(function(*values, **keywords)))
             except TypeError:

@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from contextlib import suppress
 from typing import Any, cast
 
-from ..compiler.dims import Dim, divisible
+from ..compiler.dims import Dim, at_least, divisible, equal
 from ..compiler.dtypes import DTYPES
 from ..compiler.graph import Value
 from . import limits, statics, syntax
@@ -189,6 +189,8 @@ class Expressions(Access, ABC):
             return self.mode
         if name in MODES:
             return name
+        if name in statics.CONSTANTS:
+            return statics.CONSTANTS[name]
         if name in DTYPES or name == "int":
             return DTypeValue("i64" if name == "int" else name)
         operator = self.operator(name)
@@ -200,7 +202,13 @@ class Expressions(Access, ABC):
 
     def undefined(self, node: syntax.Name, frame: Frame) -> Exception:
         """The error of an unknown name, with suggestions."""
-        known = [*frame.names, *frame.file.names, *statics.FUNCTIONS, *self.operator_names()]
+        known = [
+            *frame.names,
+            *frame.file.names,
+            *statics.FUNCTIONS,
+            *statics.CONSTANTS,
+            *self.operator_names(),
+        ]
         return self.error("E101", node, frame, name=node.id, help=of_name(node.id, known))
 
     def _eval_ListExpr(self, node: syntax.ListExpr, frame: Frame) -> Any:
@@ -326,7 +334,21 @@ class Expressions(Access, ABC):
         if statics.fractional(op, left, right):
             left, right = self.lifted(left, node, frame), self.lifted(right, node, frame)
             return self.binary(op, left, right, node, frame)
-        return self.static(node, frame, lambda: statics.arithmetic(op, left, right))
+        return self.static(node, frame, lambda: self._arithmetic(op, left, right, node, frame))
+
+    def _arithmetic(self, op: str, left: Any, right: Any, node: syntax.Node, frame: Frame) -> Any:
+        result = statics.arithmetic(op, left, right)
+        if op in ("//", "%") and isinstance(right, Dim):
+            self.need_divisor(right, f"the divisor of `{op}`", node, frame)
+        return result
+
+    def need_divisor(self, size: Dim, what: str, node: syntax.Node, frame: Frame) -> None:
+        """A size that is divided by is not 0: a guard, unless it is known; raises `StaticError`."""
+        if at_least(size, 1) or at_least(-1, size):
+            return
+        if equal(size, 0):
+            raise StaticError("value", "division by zero")
+        self.guard(">=", size, 1, what, node, frame)
 
     def lifted(self, value: Any, node: syntax.Node, frame: Frame) -> Any:
         """A size that is not bound as a tensor without axes, for arithmetic that leaves the whole numbers: it

@@ -24,15 +24,22 @@ class StaticError(Exception):
         self.fields = fields
 
 
-def bounded(value: Any) -> Any:
-    """The value, if it is within the limits of numbers and lengths."""
+def bounded(value: Any, *operands: Any) -> Any:
+    """The value, if it is within the limits of numbers and lengths.
+
+    It may be infinite only where one of the operands is.
+    """
     if isinstance(value, int) and abs(value) > limits.MAX_INTEGER:
         raise StaticError("large", limit="2**63")
-    if isinstance(value, float) and math.isinf(value):
+    if isinstance(value, float) and math.isinf(value) and not any(map(_infinite, operands)):
         raise StaticError("large", limit="the range of floats")
     if isinstance(value, (list, str)) and len(cast("list[Any]", value)) > limits.MAX_LENGTH:
         raise StaticError("many", what="the length of a list or string", limit=limits.MAX_LENGTH)
     return cast("Any", value)
+
+
+def _infinite(value: Any) -> bool:
+    return isinstance(value, float) and math.isinf(value)
 
 
 def arithmetic(op: str, left: Any, right: Any) -> Any:
@@ -40,7 +47,7 @@ def arithmetic(op: str, left: Any, right: Any) -> Any:
     numbers = isinstance(left, (int, float, Dim)) and isinstance(right, (int, float, Dim))
     try:
         if numbers:
-            return bounded(_number(op, left, right))
+            return bounded(_number(op, left, right), left, right)
         if op == "+" and type(left) is type(right) and isinstance(left, (list, tuple, str)):
             return bounded(left + right)  # pyright: ignore[reportUnknownVariableType, reportOperatorIssue]
         if op == "+" and isinstance(left, (list, tuple)) and isinstance(right, (list, tuple)):
@@ -222,6 +229,8 @@ def _extreme(pick: Callable[..., Any], sizes: Callable[..., Any]) -> Callable[..
         free = [item for item in found if isinstance(item, Dim)]
         if free and any(isinstance(item, float) for item in found):
             raise StaticError("size", sizes=free)
+        if any(item != item for item in found):
+            return math.nan
         return sizes(*found) if free else pick(found)
 
     return choose
@@ -237,9 +246,17 @@ def _number_of(value: Any) -> float | int:
 
 def _whole(function: Callable[[float], int]) -> Callable[[Any], Any]:
     def apply(value: Any) -> Any:
-        return value if isinstance(value, (int, Dim)) else bounded(function(_number_of(value)))
+        return value if isinstance(value, (int, Dim)) else bounded(function(_finite(value)))
 
     return apply
+
+
+def _finite(value: Any) -> float | int:
+    """A number that has a whole part; raises `StaticError`."""
+    number = _number_of(value)
+    if not math.isfinite(number):
+        raise StaticError("value", f"{number} has no whole part")
+    return number
 
 
 def _round(value: Any, digits: Any = None) -> Any:
@@ -251,7 +268,7 @@ def _round(value: Any, digits: Any = None) -> Any:
 def _float_function(function: Callable[[float], float]) -> Callable[[Any], float]:
     def apply(value: Any) -> float:
         try:
-            return bounded(function(_number_of(value)))
+            return bounded(function(_number_of(value)), value)
         except ValueError:
             raise StaticError("value", "outside the domain of the function") from None
         except OverflowError:
@@ -265,7 +282,7 @@ def round_to(value: Any, divisor: Any = 8, minimum: Any = None, limit: Any = 0.9
 
     The rule of MobileNet's channel scaling, known as `make_divisible`; `minimum` is the divisor by default.
     """
-    number, step = _number_of(value), _int(divisor)
+    number, step = _finite(value), _int(divisor)
     if step < 1:
         raise StaticError("value", "the divisor must be at least 1")
     least = step if minimum is None else _int(minimum)
@@ -280,7 +297,7 @@ def _linspace(start: Any, stop: Any, count: Any) -> list[float]:
     low, high = _number_of(start), _number_of(stop)
     if number == 1:
         return [float(low)]
-    return [bounded(low + (high - low) * index / (number - 1)) for index in range(number)]
+    return [bounded(low + (high - low) * index / (number - 1), low, high) for index in range(number)]
 
 
 def _ceil_div(number: Any, divisor: Any) -> Any:
@@ -314,7 +331,7 @@ def _to_int(value: Any) -> Any:
         return value
     if isinstance(value, bool):
         return int(value)
-    return bounded(int(_number_of(value)))
+    return bounded(int(_finite(value)))
 
 
 def _to_float(value: Any) -> float:
@@ -355,6 +372,9 @@ def truth(value: Any) -> bool:
         raise StaticError("type", wanted="a bool", got=kind_of(value))
     return value
 
+
+CONSTANTS = {"inf": math.inf, "nan": math.nan, "pi": math.pi}
+"""Numbers that have a name, unless the plan gives it to something else."""
 
 FUNCTIONS: dict[str, Callable[..., Any]] = {
     "range": _range,

@@ -177,11 +177,16 @@ class GraphLowering:
             _keep(self.graph, fresh)
 
     def _apply(self, node: Node) -> Any:
-        function = getattr(node.op, "torch", None)
+        function = getattr(node.op.within(self._largest(node)), "torch", None)
         if function is None:
             raise LoweringError(f"operator `{node.op.title}`{_place(node)} has no lowering to torch")
         operands = node.op.arrange(node.slots, [self._operand(value) for value in node.inputs])
         return node.op.call(function, operands, self)
+
+    def _largest(self, node: Node) -> float:
+        """The largest number of what scalars are computed with: 16-bit floats are widened to 32 bits."""
+        types = {self.dtype(value.type.dtype) for value in (*node.inputs, *node.results)}
+        return torch.finfo(torch.float64 if types & {torch.float64, torch.complex128} else torch.float32).max
 
     def _apply_leaf(self, node: Node) -> Any:
         assert node.path is not None

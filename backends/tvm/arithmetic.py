@@ -8,8 +8,12 @@ from typing import Any
 
 from tvm import tirx
 
-from .floats import differ, is_float, is_nan, libm, like, number_of, truth
+from .floats import differ, is_float, is_nan, libm, like, number_of, truth, wrapping
 from .loops import Expr, type_of
+
+
+def _is_unsigned(x: Expr) -> bool:
+    return type_of(x).startswith("uint")
 
 
 class Arithmetic:
@@ -25,15 +29,15 @@ class Arithmetic:
 
     def add(self, x: Expr, y: Expr) -> Expr:
         """X + y; of booleans, or."""
-        return tirx.Or(x, y) if type_of(x) == "bool" else x + y
+        return tirx.Or(x, y) if type_of(x) == "bool" else wrapping(lambda a, b: a + b, x, y)
 
     def sub(self, x: Expr, y: Expr) -> Expr:
         """X - y."""
-        return x - y
+        return wrapping(lambda a, b: a - b, x, y)
 
     def mul(self, x: Expr, y: Expr) -> Expr:
         """X y; of booleans, and."""
-        return tirx.And(x, y) if type_of(x) == "bool" else x * y
+        return tirx.And(x, y) if type_of(x) == "bool" else wrapping(lambda a, b: a * b, x, y)
 
     def div(self, x: Expr, y: Expr) -> Expr:
         """X / y of floats."""
@@ -42,11 +46,16 @@ class Arithmetic:
     def neg(self, x: Expr) -> Expr:
         """-x; of an unsigned number modulo 2^bits."""
         kind = type_of(x)
-        return tirx.const(0, kind) - x if kind.startswith("uint") else x * tirx.const(-1, kind)
+        return tirx.const(0, kind) - x if kind.startswith("uint") else self.mul(x, like(-1, x))
 
     def abs(self, x: Expr) -> Expr:
         """|x|."""
-        return x if type_of(x).startswith(("uint", "bool")) else tirx.abs(x)
+        if type_of(x).startswith(("uint", "bool")):
+            return x
+        if is_float(x):
+            return tirx.abs(x)
+        x = self.let(x)
+        return tirx.Select(x < like(0, x), self.neg(x), x)
 
     def sign(self, x: Expr) -> Expr:
         """-1, 0 or 1; 0 of NaN."""
@@ -59,7 +68,7 @@ class Arithmetic:
     def square(self, x: Expr) -> Expr:
         """x^2."""
         x = self.let(x)
-        return x * x
+        return self.mul(x, x)
 
     def reciprocal(self, x: Expr) -> Expr:
         """1 / x."""
@@ -96,8 +105,8 @@ class Arithmetic:
         """The quotient rounded down, as torch works it out of floats; 0 of integers where y is 0."""
         x, y = self.let(x), self.let(y)
         if not is_float(x):
-            zero = y == like(0, y)
-            return tirx.Select(zero, like(0, x), tirx.floordiv(x, tirx.Select(zero, like(1, y), y)))
+            quotient = tirx.Select(y == like(0, y), like(0, x), tirx.floordiv(x, self._divisor(y)))
+            return quotient if _is_unsigned(y) else tirx.Select(y == like(-1, y), self.neg(x), quotient)
         zero = like(0, x)
         rest = self.let(self._fmod(x, y))
         opposed = tirx.And(rest != zero, self.logical_xor(y < zero, rest < zero))
@@ -114,10 +123,18 @@ class Arithmetic:
         x, y = self.let(x), self.let(y)
         zero = like(0, y)
         if not is_float(x):
-            return tirx.Select(y == zero, like(0, x), tirx.floormod(x, tirx.Select(y == zero, like(1, y), y)))
+            # Of 1 and -1 nothing is left either.
+            return tirx.floormod(x, self._divisor(y))
         rest = self.let(self._fmod(x, y))
         opposed = tirx.And(rest != zero, self.logical_xor(y < zero, rest < zero))
         return tirx.Select(opposed, rest + y, rest)
+
+    def _divisor(self, y: Expr) -> Expr:
+        """A divisor of integers by which a processor divides all numbers: 1 in the place of 0 and -1."""
+        unfit = y == like(0, y)
+        if not _is_unsigned(y):
+            unfit = tirx.Or(unfit, y == like(-1, y))
+        return tirx.Select(unfit, like(1, y), y)
 
     def _fmod(self, x: Expr, y: Expr) -> Expr:
         return libm("fmod", x, y)
@@ -140,15 +157,15 @@ class Arithmetic:
 
     def _cube(self, x: Expr) -> Expr:
         x = self.let(x)
-        return x * x * x
+        return self.mul(self.mul(x, x), x)
 
     def _whole_power(self, x: Expr, exponent: int) -> Expr:
         """A power of integers, modulo 2^bits, whose exponent is a number and not negative."""
         result, square = like(1, x), self.let(x)
         while exponent:
             if exponent % 2:
-                result = self.let(result * square)
-            square, exponent = self.let(square * square), exponent // 2
+                result = self.let(self.mul(result, square))
+            square, exponent = self.let(self.mul(square, square)), exponent // 2
         return result
 
     # Comparisons and logic.

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+import numpy as np
 from tvm import tirx
 
 from ...compiler.dims import Dim, Size, fold
@@ -13,6 +14,7 @@ from ...compiler.dtypes import DType
 from ...compiler.graph import Node
 from . import elementary
 from .dtypes import HALVES, held_dtype, kernel_dtype, tvm_dtype
+from .floats import constant, is_float, to_integer
 from .halves import narrow, widen
 from .loops import CURRENT, Buffer, Expr, Loops, type_of
 from .tensors import Built, Combine, Computed, Program, Reduced, Shape, Tensor
@@ -170,7 +172,7 @@ class Expressions(elementary.Functions):
         wanted = dtype or self.dtype()
         if wanted == "bool":
             return tirx.const(bool(value), "bool")
-        return tirx.const(float(value) if "float" in wanted else int(value), wanted)
+        return constant(float(value), wanted) if "float" in wanted else _whole(value, wanted)
 
     def cast(self, value: Expr, dtype: str) -> Expr:
         """The value in another type, as torch converts: booleans by `!= 0`."""
@@ -181,7 +183,18 @@ class Expressions(elementary.Functions):
         if dtype == "bool":
             # Not `!=`, which TVM takes to be false of NaN.
             return tirx.Not(tirx.EQ(value, tirx.const(0, type_of(value))))
+        if is_float(value) and not dtype.startswith("float"):
+            return to_integer(self.let(value), dtype)
         return value.astype(dtype)
+
+    def position(self, i: Expr, most: Any) -> Expr:
+        """An index that is to be multiplied, of 64 bits where the result, of at most `most`, needs them."""
+        fits = isinstance(most, int) and most < 2**31
+        return i if fits or type_of(i) == "int64" else i.astype("int64")
+
+    def quotient(self, x: Expr, y: Any) -> Expr:
+        """X // y in an index, of numbers that are not negative: TVM joins floored quotients wrongly."""
+        return tirx.truncdiv(x, y)
 
     def select(self, condition: Expr, yes: Expr, no: Expr) -> Expr:
         """One of two values, both of which are worked out."""
@@ -198,6 +211,11 @@ class Expressions(elementary.Functions):
         """The value under a name, so that it is worked out once though it is used twice."""
         loops = CURRENT.get()
         return value if loops is None else loops.let(value)
+
+
+def _whole(value: Any, dtype: str) -> Expr:
+    """A number as an integer of a type, modulo 2^bits."""
+    return tirx.const(int(np.array(int(value) & (2**64 - 1), "uint64").astype(dtype)), dtype)
 
 
 @contextmanager

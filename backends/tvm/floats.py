@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from math import copysign
 from typing import Any
 
+import numpy as np
 from tvm import tirx
 
 from .loops import CURRENT, Expr, type_of
@@ -47,12 +50,61 @@ def is_float(x: Expr) -> bool:
     return "float" in type_of(x)
 
 
+def constant(value: float, dtype: str) -> Expr:
+    """A number of a type of floats, rounded to it, in a form in which TVM leaves all arithmetic with it.
+
+    It takes x * 0, x + 0 and 0 / x for one of their operands, whatever x is, and will not have x / 0.
+    """
+    rounded = _rounded(value, dtype)
+    if float(rounded.value) != 0:
+        return rounded
+    # Calls are not worked out before LLVM does it.
+    if copysign(1, value) < 0:
+        return tirx.call_intrin(dtype, "tirx.nearbyint", tirx.const(-0.25, dtype))
+    return tirx.call_intrin(dtype, "tirx.floor", tirx.const(0.5, dtype))
+
+
+def _rounded(value: float, dtype: str) -> Expr:
+    with np.errstate(over="ignore"):
+        return tirx.const(float(np.array(value, dtype)), dtype)
+
+
+def wrapping(function: Callable[..., Expr], *operands: Expr) -> Expr:
+    """Arithmetic of integers modulo 2^bits: TVM and LLVM take signed sums and products not to overflow."""
+    dtype = type_of(operands[0])
+    if dtype not in ("int32", "int64"):
+        return function(*operands)
+    return function(*[_unsigned(each) for each in operands]).astype(dtype)
+
+
+def _unsigned(x: Expr) -> Expr:
+    """The bits of an integer as one without a sign; TVM converts no negative number."""
+    dtype = f"u{type_of(x)}"
+    if isinstance(x, tirx.IntImm) and int(x) < 0:
+        return tirx.reinterpret(dtype, x)
+    return x.astype(dtype)
+
+
+def to_integer(x: Expr, dtype: str) -> Expr:
+    """A float as an integer, toward zero, as torch converts on a processor.
+
+    By way of 32 bits, for i64 and u8 of 64: what is out of their range, and NaN, is their least number, of
+    which the low bits are kept.
+    """
+    way = "int64" if dtype in ("int64", "uint8") else "int32"
+    end = 2.0 ** (int(way[3:]) - 1)
+    kind = type_of(x)
+    inside = tirx.And(x >= tirx.const(-end, kind), x < tirx.const(end, kind))
+    whole: Any = tirx.Select(inside, x, tirx.const(-end, kind))
+    return whole.astype(way).astype(dtype)
+
+
 def like(value: Any, x: Expr) -> Expr:
     """A number of the type of x."""
     if not isinstance(value, (int, float)):
         return value
     dtype = type_of(x)
-    return tirx.const(float(value) if "float" in dtype else int(value), dtype)
+    return _rounded(value, dtype) if "float" in dtype else tirx.const(int(value), dtype)
 
 
 def number_of(x: Expr) -> Expr:

@@ -151,9 +151,9 @@ class Combination:
         """Both as one."""
         match self.stage.combine:
             case "sum":
-                return left + right
+                return self.functions.add(left, right)
             case "prod":
-                return left * right
+                return self.functions.mul(left, right)
             case "max":
                 return self.functions.maximum(left, right)
             case "min":

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 from ..counts import Cost
 from ..dims import prod
@@ -28,12 +28,14 @@ class ScaledDotProductAttention(Op, name="scaled_dot_product_attention"):
     Equation 1 of arXiv:1706.03762, as torch.nn.functional.scaled_dot_product_attention. Leading axes
     broadcast. `mask` broadcasts to [*b, N, M]: float is added to the scores, bool keeps where true. `causal`
     keeps what is not later, counted from the first row and column. `scale` is 1/sqrt(E) unless given. `gqa`
-    lets groups of query heads (axis -3) share a head of keys and values (arXiv:2305.13245).
+    lets groups of query heads (axis -3) share a head of keys and values (arXiv:2305.13245). A row whose keys
+    are all masked is `empty`: "zero", as torch's function gives, or "nan", as a softmax of such a row.
     """
 
     causal: bool = False
     scale: float | None = None
     gqa: bool = False
+    empty: Literal["zero", "nan"] = "zero"
     role = "contraction"
     samples = (
         case({}, (2, 3, 4, 5), (2, 3, 6, 5), (2, 3, 6, 7)),
@@ -41,6 +43,7 @@ class ScaledDotProductAttention(Op, name="scaled_dot_product_attention"):
         case({}, (2, 3, 4, 5), (2, 3, 6, 5), (2, 3, 6, 5), (2, 1, 4, 6)),
         case({}, (2, 3, 4, 5), (2, 3, 6, 5), (2, 3, 6, 5), ("bool", (1, 6))),
         case({"gqa": True}, (2, 6, 4, 5), (2, 3, 8, 5), (2, 3, 8, 5)),
+        case({"empty": "nan"}, (2, 3, 4, 5), (2, 3, 6, 5), (2, 3, 6, 5), (2, 1, 4, 6)),
         case({}, (4, 5), (6, 5), (6, 7)),
         case({}, (2, 4, 5), (2, 6, 5), (2, 6, 7), (4, 6)),
         case({}, (2, 3, 2, 4, 5), (2, 3, 2, 6, 5), (2, 3, 2, 6, 7)),
@@ -104,8 +107,12 @@ class ScaledDotProductAttention(Op, name="scaled_dot_product_attention"):
         leading = _common([t.shape(x)[:-own] for x in (q, k, v)])
         operands = [_of_four(_stretched(t, x, leading, own), rank) for x in (q, k, v)]
         batch = leading[: max(rank - 3, 0)]
+        boolean = mask is not None and t.dtype_of(mask) == BOOL
         mask = None if mask is None else _mask_of_four(t, mask, batch)
         out = t.F.scaled_dot_product_attention(*operands, mask, **settings)
+        if self.empty == "nan" and mask is not None:
+            masked = mask.logical_not() if boolean else mask == float("-inf")
+            out = out.masked_fill(masked.all(-1, keepdim=True), float("nan"))
         if rank > 4:
             return out.unflatten(0, batch)
         return out if rank == 4 else out.flatten(0, 4 - rank)
@@ -145,6 +152,8 @@ class ScaledDotProductAttention(Op, name="scaled_dot_product_attention"):
         def power(*index: Any) -> Any:
             # Where all is masked nothing is subtracted: the powers are zero, and so is the result.
             most = t.let(top[index[:-1]])
+            if self.empty == "nan":
+                return t.exp(scores[index] - most)
             return t.exp(scores[index] - t.select(t.eq(most, least), t.const(0, dtype), most))
 
         powers = t.compute((*rows, keys), power, dtype, keep=True)

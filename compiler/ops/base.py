@@ -11,8 +11,9 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import MISSING, dataclass, field, fields
+from dataclasses import MISSING, dataclass, field, fields, replace
 from functools import cache
+from math import copysign, inf
 from typing import (
     TYPE_CHECKING,
     Any,
@@ -20,6 +21,7 @@ from typing import (
     Literal,
     NamedTuple,
     Protocol,
+    Self,
     cast,
     dataclass_transform,
     get_type_hints,
@@ -137,6 +139,17 @@ class Operator:
             default = item.default if item.default_factory is MISSING else item.default_factory()
             found[item.name] = Argument(item.name, hints[item.name], default)
         return found
+
+    def within(self, largest: float) -> Self:
+        """The operator whose float arguments beyond the largest number of a type are infinite, as they are in
+        that type.
+        """
+        changed: dict[str, Any] = {
+            name: copysign(inf, value)
+            for name in self.arguments()
+            if isinstance(value := getattr(self, name), float) and largest < abs(value) < inf
+        }
+        return replace(cast("Any", self), **changed) if changed else self
 
     @classmethod
     @cache
@@ -305,6 +318,14 @@ class Elements(Protocol):
 
     def cast(self, value: Any, dtype: str) -> Any:
         """A value in another type, as torch converts."""
+        ...
+
+    def position(self, i: Any, most: Any) -> Any:
+        """An index that is to be multiplied, wide enough for results up to `most`."""
+        ...
+
+    def quotient(self, x: Any, y: Any) -> Any:
+        """X // y in an index, of numbers that are not negative."""
         ...
 
     def select(self, condition: Any, yes: Any, no: Any) -> Any:

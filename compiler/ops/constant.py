@@ -12,7 +12,7 @@ from ..counts import NOTHING, Cost
 from ..dims import Dim, Size, ceil_div
 from ..dtypes import BOOL, DTYPES, FLOAT, I64, DType, is_integer
 from .base import Elements, Lowering, Op, Shape, case
-from .pointwise import Exact, number
+from .pointwise import Exact, filling, number
 from .promotion import Number, need_category, type_of_number
 from .rules import ShapeError, need_at_least, need_rank
 
@@ -64,7 +64,7 @@ class Full(Constant, name="full"):
 
     def torch(self, t: Lowering) -> Any:
         sizes = tuple(t.size(size) for size in self.sizes)
-        return t.torch.full(sizes, number(t, self.value), dtype=t.dtype(self.element()))
+        return t.torch.full(sizes, filling(t, self.value, self.element()), dtype=t.dtype(self.element()))
 
     def te(self, t: Elements) -> Any:
         return t.compute(t.shape(), lambda *i: t.number(self.value))

@@ -38,6 +38,13 @@ def number(t: Lowering, scalar: Number) -> Any:
     return t.size(scalar) if isinstance(scalar, Dim) else scalar
 
 
+def filling(t: Lowering, scalar: Number, dtype: DType) -> Any:
+    """A scalar as an element of a type, where torch refuses one out of range: there it is infinite."""
+    if not isinstance(scalar, float) or not is_float(dtype):
+        return number(t, scalar)
+    return scalar if abs(scalar) <= t.torch.finfo(t.dtype(dtype)).max else scalar * float("inf")
+
+
 class Unary(Op):
     """A function of each element: [*s] -> [*s].
 
@@ -168,7 +175,7 @@ class Binary(Exact):
             assert self.scalar is not None
             right = number(t, self.scalar)
             if self.lifts:
-                right = left.new_full((), right, dtype=t.dtype(common))
+                right = left.new_full((), filling(t, self.scalar, common), dtype=t.dtype(common))
         if self.reverse:
             left, right = right, left
         return type(self).compute(t, left, right)

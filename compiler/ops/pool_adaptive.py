@@ -5,6 +5,7 @@ Reducing n elements counts n operations.
 
 from __future__ import annotations
 
+from math import gcd
 from typing import Any, ClassVar
 
 from ..counts import Cost
@@ -23,14 +24,33 @@ def window_total(size: Size, windows: Size) -> Size:
     """Elements that adaptive windows of one axis read together.
 
     Window o spans floor(o*S/O) to ceil((o+1)*S/O), so that neighbours share an element wherever O does not
-    divide o*S: S + O - gcd(S, O) in all. With a symbolic O that neither divides nor is divided, S + O - 1,
-    the most there can be.
+    divide o*S: S + O - gcd(S, O) in all. Of a symbolic S that is S + sum of phi(d) over the divisors d of O
+    that do not divide S (Gauss: O is the sum of phi over all its divisors, and gcd(S, O) over those that
+    divide S too). With a symbolic O that neither divides nor is divided, S + O - 1, the most there can be.
     """
     if isinstance(windows, int):
-        return size + total(minimum(o * size % windows, 1) for o in range(1, windows))
+        if isinstance(size, int):
+            return size + windows - gcd(size, windows)
+        return size + total(totient * minimum(size % d, 1) for d, totient in _divisors(windows))
     if divisible(size, windows):
         return size
     return windows if divisible(windows, size) else size + windows - 1
+
+
+def _divisors(number: int) -> list[tuple[int, int]]:
+    """The divisors of a number with Euler's phi of each, in order."""
+    parts = [(1, 1)]
+    rest, prime = number, 2
+    while rest > 1:
+        if prime * prime > rest:
+            prime = rest
+        power = 1
+        before = parts
+        while rest % prime == 0:
+            rest, power = rest // prime, power * prime
+            parts = parts + [(d * power, phi * (power - power // prime)) for d, phi in before]
+        prime += 1
+    return sorted(parts)
 
 
 def one_window(wanted: Wanted | None) -> bool:
@@ -110,7 +130,7 @@ class _Window:
     """Adaptive windows along an axis: `even` where all have the length `most`, which else is the longest."""
 
     def __init__(self, t: Elements, size: Size, count: Size) -> None:
-        self.size, self.count = t.size(size), t.size(count)
+        self.t, self.size, self.count = t, t.size(size), t.size(count)
         self.even = divisible(size, count) is True
         if self.even:
             self.most = self.size // self.count
@@ -121,13 +141,19 @@ class _Window:
 
     def start(self, o: Any) -> Any:
         """The first element of window `o`."""
-        return o * self.most if self.even else o * self.size // self.count
+        if self.even:
+            return o * self.most
+        return self.t.quotient(self._scaled(o), self.count)
+
+    def _scaled(self, o: Any) -> Any:
+        """O times the size, which may not fit 32 bits though an index does."""
+        return self.t.position(o, (self.count + 1) * self.size) * self.size
 
     def length(self, o: Any) -> Any:
         """How many elements window `o` has."""
         if self.even:
             return self.most
-        return ((o + 1) * self.size + (self.count - 1)) // self.count - self.start(o)
+        return self.t.quotient(self._scaled(o) + (self.size + self.count - 1), self.count) - self.start(o)
 
 
 class AdaptiveAvgPool(AdaptivePool, name="adaptive_avg_pool"):

@@ -69,7 +69,11 @@ def need_category(dtype: DType, accepts: str, what: str, operand: str = "x") -> 
 
 
 def exactly(value: Any) -> Any:
-    """A key that tells 1, 1.0 and true apart, which Python's equality does not; tuples item by item."""
+    """A key that tells 1, 1.0 and true apart, and 0.0 and -0.0, which Python's equality does not; tuples item
+    by item.
+    """
     if isinstance(value, tuple):
         return tuple(exactly(item) for item in cast("tuple[Any, ...]", value))
+    if isinstance(value, float):
+        return float, value.hex()
     return type(value), value

@@ -8,7 +8,7 @@ from ..counts import Cost
 from ..dims import prod
 from ..dtypes import DType, is_bool, is_float
 from .base import Elements, Lowering, Op, Shape, case
-from .pointwise import Exact, as_float, number
+from .pointwise import Exact, as_float, filling, number
 from .promotion import Number, need_category, result_type
 from .rows import wide
 from .rules import ShapeError, broadcast, need_inexact, need_same_dtype
@@ -77,7 +77,7 @@ class Where(Exact, name="where"):
         def operand(given: Any, scalar: Number | None) -> Any:
             if given is None:
                 assert scalar is not None
-                return condition.new_full((), number(t, scalar), dtype=t.dtype(common))
+                return condition.new_full((), filling(t, scalar, common), dtype=t.dtype(common))
             return as_float(t, given) if convert else given
 
         return t.torch.where(condition, operand(x, self.then), operand(y, self.otherwise))

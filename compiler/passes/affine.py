@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
+from math import isfinite
 from typing import Any
 
 from ..dtypes import is_float
@@ -15,6 +16,9 @@ from ..match import Facts
 from ..ops.rules import axis_of
 from ..rewrite import Editor
 from .linear_maps import PerChannel, operand
+
+# A scalar beyond it stays: weights times it could overflow, or vanish, where what is computed does not.
+_MOST = 2.0**32
 
 Make = Callable[[Editor], PerChannel]
 
@@ -113,7 +117,8 @@ def _arithmetic(node: Node, facts: Facts) -> Affine | None:
         if not isinstance(op.scalar, (int, float)) or node.inputs[0].type != out.type:
             return None
         number = float(op.scalar)
-        if number == 0 and op.name == "div":
+        factor = op.name in ("mul", "div")
+        if not isfinite(number) or (factor and not 1 / _MOST <= abs(number) <= _MOST):
             return None
         return _combined(node, node.inputs[0], None, lambda edit: number, op.reverse)
     x, y = node.inputs

@@ -7,6 +7,7 @@ or on the queries, and masks are added to the scores.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import isfinite
 from typing import Any, NamedTuple
 
 from ..dtypes import is_float
@@ -176,9 +177,9 @@ def _factor(node: Node) -> float | None:
         return None
     if not isinstance(op.scalar, (int, float)) or node.results[0].type != node.inputs[0].type:
         return None
-    if op.name == "mul":
-        return float(op.scalar)
-    return 1 / float(op.scalar) if op.scalar else None
+    if not op.scalar or not isfinite(op.scalar):
+        return None
+    return float(op.scalar) if op.name == "mul" else 1 / float(op.scalar)
 
 
 def _unscaled(q: Value, k: Value) -> tuple[tuple[Value, Value], float, list[Node]]:
@@ -235,7 +236,7 @@ def _rewrite(match: Match, editor: Editor) -> Value:
     mask = masks[0] if masks else None
     for more in masks[1:]:
         mask = editor.add("add", mask, more)
-    made = editor.add("scaled_dot_product_attention", q, k, v, mask, scale=found.scale)
+    made = editor.add("scaled_dot_product_attention", q, k, v, mask, scale=found.scale, empty="nan")
     return _ordered(editor, made, (*batch, query, channel), found.names)
 
 

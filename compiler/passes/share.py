@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ..graph import Graph, Node, Value
+from ..ops.promotion import exactly
 from ..rewrite import Change, Editor, Log, rebuild
 
 
@@ -23,7 +24,7 @@ def share(graph: Graph, log: Log | None = None) -> Graph:
     def finish(node: Node, editor: Editor) -> Sequence[Value]:
         if not _may_be_shared(node):
             return node.results
-        first = known.setdefault((node.op, node.inputs, node.slots), node)
+        first = known.setdefault(_key(node), node)
         if first is node:
             return node.results
         if first.path is None:
@@ -42,12 +43,18 @@ def _may_be_shared(node: Node) -> bool:
     return not (node.op.source or node.bodies or node.effects) and bool(node.results)
 
 
+def _key(node: Node) -> Any:
+    """What tells two applications apart: -0 and 0 are different arguments, and so are 1 and true."""
+    arguments = tuple(exactly(getattr(node.op, name)) for name in node.op.arguments())
+    return type(node.op), arguments, node.inputs, node.slots
+
+
 def _repeats(graph: Graph) -> bool:
     """Whether two applications are equal, on operands that are one."""
     known: set[Any] = set()
     for node in graph.nodes:
         if _may_be_shared(node):
-            key = node.op, node.inputs, node.slots
+            key = _key(node)
             if key in known:
                 return True
             known.add(key)

@@ -257,7 +257,9 @@ class _Block:
         """Divide by the sums, work out the rest of the group, and store."""
         plan, thread = self.plan, self.thread
         total = thread.let(self.state[1], "total")
-        empty = thread.let(tirx.Select(total == self.zero, tirx.const(1.0, plan.kind), total), "divisor")
+        empty = total
+        if plan.op.empty == "zero":
+            empty = thread.let(tirx.Select(total == self.zero, tirx.const(1.0, plan.kind), total), "divisor")
         row = thread.let(_plus(self.first, self.row), "row")
         with thread.loop(self.own, "d", "unrolled") as d:
             column = thread.let(d * _SHARE + self.share, "column")

@@ -215,7 +215,9 @@ class _Head:
                 loops.store(top, tirx.Select(here > best, here, best), tirx.const(0, "int32"))
             found = tirx.BufferLoad(top, [tirx.const(0, "int32")])
             # Where all is masked nothing is subtracted: the powers are zero, and so is the result.
-            most = loops.let(tirx.Select(found == self._never(), zero(plan.dtype), found), "most")
+            if plan.op.empty == "zero":
+                found = tirx.Select(found == self._never(), zero(plan.dtype), found)
+            most = loops.let(found, "most")
 
             def raise_(at: Expr, lane: Expr) -> None:
                 power = loops.let(self.functions.exp(self.scores[row, at] - most), "power")
