@@ -43,6 +43,8 @@ def _shadow(name: str) -> str | None:
     folders = list((spec.submodule_search_locations if spec else None) or [])
     if spec is not None and found is None and folders:
         return folders[0]  # a folder without __init__.py
+    if spec is None and found is not None:
+        folders = [str(Path(found).parent)]
     if found is None or (folders and (Path(folders[0]) / _MARKS[name]).exists()):
         return None
     return found

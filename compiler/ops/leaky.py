@@ -28,7 +28,7 @@ class LeakyRelu(Activation, name="leaky_relu"):
     samples = (*Activation.samples, case({"negative_slope": 0.2}, (2, 3)))
 
     def scalar(self, t: Elements, x: Any) -> Any:
-        return leaky(t, x, t.full_like(x, self.negative_slope))
+        return leaky(t, x, t.const(self.negative_slope, wide(t.dtype())))
 
 
 class Rrelu(Op, name="rrelu"):
