@@ -19,6 +19,7 @@ from .dsl.claims import Bound, Verdict, judge
 from .dsl.diagnostics import Diagnostic, PlanError, diagnostic
 from .dsl.files import Files
 from .dsl.guards import Need, needs, surprises
+from .dsl.limits import MAX_REPORTED
 from .dsl.loader import Loader
 from .dsl.modes import BOTH, Modes
 from .dsl.render import to_json
@@ -240,7 +241,7 @@ class PlanFile:
                 verdicts.append(verdict)
                 if verdict.error is not None:
                     keep(verdict.error)
-        return CheckReport(tuple(problems), tuple(verdicts), tuple(asked))
+        return CheckReport(tuple(problems[:MAX_REPORTED]), tuple(verdicts), tuple(asked))
 
 
 class Model:

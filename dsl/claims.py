@@ -68,6 +68,7 @@ class Bound(NamedTuple):
     sizes: Mapping[str, int]
 
 
+_SHOWN = 300
 _Metric = Callable[["_Subject", dict[str, Any]], Any]
 
 
@@ -143,6 +144,7 @@ def judge(
     Raises `Exhausted` where the work is not paid for.
     """
     text = " ".join(claim.span.text.split())
+    text = text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
     run = Elaboration(claim.subject.name, "eval", budget=budget)
     frame = Frame(scope)
     try:

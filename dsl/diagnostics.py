@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from .codes import CODES
+from .limits import MAX_REPORTED
 from .source import Span
 
 _SHOWN = 1000
@@ -41,7 +42,7 @@ class PlanError(Exception):
     """Raised with the diagnostics that stopped a reading of a plan."""
 
     def __init__(self, diagnostics: Iterable[Diagnostic]) -> None:
-        self.diagnostics = tuple(diagnostics)
+        self.diagnostics = tuple(diagnostics)[:MAX_REPORTED]
         super().__init__("; ".join(f"{d.code}: {d.message}" for d in self.diagnostics))
 
 

@@ -52,6 +52,9 @@ MAX_ELEMENTS = 2**48
 MAX_DIAGNOSTICS = 20
 """Broken declarations reported in one run."""
 
+MAX_REPORTED = 200
+"""Diagnostics of one run; what else is wrong is told of when these are mended."""
+
 MAX_WORK = 4_000_000
 """Units of work of one check of a file, or of one elaboration of a plan; a unit is about a microsecond."""
 

@@ -5,7 +5,7 @@ What depends on no input is folded, so that making it counts no operation.
 
 from __future__ import annotations
 
-from math import ceil
+from math import ceil, isfinite
 from typing import TYPE_CHECKING, Any, cast
 
 from ..counts import NOTHING, Cost
@@ -155,6 +155,10 @@ class Arange(Constant, name="arange"):
         if isinstance(start, Dim) or isinstance(end, Dim):
             raise ShapeError("arange takes symbolic sizes with integers only", "value", argument="step")
         steps = (end - start) / self.step
+        if not isfinite(steps):
+            raise ShapeError(
+                "from `start` to `end` are more steps than can be counted", "value", argument="step"
+            )
         if steps < 0:
             raise ShapeError("`step` does not lead from `start` to `end`", "value", argument="step")
         return (ceil(steps),)

@@ -232,6 +232,11 @@ CASES: dict[str, Hostile] = {
     "a concatenation of free sizes that doubles": _case(
         "E204", lambda: body("for i in range(70) { x = concat([x, x], axis=0) }")
     ),
+    "an arange without end": _case("E304", lambda: body("y = arange(5, 1e308, 1e-5)")),
+    "a name that is declared again and again": _case("E102", lambda: HEAD + "a = 1\n" * 24_000),
+    "names that std does not have": _case(
+        "E106", lambda: HEAD + "use std (" + ", ".join(f"a{i}" for i in range(30_000)) + ")\n" + END
+    ),
     "many axes": _case(None, lambda: body("for i in range(200) { x = x[none, ...] }")),
     "plans without end": _case(
         "E205",
