@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from .compiler.cost.sizes import symbols_of
-from .compiler.files import read_text
 from .compiler.graph import Graph
 from .compiler.ops.base import Mode
 from .compiler.pipeline import deploy
@@ -28,6 +27,7 @@ from .dsl.source import Source, Span
 from .dsl.suggest import did_you_mean
 from .dsl.syntax import Claim
 from .dsl.values import POISON, BlockDef, BlockValue, to_value
+from .locating import EXAMPLES, declares, examples, locate
 
 if TYPE_CHECKING:
     from .backends.tvm.compiled import CompiledPlan
@@ -36,7 +36,6 @@ if TYPE_CHECKING:
     from .compiler.memory import MemoryPlan
     from .compiler.pipeline import Deployed
 
-EXAMPLES = Path(__file__).parent / "examples"
 SCHEMA = 1
 MODES: tuple[Mode, ...] = (*BOTH, "deploy")
 
@@ -65,6 +64,16 @@ class CheckReport:
             "claims": [claim.to_dict() for claim in self.claims],
             "needs": [need.to_dict() for need in self.needs],
         }
+
+
+def _judged(plan: str, modes: Modes) -> CheckReport:
+    """All that is wrong with a plan, claims aside, and what it asks of sizes; raises `PlanError`."""
+    report = CheckReport(modes.judged(), ())
+    if not report.ok:
+        return report
+    program = modes.program()
+    asked = needs(plan, program.graphs)
+    return CheckReport((*report.diagnostics, *surprises(asked, program.graph)), (), asked)
 
 
 class PlanFile:
@@ -203,21 +212,15 @@ class PlanFile:
             if self.scope.names.get(name, POISON) is POISON:
                 failed.add(name)
                 continue
-            modes = self.modes(name, budget=budget)
             try:
-                judged = modes.judged()
+                report = _judged(name, self.modes(name, budget=budget))
             except Exhausted as error:
                 return CheckReport((*problems, *error.diagnostics), ())
-            for found in judged:
-                if found.severity == "error":
-                    failed.add(name)
+            if not report.ok:
+                failed.add(name)
+            asked.extend(report.needs)
+            for found in report.diagnostics:
                 keep(found)
-            if name not in failed:
-                program = modes.program()
-                found_needs = needs(name, program.graphs)
-                asked.extend(found_needs)
-                for found in surprises(found_needs, program.graph):
-                    keep(found)
         verdicts: list[Verdict] = []
         for item in self.syntax.items:
             if not isinstance(item, Claim):
@@ -291,15 +294,9 @@ class Model:
         if not self.parameters and not self.bindings:
             return self.file.check(self.name)
         try:
-            found = self._modes.judged()
-            report = CheckReport(found, ())
-            if not report.ok:
-                return report
-            program = self._modes.program()
+            return _judged(self.name, self._modes)
         except PlanError as error:
             return CheckReport(error.diagnostics, ())
-        asked = needs(self.name, program.graphs)
-        return CheckReport((*found, *surprises(asked, program.graph)), (), asked)
 
     def cost(self, mode: Mode = "eval", float_as: str = "f32", **sizes: int) -> CostReport:
         """What the plan costs, at the given sizes or as formulas in the free ones."""
@@ -372,42 +369,6 @@ class Model:
         return cost_html(self.cost())
 
 
-def examples() -> list[Path]:
-    """The plan files that come with the package."""
-    return sorted(EXAMPLES.glob("*/*.plan"))
-
-
-def declares(path: Path, plan: str) -> bool:
-    """Whether a file's text declares a plan of that name; a quick look without parsing."""
-    import re
-
-    return re.search(rf"^plan\s+{re.escape(plan)}\b", read_text(path), re.MULTILINE) is not None
-
-
-def locate(address: str) -> tuple[Path, str | None]:
-    """File and plan of `FILE`, `FILE:PLAN` or the name of a plan or file of the atlas; raises
-    FileNotFoundError.
-    """
-    path = Path(address)
-    if path.suffix == ".plan" and path.exists():
-        return path, None
-    file, colon, plan = address.rpartition(":")
-    if colon and file.endswith(".plan"):
-        if not Path(file).exists():
-            raise FileNotFoundError(f"there is no file {file}")
-        return Path(file), plan
-    if path.suffix == ".plan":
-        raise FileNotFoundError(f"there is no file {address}")
-    known = examples()
-    for found in known:
-        if declares(found, address):
-            return found, address
-    for found in known:
-        if found.stem == address:
-            return found, None
-    raise FileNotFoundError(f"`{address}` is neither a .plan file nor a plan of the atlas")
-
-
 def load(
     address: str | Path, plan: str | None = None, at: Mapping[str, Any] | None = None, **parameters: Any
 ) -> Model:
@@ -422,4 +383,14 @@ def load(
     return Model(file, file.plan(plan or named), parameters, at)
 
 
-__all__ = ["CheckReport", "Model", "PlanFile", "Source", "examples", "load", "locate"]
+__all__ = [
+    "EXAMPLES",
+    "CheckReport",
+    "Model",
+    "PlanFile",
+    "Source",
+    "declares",
+    "examples",
+    "load",
+    "locate",
+]

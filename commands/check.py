@@ -110,13 +110,7 @@ def _print_needs(needs: Sequence[Need], plans: Sequence[str]) -> None:
             " and ".join(guards) if len(guards) <= 2 else f"{guards[-1]} and {len(guards) - 1} more like it"
         )
         who = "needs" if set(names) >= set(plans) else f"{_some(names)} need{'s' * (len(names) == 1)}"
-        when = (
-            f" to {modes}"
-            if "," not in modes and modes == "train"
-            else f" in {modes}"
-            if "," not in modes
-            else ""
-        )
+        when = {"train": " to train", "eval": " in eval"}.get(modes, "")
         site = found[-1].place
         where = f", {site.span.source.name}:{site.line}" if site else ""
         say(f"  {who} {text}{when} {paint(f'({message}{where})', 'dim')}")

@@ -79,7 +79,8 @@ class Calls(Blocks, ABC):
             if argument.name is not None:
                 named[argument.name] = Given(value, argument.value)
             elif argument.star:
-                spread = cast("list[Any]", self.static(argument.value, frame, lambda: statics.items(value)))  # noqa: B023
+                items = self.static(argument.value, frame, lambda value=value: statics.items(value))
+                spread = cast("list[Any]", items)
                 self.spend(limits.SPREAD * len(spread), argument)
                 for item in spread:
                     positional.append(Given(item, argument.value))

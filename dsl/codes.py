@@ -43,5 +43,6 @@ def define(
 
 # The tables themselves, each in a small module; importing them enters their codes.
 from . import codes_language as codes_language  # noqa: E402  (they import `define` from here)
+from . import codes_plans as codes_plans  # noqa: E402
 from . import codes_running as codes_running  # noqa: E402
 from . import codes_syntax as codes_syntax  # noqa: E402

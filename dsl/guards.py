@@ -6,7 +6,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from ..compiler.dims import Size, fold, free_symbols, render
-from ..compiler.graph import Graph, Guard
+from ..compiler.graph import Graph
+from ..compiler.guards import Guard
 from ..compiler.ops.base import Mode
 from . import syntax
 from .diagnostics import Diagnostic, diagnostic

@@ -7,7 +7,8 @@ from dataclasses import MISSING
 from typing import Any, cast
 
 from ..compiler.dims import Dim, SizeTooLarge
-from ..compiler.graph import Contradiction, Value
+from ..compiler.graph import Value
+from ..compiler.guards import Contradiction
 from ..compiler.ops import Layer, Op, Operator, registry
 from ..compiler.ops.rules import ShapeError
 from . import limits, syntax

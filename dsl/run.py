@@ -6,7 +6,8 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ..compiler.dims import Size, free_symbols
-from ..compiler.graph import Builder, Contradiction, Guard, Origin, Value
+from ..compiler.graph import Builder, Origin, Value
+from ..compiler.guards import Contradiction, Guard
 from ..compiler.ops.base import Mode
 from . import limits, syntax
 from .budget import Budget, Exhausted, TooDeep, weight

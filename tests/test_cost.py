@@ -16,7 +16,8 @@ from rich.console import Console
 from planform.compiler.cost import CONVENTIONS, BindingError, CostReport, Group, conventions, cost
 from planform.compiler.counts import NOTHING, Cost
 from planform.compiler.dims import Size, symbol
-from planform.compiler.graph import Builder, Graph, Guard, TensorType, Weight
+from planform.compiler.graph import Builder, Graph, TensorType, Weight
+from planform.compiler.guards import Guard
 from planform.compiler.ops import Op, registry
 from planform.compiler.ops.base import Shape
 from planform.compiler.ops.init import zeros

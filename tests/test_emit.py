@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import ast
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -20,18 +18,11 @@ from planform.compiler.graph import Builder, Graph, Tree, Value
 from planform.compiler.ops import registry
 from planform.compiler.ops.init import kaiming_normal, ones, trunc_normal, zeros
 from planform.compiler.program import Program
+from support.emitted import load
 from support.opcases import Application
 from support.programs import ModeNet, operator_cases, operator_program, program
 
 B, H, W, N, T = symbol("B"), symbol("H"), symbol("W"), symbol("N"), symbol("T")
-
-
-def load(source: str) -> nn.Module:
-    """The network of emitted source."""
-    space: dict[str, Any] = {"__name__": "emitted"}
-    exec(compile(source, "emitted.py", "exec"), space)
-    classes = [node.name for node in ast.parse(source).body if isinstance(node, ast.ClassDef)]
-    return space[classes[-1]]()
 
 
 def check(made: Program, *inputs: torch.Tensor, modes: tuple[bool, ...] = (False, True)) -> str:

@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 from planform.compiler.analysis import to_networkx
 from planform.compiler.dims import symbol
 from planform.compiler.draw import Box, Edge, Picture, draw, picture_of, to_dot
-from planform.compiler.graph import Graph, Guard, Node, TensorType, Value, Weight
+from planform.compiler.graph import Graph, Node, TensorType, Value, Weight
+from planform.compiler.guards import Guard
 from planform.compiler.layout import Item, lay_out
 from planform.compiler.ops import registry
 from planform.compiler.ops.init import zeros

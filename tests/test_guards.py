@@ -30,7 +30,8 @@ from planform.compiler.dims import (
     simplified,
     symbol,
 )
-from planform.compiler.graph import Contradiction, Guard, TensorType, conflicting
+from planform.compiler.graph import TensorType
+from planform.compiler.guards import Contradiction, Guard, conflicting
 from planform.compiler.ops.join import Slice
 
 H, W, B = (symbol(name) for name in "HWB")

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from ...compiler.graph import Graph, Guard, Node, Origin, Region, Tree, Value, Weight, map_leaves
+from ...compiler.graph import Graph, Node, Origin, Region, Tree, Value, Weight, map_leaves
+from ...compiler.guards import Guard
 from ...compiler.ops.base import Mode
 from ...compiler.program import Program
 

@@ -113,6 +113,10 @@ static inline int64_t quotient(int64_t a, int64_t b, int site, int rest, int flo
 """
 
 
+class Unreadable(ValueError):
+    """TIR that is not known how to say in C."""
+
+
 class Site(NamedTuple):
     """An access in a kernel: the buffer's name, and the expression or statement."""
 
@@ -217,7 +221,7 @@ class _Printer:
             # Memory that goes back to the pool, and what is fetched ahead.
             assert _callee(node.value).rpartition(".")[2] in ("TVMBackendFreeWorkspace", "call_llvm_intrin")
         else:
-            raise NotImplementedError(f"the statement {type(node).__name__}")
+            raise Unreadable(f"the statement {type(node).__name__}")
 
     def block(self, body: Any) -> None:
         self.emit("{")
@@ -298,7 +302,7 @@ class _Printer:
     def quotient(self, node: Any, kind: str, left: str, right: str) -> str:
         how = next((name for type, name in _QUOTIENTS.items() if isinstance(node, type)), None)
         if how is None:
-            raise NotImplementedError(f"the expression {type(node).__name__}")
+            raise Unreadable(f"the expression {type(node).__name__}")
         if "float" in type_of(node):
             exact = {"div": "{} / {}", "mod": "fmod({}, {})", "floordiv": "floor({} / {})"}[how]
             return f"({kind})({exact.format(left, right)})"
@@ -318,7 +322,7 @@ class _Printer:
             return f"{name.value}({', '.join(map(self.value, rest))})"
         if callee in _MATH:
             return f"({kind}){callee}({', '.join(map(self.value, node.args))})"
-        raise NotImplementedError(f"the function {callee}")
+        raise Unreadable(f"the function {callee}")
 
 
 def _callee(node: Any) -> str:

@@ -8,10 +8,15 @@ import resource
 import sys
 import tempfile
 import time
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 MEMORY = 1 << 30
+COMMANDS = (
+    *("planform.api", "planform.cli", "planform.compiler.cost", "planform.compiler.draw"),
+    *("planform.compiler.size_algebra", "planform.dsl.claims", "planform.dsl.format", "planform.dsl.render"),
+)
 
 
 def run(arguments: list[str], seconds: int, memory: int = MEMORY) -> dict[str, Any]:
@@ -48,12 +53,9 @@ def run(arguments: list[str], seconds: int, memory: int = MEMORY) -> dict[str, A
 
 def main() -> None:
     """Reads requests `{"arguments": [...], "seconds": n}`, one a line, and answers each on a line."""
-    from planform import api, cli  # noqa: F401  (so that no child imports it)
-    from planform.compiler import cost, draw, size_algebra  # noqa: F401
-    from planform.dsl import claims, format, render  # noqa: F401
-
-    for name in json.loads(sys.argv[1]):
-        __import__(name)
+    # Imported here, so that no child does it in its own time.
+    for name in (*COMMANDS, *json.loads(sys.argv[1])):
+        import_module(name)
     for line in sys.stdin:
         request = json.loads(line)
         print(json.dumps(run(request["arguments"], request["seconds"])), flush=True)

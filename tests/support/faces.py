@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -10,6 +9,7 @@ import numpy as np
 import torch
 
 from planform import Model, PlanFile
+from support.emitted import load
 
 Answers = dict[str, list[torch.Tensor]]
 
@@ -19,14 +19,6 @@ def model(body: str, inputs: str, **sizes: Any) -> Model:
     lines = "".join(f"    {line.strip()}\n" for line in body.split(";"))
     text = f"planform 1\nmodel net({inputs}) {{\n{lines}}}\nplan net = net()\n"
     return Model(PlanFile.from_text(text), "net", {}, sizes)
-
-
-def loaded(source: str) -> torch.nn.Module:
-    """The network of emitted source."""
-    space: dict[str, Any] = {"__name__": "emitted"}
-    exec(compile(source, "emitted.py", "exec"), space)
-    classes = [node.name for node in ast.parse(source).body if isinstance(node, ast.ClassDef)]
-    return space[classes[-1]]().eval()
 
 
 def as_list(results: Any) -> list[torch.Tensor]:
@@ -44,8 +36,8 @@ def faces(
     makers: dict[str, Callable[[], Any]] = {
         "eager": lambda: bound.to_torch(seed=0).eval(),
         "deploy": lambda: bound.to_torch(mode="deploy", seed=0),
-        "source": lambda: loaded(bound.to_source()),
-        "deployed source": lambda: loaded(bound.to_source("deploy")),
+        "source": lambda: load(bound.to_source()).eval(),
+        "deployed source": lambda: load(bound.to_source("deploy")).eval(),
         "bound": lambda: bound.to_tvm(seed=0),
     }
     if sizes:

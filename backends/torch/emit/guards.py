@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 from ....compiler.dims import Size, free_symbols, to_python
-from ....compiler.graph import Graph, Guard
+from ....compiler.graph import Graph
+from ....compiler.guards import Guard
 from ....compiler.names import quoted
 from ....compiler.ops.base import Mode
 from ....compiler.program import Program
 from ....compiler.readings import readings
 from ..guards import Constraint
 from .body import Body
-
-INDENT = "    "
+from .instances import INDENT
 
 
 def guarded(program: Program, body: Body) -> Body:
@@ -27,7 +27,8 @@ def guarded(program: Program, body: Body) -> Body:
 
 def _lines(program: Program, arguments: Sequence[str]) -> Iterator[str]:
     graphs = [graph for mode, graph in program.graphs.items() if mode in ("train", "eval")]
-    always = [guard for guard in graphs[0].guards if all(_has(graph, guard) for graph in graphs)]
+    everywhere = set.intersection(*[{_relation(guard) for guard in graph.guards} for graph in graphs])
+    always = [guard for guard in graphs[0].guards if _relation(guard) in everywhere]
     names = _symbols(graphs[0], arguments)
     yield from _asserts(always, names)
     if len(graphs) < 2:
@@ -37,16 +38,10 @@ def _lines(program: Program, arguments: Sequence[str]) -> Iterator[str]:
         ("eval", "if not self.training:"),
     )
     for mode, condition in conditions:
-        own = [
-            guard for guard in program.graphs[mode].guards if not all(_has(graph, guard) for graph in graphs)
-        ]
+        own = [guard for guard in program.graphs[mode].guards if _relation(guard) not in everywhere]
         found = [INDENT + line for line in _asserts(own, names)]
         if found:
             yield from (condition, *found)
-
-
-def _has(graph: Graph, guard: Guard) -> bool:
-    return any(_relation(guard) == _relation(other) for other in graph.guards)
 
 
 def _relation(guard: Guard) -> tuple[str, Size, Size]:

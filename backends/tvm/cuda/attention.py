@@ -257,14 +257,16 @@ class _Block:
         """Divide by the sums, work out the rest of the group, and store."""
         plan, thread = self.plan, self.thread
         total = thread.let(self.state[1], "total")
-        empty = total
+        divisor = total
         if plan.op.empty == "zero":
-            empty = thread.let(tirx.Select(total == self.zero, tirx.const(1.0, plan.kind), total), "divisor")
+            divisor = thread.let(
+                tirx.Select(total == self.zero, tirx.const(1.0, plan.kind), total), "divisor"
+            )
         row = thread.let(_plus(self.first, self.row), "row")
         with thread.loop(self.own, "d", "unrolled") as d:
             column = thread.let(d * _SHARE + self.share, "column")
             with thread.when(tirx.And(_below(row, self.rows), column < plan.out)), emitting(thread):
-                value = thread.let(self.sums[d] / empty, "value")
+                value = thread.let(self.sums[d] / divisor, "value")
                 own = value if plan.kind == plan.dtype else value.astype(plan.dtype)
                 finish(thread, self.main, self.results, (*self.lead, row, column), own)
 

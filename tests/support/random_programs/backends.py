@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, nullcontext
 from functools import cached_property
@@ -10,7 +9,7 @@ from typing import Any
 from unittest import mock
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from planform.api import Model, PlanFile
 from planform.backends.torch import emit_source, to_deployed, to_torch
@@ -20,6 +19,7 @@ from planform.compiler.pipeline import deploy
 from planform.compiler.program import Program
 from support.cuda_emulation import gpu
 from support.eager import in_double
+from support.emitted import load
 from support.random_graphs import tensors
 
 from .drawing import weights_of
@@ -155,14 +155,6 @@ def _called(callee: Any, subject: Subject, around: Callable[[], Any] = nullconte
             return tensors(callee(*subject.given(wide)))
 
     return run
-
-
-def load(source: str) -> nn.Module:
-    """The network of emitted source."""
-    space: dict[str, Any] = {"__name__": "emitted"}
-    exec(compile(source, "emitted.py", "exec"), space)
-    classes = [node.name for node in ast.parse(source).body if isinstance(node, ast.ClassDef)]
-    return space[classes[-1]]()
 
 
 # Those with sizes bound are called at the first sizes alone.

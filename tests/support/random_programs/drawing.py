@@ -8,28 +8,19 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
+from planform.compiler.dtypes import is_float
 from planform.compiler.graph import Graph, Weight
+from support.eager import TORCH
 
-TORCH = {
-    "bool": torch.bool,
-    "u8": torch.uint8,
-    "i8": torch.int8,
-    "i16": torch.int16,
-    "i32": torch.int32,
-    "i64": torch.int64,
-    "c64": torch.complex64,
-    "c128": torch.complex128,
-    "complex": torch.complex128,
-}
 _BELOW = 4
 
 
 def draw(name: str, dtype: str, shape: tuple[int, ...], seed: int, below: int | None = None) -> Tensor:
     """An input: floats are normal numbers of float32 in float64, the largest integer is `below` - 1."""
     generator = torch.Generator().manual_seed(zlib.crc32(f"{seed} {name} {shape}".encode()))
-    made = TORCH.get(dtype)
-    if made is None:
+    if dtype == "float" or is_float(dtype):
         return torch.randn(shape, generator=generator, dtype=torch.float32).double()
+    made = torch.complex128 if dtype == "complex" else TORCH[dtype]
     if made.is_complex:
         return torch.randn(shape, generator=generator, dtype=torch.complex64).to(made)
     limit = 2 if made == torch.bool else below or _BELOW

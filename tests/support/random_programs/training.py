@@ -8,9 +8,10 @@ from torch import Tensor, nn
 from planform import PlanError
 from planform.backends.torch import emit_source, to_torch
 from planform.backends.torch.errors import LoweringError
+from support.emitted import load
 from support.random_graphs import tensors
 
-from .backends import FLOAT, Subject, load
+from .backends import FLOAT, Subject
 from .drawing import inputs_of, weights_of
 
 _CLOSE = 1e-4
