@@ -419,6 +419,11 @@ class Builder:
                 alive.add(node)
                 stack.extend(value.node for value in node.inputs)
         nodes = tuple(node for node in self.nodes if node in alive)
+        if self.facts.facts:
+            # What was asked late is known of what was made early too: equal sizes stay written alike.
+            with assuming(self.facts):
+                for value in (value for node in nodes if node.op.name != "input" for value in node.results):
+                    value.type = _simplified(value.type)
         read = [str(node.path) for node in nodes if node.op.name == "weight"]
         weights = {path: self.weights[path] for path in read}
         for number, node in enumerate(nodes):
