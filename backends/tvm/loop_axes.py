@@ -133,6 +133,11 @@ def depends_on(value: Expr, variable: Expr) -> bool:
     return any(each.same_as(variable) for each in tirx.analysis.undefined_vars(value))
 
 
+def over(size: Any, part: int) -> Any:
+    """The parts of a size, the last of which may not be full."""
+    return -(-size // part) if isinstance(size, int) else tirx.floordiv(size + (part - 1), part)
+
+
 def is_one(size: Any) -> bool:
     """Whether a size is known to be 1."""
     return isinstance(size, int) and size == 1

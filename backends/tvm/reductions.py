@@ -7,6 +7,7 @@ from typing import Any
 
 from tvm import tirx
 
+from .cascade import Cascade, Cut, Walk, cut_of, parts, turns
 from .elementary import Functions
 from .expressions import emitting
 from .layouts import PLAIN
@@ -19,11 +20,12 @@ from .loop_axes import (
     is_one,
     logical_index,
     merged_axes,
+    over,
     product_of,
     reads_of,
     split_index,
 )
-from .loops import Expr, Loops
+from .loops import Buffer, Expr, Kind, Loops
 from .machine import Machine
 from .tensors import Access, Reduced
 
@@ -87,12 +89,18 @@ def emit_reduced(loops: Loops, stage: Reduced, prefix: list[Expr], machine: Mach
         sums = loops.alloc([tile], stage.dtype, "sums", "local")
         # What is asked of a position alone, whether it is padding, is then asked once for all lanes.
         vectors = (stage.layout != PLAIN or bool(blocks)) and stage.dtype == "float32"
-        kind = "vectorized" if count is tile and vectors else "serial"
+        kind: Kind = "vectorized" if count is tile and vectors else "serial"
         with loops.loop(tile, "j", kind) as lane:
             loops.store(sums, work.identity, lane)
-        with loops.loops(extents, "k") as reduced, loops.loop(count, "j", kind) as lane, emitting(loops):
+        cascade = work.cascade(sums, cut_of(extents), work.side_by_side(tile, kind))
+        with (
+            turns(loops, extents, cascade) as reduced,
+            loops.loop(count, "j", kind) as lane,
+            emitting(loops),
+        ):
             value = element(index(lane), reduced)
             loops.store(sums, work.combine(tirx.BufferLoad(sums, [lane]), value), lane)
+        work.finish(cascade)
         with loops.loop(count, "j", kind) as lane:
             loops.store(stage.buffer, tirx.BufferLoad(sums, [lane]), *stage.place(index(lane)))
 
@@ -170,24 +178,56 @@ class Combination:
             return element([])
         last = extents[-1]
         if (isinstance(last, int) and last < 2 * lanes) or self.stage.dtype == "bool":
-            sums = self._cells(1)
-            with loops.loops(extents, "k") as at:
-                self._take(sums, tirx.const(0, "int32"), element(at))
-            return tirx.BufferLoad(sums, [tirx.const(0, "int32")])
+            return self.single(extents, element)
         wide = 2 * lanes if not isinstance(last, int) or last >= 4 * lanes else lanes
         sums = self._cells(wide)
         zero = tirx.const(0, "int32")
-        with loops.loops(extents[:-1], "k") as at:
-            whole = last // wide if isinstance(last, int) else tirx.floordiv(last, wide)
+        cut = cut_of([*extents[:-1], over(last, wide)])
+        if cut is not None and cut.axis == len(extents) - 1:
+            cut = cut._replace(step=cut.step * wide)
+        cascade = self.cascade(sums, cut, self.side_by_side(wide, "vectorized"))
+        with parts(loops, extents, cascade) as (at, first, length):
+            whole = length // wide if isinstance(length, int) else tirx.floordiv(length, wide)
             with loops.loop(whole, "r") as part, loops.loop(wide, "lane", "vectorized") as lane:
-                self._take(sums, lane, element([*at, part * wide + lane]))
-            rest = last % wide if isinstance(last, int) else tirx.floormod(last, wide)
+                self._take(sums, lane, element([*at, first + (part * wide + lane)]))
+            rest = length % wide if isinstance(length, int) else tirx.floormod(length, wide)
             if not (isinstance(rest, int) and rest == 0):
                 with loops.loop(rest, "r") as part:
-                    self._take(sums, zero, element([*at, whole * wide + part]))
+                    self._take(sums, zero, element([*at, first + (whole * wide + part)]))
+        self.finish(cascade)
         with loops.loop(wide - 1, "lane") as lane:
             self._take(sums, zero, tirx.BufferLoad(sums, [lane + 1]))
         return tirx.BufferLoad(sums, [zero])
+
+    def single(self, extents: Sequence[Any], element: Any) -> Expr:
+        """All elements as one, one after the other."""
+        loops, zero = self.loops, tirx.const(0, "int32")
+        sums = self._cells(1)
+        cascade = self.cascade(sums, cut_of(extents), self.side_by_side(1))
+        with turns(loops, extents, cascade) as at:
+            self._take(sums, zero, element(at))
+        self.finish(cascade)
+        return tirx.BufferLoad(sums, [zero])
+
+    def cascade(self, cells: Buffer, cut: Cut | None, walk: Walk) -> Cascade | None:
+        """The levels of what is summed in cells, where the sum is of floats and long."""
+        if cut is None or self.stage.combine != "sum" or "float" not in self.stage.dtype:
+            return None
+        return Cascade(self.loops, cells, walk, cut)
+
+    def finish(self, cascade: Cascade | None) -> None:
+        """Bring what was carried back to the cells."""
+        if cascade is not None:
+            cascade.total()
+
+    def side_by_side(self, count: int, kind: Kind = "serial") -> Walk:
+        """The cells of a row of them."""
+
+        def walk(function: Any) -> None:
+            with self.loops.loop(count, "lane", kind) as lane:
+                function([lane])
+
+        return walk
 
     def _cells(self, count: int) -> Any:
         cells = self.loops.alloc([count], self.stage.dtype, "sums")

@@ -16,13 +16,13 @@ from ....compiler.graph import Node
 from ..elementary import Functions
 from ..expressions import emitting
 from ..layouts import PLAIN
-from ..loop_axes import product_of
+from ..loop_axes import over, product_of
 from ..loops import Expr, type_of
 from ..packing import Packing
 from ..templates.base import Accumulated, finish
 from ..tensors import Tensor
 from .elements import split
-from .threads import Thread, Work, over
+from .threads import Thread, Work
 
 _ROWS = 32
 """Query rows of a block."""
@@ -228,8 +228,11 @@ class _Block:
             power = self.functions.exp(self.scores[self.row, column] - most)
             thread.store(self.scores, power, self.row, column)
         thread.wait()
+        part = thread.alloc([1], kind, "part", "local")
+        thread.store(part, self.zero, 0)
         with thread.loop(_KEYS, "m") as m:
-            thread.store(self.state, self.state[1] + self.scores[self.row, m], 1)
+            thread.store(part, part[zero] + self.scores[self.row, m], 0)
+        thread.store(self.state, self.state[1] + part[zero], 1)
 
     def _add(self, start: Expr) -> None:
         """The values of a part of the keys, weighted; some features at a time."""
@@ -248,10 +251,16 @@ class _Block:
             )
             thread.wait()
             mine = min(share, self.own - step * share)
+            # Those of a part first: long sums of one number after the other would be less exact.
+            held = thread.alloc([mine], plan.kind, "held", "local")
+            with thread.loop(mine, "d", "unrolled") as d:
+                thread.store(held, self.zero, d)
             with thread.loop(_KEYS, "m") as m, thread.loop(mine, "d", "unrolled") as d:
-                at = d + step * share
                 product = self.scores[self.row, m] * self.part[m, d * _SHARE + self.share]
-                thread.store(self.sums, self.sums[at] + product, at)
+                thread.store(held, held[d] + product, d)
+            with thread.loop(mine, "d", "unrolled") as d:
+                at = d + step * share
+                thread.store(self.sums, self.sums[at] + held[d], at)
 
     def _finish(self) -> None:
         """Divide by the sums, work out the rest of the group, and store."""

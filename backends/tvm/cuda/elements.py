@@ -9,12 +9,12 @@ from typing import Any
 from tvm import tirx
 
 from ..expressions import emitting
-from ..loop_axes import index_variables, merged_axes, product_of, reads_of
+from ..loop_axes import index_variables, merged_axes, over, product_of, reads_of
 from ..loops import Buffer, Expr
 from ..reductions import Combination
 from ..tensors import Access, Reduced, Tensor
 from .device import Gpu
-from .threads import THREADS, Thread, Work, over
+from .threads import THREADS, Thread, Work
 
 
 @dataclass(frozen=True)
@@ -80,13 +80,8 @@ def reduced(work: Work, stage: Reduced, tail: Tail, gpu: Gpu) -> None:
         with _within(thread, position, total):
             index = split(thread, position, stage.shape)
             combination = Combination(thread, stage, gpu.machine)
-            sums = thread.alloc([1], stage.dtype, "sums", "local")
-            zero = tirx.const(0, "int32")
-            thread.store(sums, combination.identity, zero)
-            with thread.loops(stage.extents, "k") as at, emitting(thread):
-                value = stage.function(*index, *at)
-                thread.store(sums, combination.combine(tirx.BufferLoad(sums, [zero]), value), zero)
-            tail.finish(thread, index, tirx.BufferLoad(sums, [zero]))
+            value = combination.single(stage.extents, lambda at: stage.function(*index, *at))
+            tail.finish(thread, index, value)
     tail.release()
 
 

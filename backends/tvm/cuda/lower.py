@@ -11,12 +11,13 @@ from ....compiler.dtypes import DType
 from ....compiler.graph import Graph
 from .. import slices
 from ..kernels import Unsupported
+from ..loop_axes import over
 from ..lower import Lowered, Lowering, kernels_of
 from ..program import Launch, Program, Slot, Step
 from .device import Gpu
 from .elements import split
 from .maker import maker
-from .threads import THREADS, Work, over
+from .threads import THREADS, Work
 
 
 def lower(graph: Graph, gpu: Gpu, float_as: DType = "f32") -> Lowered:

@@ -15,13 +15,15 @@ from typing import Any, NamedTuple
 
 from tvm import tirx
 
-from ..loop_axes import depends_on, index_variables, product_of
+from ..cascade import Cascade, cut_of, turns
+from ..loop_axes import depends_on, index_variables, over, product_of
 from ..loops import Expr
+from ..templates.tiles import LONG, PANEL
 from ..tensors import Reduced, watch
 from .device import Gpu
 from .elements import Tail, split
 from .expressions import is_choice, loads, substituted
-from .threads import THREADS, Thread, Work, over
+from .threads import THREADS, Thread, Work
 
 LEAST = 8
 """Rows and columns from which on a tile is worth its while."""
@@ -183,19 +185,28 @@ class _Tile:
         batch = split(thread, tirx.floordiv(rest, down), plan.sizes(plan.batch))
         sums = thread.alloc([shape.high, shape.wide], plan.stage.dtype, "sums", "local")
         zero = tirx.const(0.0, plan.stage.dtype)
-        with thread.loop(shape.high, "i", "unrolled") as i, thread.loop(shape.wide, "j", "unrolled") as j:
-            thread.store(sums, zero, i, j)
+
+        def each(function: Any) -> None:
+            with thread.loop(shape.high, "i", "unrolled") as i, thread.loop(shape.wide, "j", "unrolled") as j:
+                function([i, j])
+
+        each(lambda at: thread.store(sums, zero, *at))
+        steps = over(self.depth, _DEPTH)
+        cut = cut_of([steps], LONG // _DEPTH, PANEL // _DEPTH)
+        cascade = None if cut is None else Cascade(thread, sums, each, cut)
         # Padded by one, so that neighbours in a column are in different banks.
         left = thread.shared([_DEPTH, shape.rows + 1], plan.stage.dtype, "left")
         right = thread.shared([_DEPTH, shape.columns + 1], plan.stage.dtype, "right")
         place = self._place()
-        with thread.loop(over(self.depth, _DEPTH), "step") as step:
+        with turns(thread, [steps], cascade) as (step,):
             self._load(left, plan.left, row, self.rows, shape.rows, batch, step)
             self._load(right, plan.right, column, self.columns, shape.columns, batch, step)
             thread.wait()
             with thread.loop(_DEPTH, "k", "unrolled") as k:
                 self._multiply(sums, left, right, k, place)
             thread.wait()
+        if cascade is not None:
+            cascade.total()
         self._finish(sums, row, column, batch, place)
 
     def _place(self) -> tuple[Expr, Expr]:

@@ -12,9 +12,10 @@ from typing import Any
 from tvm import tirx
 
 from ..expressions import emitting
+from ..loop_axes import over
 from ..loops import Buffer, Expr, Kind, Loops
 from ..tensors import Built
-from .threads import Thread, Work, over
+from .threads import Thread, Work
 
 _THREADS = 64
 """Threads of a block: few, so that all processors have some."""

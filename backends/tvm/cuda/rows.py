@@ -10,14 +10,15 @@ from typing import Any
 
 from tvm import tirx
 
+from ..cascade import Cascade, cut_of, turns
 from ..expressions import emitting
-from ..loop_axes import product_of
+from ..loop_axes import over, product_of
 from ..loops import Expr
 from ..reductions import Combination
 from ..tensors import Reduced, Tensor
 from .device import Gpu
 from .elements import Tail, split
-from .threads import THREADS, WARP, Thread, Work, over
+from .threads import THREADS, WARP, Thread, Work
 
 _SHORT = 1024
 """Elements of a row that one warp combines at most."""
@@ -83,12 +84,14 @@ class _Row:
                 with thread.when(self.lane == 0):
                     tail.store(thread, stage, self.prefix)
 
-    def _turns(self, sizes: Sequence[Any], each: Callable[[list[Expr]], None]) -> None:
+    def _turns(
+        self, sizes: Sequence[Any], each: Callable[[list[Expr]], None], cascade: Cascade | None = None
+    ) -> None:
         """The positions of axes of these sizes, one for each thread of the team at a time."""
         thread, total = self.thread, product_of(sizes)
         if isinstance(total, int) and total == 0:
             return
-        with thread.loop(over(total, self.team), "turn") as turn:
+        with turns(thread, [over(total, self.team)], cascade) as (turn,):
             kind = "int32" if isinstance(total, int) else "int64"
             at = thread.let(turn.astype(kind) * self.team + self.lane.astype(kind), "at")
             bound = tirx.const(total, kind) if isinstance(total, int) else total
@@ -116,7 +119,10 @@ class _Row:
                 value = stage.function(*self.prefix, *at)
                 thread.store(cell, combination.combine(found, value), zero)
 
-        self._turns(stage.extents, each)
+        cut = cut_of([over(product_of(stage.extents), self.team)])
+        cascade = combination.cascade(cell, cut, combination.side_by_side(1))
+        self._turns(stage.extents, each, cascade)
+        combination.finish(cascade)
         apart = 1
         while apart < WARP:
             with emitting(thread):

@@ -176,11 +176,6 @@ class _Part:
         return tirx.BufferLoad(self.whole, found)
 
 
-def over(value: Any, part: int) -> Any:
-    """The parts of a size, the last of which may not be full."""
-    return -(-value // part) if isinstance(value, int) else tirx.floordiv(value + (part - 1), part)
-
-
 def formula_of(value: Any) -> Formula:
     """A size as plain data, for the program."""
     if isinstance(value, int):

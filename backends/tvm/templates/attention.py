@@ -15,6 +15,7 @@ from tvm import tirx
 
 from ....compiler.dtypes import BOOL
 from ....compiler.graph import Node
+from ..cascade import Cascade, cut_of, turns
 from ..elementary import Functions
 from ..expressions import emitting
 from ..layouts import PLAIN, Layout
@@ -23,7 +24,7 @@ from ..machine import Machine
 from ..packing import Packing
 from ..tensors import Tensor
 from .base import Accumulated, finish, zero
-from .tiles import tile_of
+from .tiles import LONG, PANEL, tile_of
 
 _STRIP = 24
 """Rows of a strip, at most."""
@@ -190,15 +191,22 @@ class _Head:
         with loops.loop(rows, "n") as row:
             cells = loops.alloc([lanes], plan.dtype, "cells", "local")
 
-            def fold(start: Expr, take: Any) -> Expr:
+            def each(function: Any) -> None:
                 with loops.loop(lanes, "lane", "vectorized") as lane:
-                    loops.store(cells, start, lane)
+                    function([lane])
+
+            def fold(start: Expr, take: Any, long: bool = False) -> None:
+                each(lambda at: loops.store(cells, start, *at))
+                extents = [self.wide // lanes]
+                cut = cut_of(extents) if long else None
+                cascade = None if cut is None else Cascade(loops, cells, each, cut)
                 with (
-                    loops.loop(self.wide // lanes, "r") as part,
+                    turns(loops, extents, cascade) as (part,),
                     loops.loop(lanes, "lane", "vectorized") as lane,
                 ):
                     take(part * lanes + lane, lane)
-                return cells
+                if cascade is not None:
+                    cascade.total()
 
             def largest(at: Expr, lane: Expr) -> None:
                 value, best = self.scores[row, at], tirx.BufferLoad(cells, [lane])
@@ -224,7 +232,7 @@ class _Head:
                 loops.store(self.scores, power, row, at)
                 loops.store(cells, tirx.BufferLoad(cells, [lane]) + power, lane)
 
-            fold(zero(plan.dtype), raise_)
+            fold(zero(plan.dtype), raise_, long=True)
             loops.store(self.sums, zero(plan.dtype), row)
             with loops.loop(lanes, "lane") as lane:
                 loops.store(
@@ -257,16 +265,24 @@ class _Head:
 
         def tile(row: Expr, count: int, vector: Expr, width: int, end: int) -> None:
             cells = loops.alloc([count * width * lanes], plan.dtype, "cells", "local")
-            with loops.loop(lanes, "lane", "vectorized") as lane:
-                for cell in range(count * width):
-                    loops.store(cells, zero(plan.dtype), cell * lanes + lane)
-            with loops.loop(depth, "e") as e, loops.loop(lanes, "lane", "vectorized") as lane:
+
+            def each(function: Any) -> None:
+                with loops.loop(lanes, "lane", "vectorized") as lane:
+                    for cell in range(count * width):
+                        function([cell * lanes + lane])
+
+            each(lambda at: loops.store(cells, zero(plan.dtype), *at))
+            cut = cut_of([depth], LONG, PANEL)
+            cascade = None if cut is None else Cascade(loops, cells, each, cut)
+            with turns(loops, [depth], cascade) as (e,), loops.loop(lanes, "lane", "vectorized") as lane:
                 for pixel in range(count):
                     value = left(row + pixel, e)
                     for block in range(width):
                         cell = (pixel * width + block) * lanes + lane
                         weight = tirx.BufferLoad(right, [e, (vector + block) * lanes + lane])
                         loops.store(cells, tirx.BufferLoad(cells, [cell]) + value * weight, cell)
+            if cascade is not None:
+                cascade.total()
             for pixel in range(count):
                 for block in range(width):
                     there = min(lanes, end - block * lanes)

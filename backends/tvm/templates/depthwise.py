@@ -63,6 +63,7 @@ class ChannelWriter(Writer):
             for pixel in range(tile.pixels):
                 loops.store(cells, bias, pixel * lanes + lane)
         horizontal = product.horizontal
+        self._begin(cells, tile.pixels)
         with self.lines(spot) as (above, line), loops.loop(lanes, "lane", "vectorized") as lane:
             channel = spot.group * lanes + lane
             # All taps of a row at once, so that an input vector is read once for all that it goes into.
@@ -76,6 +77,7 @@ class ChannelWriter(Writer):
                     value = product.read(spot.sample, channel, line, column)
                     cell = pixel * lanes + lane
                     loops.store(cells, tirx.BufferLoad(cells, [cell]) + value * weight, cell)
+        self._total()
         self._finish(cells, spot, tile, left)
 
 

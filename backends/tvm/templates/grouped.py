@@ -83,6 +83,7 @@ class GroupWriter(Writer):
                 loops.store(cells, bias, pixel * lanes + lane)
         each = lanes // self.own * product.channels
         readers = self._readers(tile)
+        self._begin(cells, tile.pixels)
         with self.lines(spot) as (above, line):
             given = self._loaded(spot, line, list(readers), each)
             for channel in range(product.channels):
@@ -95,6 +96,7 @@ class GroupWriter(Writer):
                         for pixel, tap in pairs:
                             cell = pixel * lanes + lane
                             loops.store(cells, tirx.BufferLoad(cells, [cell]) + value * weights[tap], cell)
+        self._total()
         self._finish(cells, spot, tile, left)
 
     def _loaded(self, spot: Spot, line: Any, offsets: Sequence[int], each: int) -> Any:

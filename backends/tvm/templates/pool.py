@@ -71,6 +71,8 @@ class PoolWriter(Writer):
             for pixel in range(tile.pixels):
                 loops.store(cells, none, pixel * lanes + lane)
         horizontal = product.horizontal
+        if self.divisor is not None:
+            self._begin(cells, tile.pixels)
         with self.lines(spot) as (_, line), loops.loop(left, "lane", "vectorized") as lane:
             channel = spot.group * lanes + lane
             for tap in range(horizontal.count):
@@ -83,6 +85,7 @@ class PoolWriter(Writer):
                     cell = pixel * lanes + lane
                     loops.store(cells, self._combined(tirx.BufferLoad(cells, [cell]), value), cell)
         if self.divisor is not None:
+            self._total()
             divisor = tirx.const(float(self.divisor), product.dtype)
             with loops.loop(lanes, "lane", "vectorized") as lane:
                 for cell in range(tile.pixels):

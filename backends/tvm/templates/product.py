@@ -15,11 +15,12 @@ from typing import Any
 
 from tvm import tirx
 
+from ..cascade import Cascade, cut_of, turns
 from ..expressions import emitting
 from ..loops import Expr, Loops
 from ..tensors import Access, Tensor, watch
 from .base import Accumulated, elements, finish, zero
-from .tiles import Product, Spot, Taps, Tile
+from .tiles import LONG, PANEL, Product, Spot, Taps, Tile
 
 Read = Callable[[int, Any, Expr], Expr]
 """An element of the input, by pixel of a tile, tap of a row and channel of a part."""
@@ -43,6 +44,7 @@ class Writer:
         self.bias = bias
         self.main = main
         self.results = results
+        self.cascade: Cascade | None = None
 
     def write(self) -> None:
         """Loops over samples, groups of output channels and rows on all threads, and tiles within."""
@@ -139,20 +141,46 @@ class Writer:
                         zero(product.dtype) if self.bias is None else self.bias[packed, block * lanes + lane]
                     )
                     loops.store(cells, bias, (pixel * blocks + block) * lanes + lane)
+        self._begin(cells, tile.pixels * blocks)
         parts, rest = divmod(product.channels, product.part)
         if parts:
-            with loops.loop(parts, "part") as part:
+            with turns(loops, [parts], self._cut_at(_PARTS)) as (part,):
                 self._taps(cells, spot, tile, blocks, part, product.part)
         if rest:
             self._taps(cells, spot, tile, blocks, tirx.const(parts, "int32"), rest)
+        self._total()
         self._finish(cells, spot, tile, left)
+
+    def _begin(self, cells: Any, vectors: int) -> None:
+        """Vectors of sums, which are at their start: if they are long, their blocks are carried on."""
+        cut = cut_of(self.product.extents, LONG, PANEL)
+        if cut is None:
+            self.cascade = None
+            return
+
+        def walk(function: Any) -> None:
+            lanes = self.product.lanes
+            with self.loops.loop(lanes, "lane", "vectorized") as lane:
+                for vector in range(vectors):
+                    function([vector * lanes + lane])
+
+        self.cascade = Cascade(self.loops, cells, walk, cut)
+
+    def _cut_at(self, *axes: int) -> Cascade | None:
+        """The levels of sums whose blocks are parts of one of these axes of `Product.extents`."""
+        return self.cascade if self.cascade is not None and self.cascade.cut.axis in axes else None
+
+    def _total(self) -> None:
+        """Bring what was carried on back to the sums."""
+        if self.cascade is not None:
+            self.cascade.total()
 
     def _taps(self, cells: Any, spot: Spot, tile: Tile, blocks: int, part: Expr, channels: int) -> None:
         loops, horizontal = self.loops, self.product.horizontal
         with self.lines(spot) as (above, line):
             read = self._reader(spot, tile, line, part, channels)
             if tile.start < 0:
-                with loops.loop(horizontal.count, "x") as x:
+                with turns(loops, [horizontal.count], self._cut_at(_COLUMNS)) as (x,):
                     taps = (*above, x)
                     self._step(cells, spot, range(tile.pixels), blocks, taps, read, part, channels)
                 return
@@ -162,6 +190,9 @@ class Writer:
                 if pixels:
                     taps = (*above, tirx.const(number, "int32"))
                     self._step(cells, spot, pixels, blocks, taps, read, part, channels)
+                    carried = self._cut_at(_COLUMNS)
+                    if carried is not None and (number + 1) % carried.cut.step == 0:
+                        carried.carry()
 
     def _reader(self, spot: Spot, tile: Tile, line: Any, part: Expr, channels: int) -> Read:
         """How the input is read by pixel of the tile, tap of the row and channel of the part."""
@@ -209,17 +240,25 @@ class Writer:
 
     @contextmanager
     def lines(self, spot: Spot) -> Iterator[tuple[tuple[Expr, ...], Any]]:
-        """Loops over the taps that choose a line of the input, and the line, where it is inside."""
+        """Loops over the taps that choose a line of the input, and the line, where it is inside.
+
+        Long sums are carried on after each line, if not less often.
+        """
         depth, vertical = self.product.depth, self.product.vertical
+        carried = self._cut_at(_PLANES, _LINES, _COLUMNS)
         if depth is None:
             with self._inside(vertical, spot.row, "y") as (y, line):
                 yield (y,), line
+                if carried is not None:
+                    carried.carry()
             return
         with (
             self._inside(depth, spot.row[0], "z") as (z, plane),
             self._inside(vertical, spot.row[1], "y") as (y, line),
         ):
             yield (z, y), (plane, line)
+            if carried is not None:
+                carried.carry()
 
     @contextmanager
     def _inside(self, taps: Taps, position: Expr, name: str) -> Iterator[tuple[Expr, Expr]]:
@@ -309,6 +348,9 @@ class Writer:
             cell = (pixel * blocks + block) * lanes + lane
             finish(loops, self.main, self.results, index, tirx.BufferLoad(cells, [cell]))
 
+
+_PARTS, _PLANES, _LINES, _COLUMNS, _ = range(5)
+"""Axes of `Product.extents`."""
 
 _SHORT = 4
 """Operations on each element of a result that are written out for each vector."""

@@ -8,6 +8,11 @@ from typing import Any, NamedTuple
 
 from ..loops import Expr
 
+LONG = 4608
+"""Products that are summed one after the other at most: those of a 3x3 convolution of 512 channels."""
+PANEL = 512
+"""Products, about, that are summed apart where there are more."""
+
 
 class Taps(NamedTuple):
     """Along one axis: the kernel's size, stride, dilation, zeros before, and the input's size."""
@@ -59,6 +64,14 @@ class Product:
     index: Callable[[Expr, Expr, Expr, Expr], tuple[Expr, ...]]
     depth: Taps | None = None
     planes: int = 1
+
+    @property
+    def extents(self) -> list[int]:
+        """What is summed over: parts of channels; planes, lines and columns of taps; channels of a part."""
+        whole = -(-self.channels // self.part)
+        planes = 1 if self.depth is None else self.depth.count
+        part = min(self.part, self.channels)
+        return [whole, planes, self.vertical.count, self.horizontal.count, part]
 
     @property
     def wide(self) -> int:

@@ -21,6 +21,7 @@ from ..packing import Packing
 from ..tensors import Tensor
 from .axes import groups_of
 from .base import Accumulated, finish, zero
+from .tiles import LONG
 from .winograd_plan import TAPS, Plan, Work, plan
 from .winograd_transforms import Transforms
 
@@ -318,7 +319,7 @@ def fit(node: Node, layouts: Mapping[str, Layout], machine: Machine, dtype: str)
     channels, out = int(weight[1]), int(weight[0])  # pyright: ignore[reportArgumentType]
     if not plain or layouts.get("x") != Layout(1, lanes):
         return None
-    if sections > 1 and (channels % lanes or out // sections % lanes):
+    if channels > LONG or (sections > 1 and (channels % lanes or out // sections % lanes)):
         return None
     batch = x[0] if isinstance(x[0], int) else 1
     made = int(result[2]), int(result[3])  # pyright: ignore[reportArgumentType]
