@@ -149,3 +149,14 @@ def turns(loops: Loops, extents: Sequence[Any], cascade: Cascade | None) -> Iter
         return
     with parts(loops, extents, cascade) as (before, start, count), loops.loop(count, "k") as at:
         yield [*before, start + at]
+
+
+@contextmanager
+def turn(loops: Loops, extent: Any, cascade: Cascade | None, name: str) -> Iterator[Expr]:
+    """One loop in blocks, which are carried on."""
+    if cascade is None:
+        with loops.loop(extent, name) as at:
+            yield at
+        return
+    with turns(loops, [extent], cascade) as (at,):
+        yield at

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 from tvm import tirx
 
-from ..cascade import Cascade, cut_of, turns
+from ..cascade import Cascade, cut_of, turn
 from ..loop_axes import depends_on, index_variables, over, product_of
 from ..loops import Expr
 from ..templates.tiles import LONG, PANEL
@@ -198,7 +198,7 @@ class _Tile:
         left = thread.shared([_DEPTH, shape.rows + 1], plan.stage.dtype, "left")
         right = thread.shared([_DEPTH, shape.columns + 1], plan.stage.dtype, "right")
         place = self._place()
-        with turns(thread, [steps], cascade) as (step,):
+        with turn(thread, steps, cascade, "step") as step:
             self._load(left, plan.left, row, self.rows, shape.rows, batch, step)
             self._load(right, plan.right, column, self.columns, shape.columns, batch, step)
             thread.wait()

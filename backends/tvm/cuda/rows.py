@@ -10,7 +10,7 @@ from typing import Any
 
 from tvm import tirx
 
-from ..cascade import Cascade, cut_of, turns
+from ..cascade import Cascade, cut_of, turn
 from ..expressions import emitting
 from ..loop_axes import over, product_of
 from ..loops import Expr
@@ -91,9 +91,9 @@ class _Row:
         thread, total = self.thread, product_of(sizes)
         if isinstance(total, int) and total == 0:
             return
-        with turns(thread, [over(total, self.team)], cascade) as (turn,):
+        with turn(thread, over(total, self.team), cascade, "turn") as number:
             kind = "int32" if isinstance(total, int) else "int64"
-            at = thread.let(turn.astype(kind) * self.team + self.lane.astype(kind), "at")
+            at = thread.let(number.astype(kind) * self.team + self.lane.astype(kind), "at")
             bound = tirx.const(total, kind) if isinstance(total, int) else total
             with thread.when(at < bound):
                 each(split(thread, at, sizes))

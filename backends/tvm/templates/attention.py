@@ -15,7 +15,7 @@ from tvm import tirx
 
 from ....compiler.dtypes import BOOL
 from ....compiler.graph import Node
-from ..cascade import Cascade, cut_of, turns
+from ..cascade import Cascade, cut_of, turn
 from ..elementary import Functions
 from ..expressions import emitting
 from ..layouts import PLAIN, Layout
@@ -197,11 +197,10 @@ class _Head:
 
             def fold(start: Expr, take: Any, long: bool = False) -> None:
                 each(lambda at: loops.store(cells, start, *at))
-                extents = [self.wide // lanes]
-                cut = cut_of(extents) if long else None
+                cut = cut_of([self.wide // lanes]) if long else None
                 cascade = None if cut is None else Cascade(loops, cells, each, cut)
                 with (
-                    turns(loops, extents, cascade) as (part,),
+                    turn(loops, self.wide // lanes, cascade, "r") as part,
                     loops.loop(lanes, "lane", "vectorized") as lane,
                 ):
                     take(part * lanes + lane, lane)
@@ -274,7 +273,7 @@ class _Head:
             each(lambda at: loops.store(cells, zero(plan.dtype), *at))
             cut = cut_of([depth], LONG, PANEL)
             cascade = None if cut is None else Cascade(loops, cells, each, cut)
-            with turns(loops, [depth], cascade) as (e,), loops.loop(lanes, "lane", "vectorized") as lane:
+            with turn(loops, depth, cascade, "e") as e, loops.loop(lanes, "lane", "vectorized") as lane:
                 for pixel in range(count):
                     value = left(row + pixel, e)
                     for block in range(width):

@@ -15,7 +15,7 @@ from typing import Any
 
 from tvm import tirx
 
-from ..cascade import Cascade, cut_of, turns
+from ..cascade import Cascade, cut_of, turn
 from ..expressions import emitting
 from ..loops import Expr, Loops
 from ..tensors import Access, Tensor, watch
@@ -144,7 +144,7 @@ class Writer:
         self._begin(cells, tile.pixels * blocks)
         parts, rest = divmod(product.channels, product.part)
         if parts:
-            with turns(loops, [parts], self._cut_at(_PARTS)) as (part,):
+            with turn(loops, parts, self._cut_at(_PARTS), "part") as part:
                 self._taps(cells, spot, tile, blocks, part, product.part)
         if rest:
             self._taps(cells, spot, tile, blocks, tirx.const(parts, "int32"), rest)
@@ -180,7 +180,7 @@ class Writer:
         with self.lines(spot) as (above, line):
             read = self._reader(spot, tile, line, part, channels)
             if tile.start < 0:
-                with turns(loops, [horizontal.count], self._cut_at(_COLUMNS)) as (x,):
+                with turn(loops, horizontal.count, self._cut_at(_COLUMNS), "x") as x:
                     taps = (*above, x)
                     self._step(cells, spot, range(tile.pixels), blocks, taps, read, part, channels)
                 return
