@@ -153,10 +153,15 @@ def turns(loops: Loops, extents: Sequence[Any], cascade: Cascade | None) -> Iter
 
 @contextmanager
 def turn(loops: Loops, extent: Any, cascade: Cascade | None, name: str) -> Iterator[Expr]:
-    """One loop in blocks, which are carried on."""
+    """One loop, which is the one that is cut in blocks if any is."""
     if cascade is None:
         with loops.loop(extent, name) as at:
             yield at
         return
-    with turns(loops, [extent], cascade) as (at,):
-        yield at
+    step = cascade.cut.step
+    with loops.loop(over(extent, step), "block") as block:
+        start = block * step
+        count = step if step == 1 or divides(step, extent) else tirx.min(extent - start, step)
+        with loops.loop(count, name) as at:
+            yield start + at
+        cascade.carry()

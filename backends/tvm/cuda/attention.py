@@ -33,6 +33,8 @@ _PART = 32
 """Features that are loaded at once."""
 _MOST = 128
 """Features of a value at most: a thread has a share of a row's in registers."""
+_CARRIED = 32
+"""Parts whose sums are added up apart, where there are more or it is not known how many there are."""
 _SHARE = _THREADS // _ROWS
 """Threads of a row."""
 
@@ -94,19 +96,24 @@ class _Block:
         self.row = thread.let(tirx.floordiv(thread.number, _SHARE), "row")
         self.share = thread.let(tirx.floormod(thread.number, _SHARE), "share")
         self.own = over(plan.out, _SHARE)
+        # Where keys are many, sums and features have another place each, which they are carried to.
+        short = isinstance(self.keys, int) and self.keys <= _CARRIED * _KEYS
+        self.places = 1 if short else 2
 
     def run(self) -> None:
         """Part by part, then the results."""
         plan, thread, kind = self.plan, self.thread, self.plan.kind
-        self.sums = thread.alloc([self.own], kind, "sums", "local")
-        self.state = thread.alloc([2], kind, "state", "local")  # the largest score, the sum of the powers
+        self.sums = thread.alloc([self.places * self.own], kind, "sums", "local")
+        # The largest score, the sums of the powers.
+        self.state = thread.alloc([1 + self.places], kind, "state", "local")
         self.scores = thread.shared([_ROWS, _KEYS + 1], kind, "scores")
         self.queries = thread.shared([_ROWS, _PART + 1], kind, "queries")
         self.part = thread.shared([_KEYS, max(_PART, 1) + 1], kind, "part")
-        with thread.loop(self.own, "d", "unrolled") as d:
+        with thread.loop(self.places * self.own, "d", "unrolled") as d:
             thread.store(self.sums, self.zero, d)
         thread.store(self.state, self.never, 0)
-        thread.store(self.state, self.zero, 1)
+        for place in range(self.places):
+            thread.store(self.state, self.zero, 1 + place)
         count: Any = over(self.keys, _KEYS)
         if plan.op.causal:
             # Later keys are for none of the rows.
@@ -119,7 +126,21 @@ class _Block:
             self._score(start)
             self._soften()
             self._add(start)
+            if self.places > 1:
+                with thread.when(tirx.EQ(tirx.truncmod(part + 1, _CARRIED), 0)):
+                    self._carry()
+        if self.places > 1:
+            self._carry()
         self._finish()
+
+    def _carry(self) -> None:
+        """Add what some parts gave to what those before did."""
+        thread = self.thread
+        thread.store(self.state, self.state[2] + self.state[1], 2)
+        thread.store(self.state, self.zero, 1)
+        with thread.loop(self.own, "d", "unrolled") as d:
+            thread.store(self.sums, self.sums[d + self.own] + self.sums[d], d + self.own)
+            thread.store(self.sums, self.zero, d)
 
     def _fill(self, buffer: Any, lines: int, width: int, read: Any, inside: Any) -> None:
         """A part of an operand in shared memory, zeros where there is none."""
@@ -218,8 +239,9 @@ class _Block:
         with emitting(thread):
             scale = thread.let(self.functions.exp(before - most), "scale")
         thread.store(self.state, top[zero], 0)
-        thread.store(self.state, self.state[1] * scale, 1)
-        with thread.loop(self.own, "d", "unrolled") as d:
+        for place in range(self.places):
+            thread.store(self.state, self.state[1 + place] * scale, 1 + place)
+        with thread.loop(self.places * self.own, "d", "unrolled") as d:
             thread.store(self.sums, self.sums[d] * scale, d)
         thread.wait()
         each = _KEYS // _SHARE
@@ -265,7 +287,7 @@ class _Block:
     def _finish(self) -> None:
         """Divide by the sums, work out the rest of the group, and store."""
         plan, thread = self.plan, self.thread
-        total = thread.let(self.state[1], "total")
+        total = thread.let(self.state[self.places], "total")
         divisor = total
         if plan.op.empty == "zero":
             divisor = thread.let(
@@ -275,7 +297,7 @@ class _Block:
         with thread.loop(self.own, "d", "unrolled") as d:
             column = thread.let(d * _SHARE + self.share, "column")
             with thread.when(tirx.And(_below(row, self.rows), column < plan.out)), emitting(thread):
-                value = thread.let(self.sums[d] / divisor, "value")
+                value = thread.let(self.sums[d + (self.places - 1) * self.own] / divisor, "value")
                 own = value if plan.kind == plan.dtype else value.astype(plan.dtype)
                 finish(thread, self.main, self.results, (*self.lead, row, column), own)
 
