@@ -62,7 +62,8 @@ def _along(node: Node, slot: str, value: Value, result: Value, axis: int) -> Ste
         case "linear_with":
             return same if slot == "x" and axis < rank - 1 else None
         case "batch_norm_with":
-            return same if slot == "x" and (axis == 1 or "running_mean" in node.slots) else None
+            channels = slot == "x" and axis == axis_of(_axis(op), rank)
+            return same if slot == "x" and (channels or role_of(node) == "elementwise") else None
         case "matmul" | "scaled_dot_product_attention":
             return _product(node, slot, value, result, axis)
         case "pad":

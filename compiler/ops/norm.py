@@ -8,6 +8,7 @@ multiplies; then E multiplies for a weight and E adds for a bias.
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from dataclasses import replace
 from typing import Any
 
 from ..counts import NOTHING, Cost
@@ -16,7 +17,7 @@ from ..dtypes import BOOL, I64, DType
 from .base import Elements, Layer, Lowering, Mode, Op, Role, Shape, WeightSpec, case
 from .init import Init, ones, zeros
 from .rows import Rows, unravel, wide
-from .rules import ShapeError, need_at_least, need_equal, need_float, need_rank
+from .rules import ShapeError, axis_of, need_at_least, need_equal, need_float, need_rank
 
 
 def affine_specs(
@@ -40,12 +41,29 @@ def running_specs(channels: Size) -> dict[str, WeightSpec]:
     }
 
 
-def need_channels(x: Shape, **weights: Shape | None) -> None:
+def channel_axis(axis: int, x: Shape, what: str) -> int:
+    """The axis of the channels of `x`, counted from the front; or `ShapeError`.
+
+    It is not axis 0: there the samples are, of which each channel has one for each.
+    """
+    need_rank(x, 2, None, what)
+    found = axis_of(axis, len(x))
+    if found == 0:
+        raise ShapeError(
+            f"`axis` is {axis}, the samples of the batch",
+            "value",
+            argument="axis",
+            help="the channels are axis 1, or with the channels last axis -1",
+        )
+    return found
+
+
+def need_channels(x: Shape, axis: int = 1, **weights: Shape | None) -> None:
     """Each weight given has one axis, the channels of `x`; or `ShapeError`."""
     for slot, shape in weights.items():
         if shape is not None:
             need_rank(shape, 1, 1, f"`{slot}`", slot)
-            need_equal(shape[0], x[1], f"sizes of `{slot}` and channels", (slot, 0), ("x", 1))
+            need_equal(shape[0], x[axis], f"sizes of `{slot}` and channels", (slot, 0), ("x", axis))
 
 
 def need_several(count: Size, what: str) -> None:
@@ -80,9 +98,11 @@ def affine(t: Elements, value: Any, weight: Any, bias: Any, at: Sequence[Any], d
     return value if bias is None else value + t.cast(bias[tuple(at)], dtype)
 
 
-def stored(t: Elements, x: Any, index: Sequence[Any], mean: Any, variance: Any, eps: float) -> Any:
-    """An element of [B, C, *S] normalised by its channel's stored mean and variance [C]."""
-    dtype, channel = wide(x.dtype), index[1]
+def stored(
+    t: Elements, x: Any, index: Sequence[Any], channel: Any, mean: Any, variance: Any, eps: float
+) -> Any:
+    """An element normalised by its channel's stored mean and variance [C]."""
+    dtype = wide(x.dtype)
     factor = t.rsqrt(t.cast(variance[channel], dtype) + t.const(eps, dtype))
     return (t.cast(x[tuple(index)], dtype) - t.cast(mean[channel], dtype)) * factor
 
@@ -95,6 +115,8 @@ def standard_cost(elements: Size, rows: Size) -> Cost:
 class BatchNormWith(Op, name="batch_norm_with"):
     """Normalise each channel: [B, C, *S] -> [B, C, *S] (arXiv:1502.03167, algorithms 1 and 2).
 
+    With `axis` the channels are another axis than number 1: those of [B, *S, C] are axis -1.
+
     In train mode statistics are the batch's, and the running ones move by `momentum` (None: they are the
     average of all batches, counted in `num_batches_tracked`); otherwise the running ones are used, which
     `frozen` does in train mode too. Without running ones the batch's are used always.
@@ -104,6 +126,7 @@ class BatchNormWith(Op, name="batch_norm_with"):
     momentum: float | None = 0.1
     training: bool = False
     frozen: bool = False
+    axis: int = 1
     role = "elementwise"
     samples = (
         case({}, (2, 3, 4, 4), (3,), (3,), (3,), (3,)),
@@ -112,11 +135,15 @@ class BatchNormWith(Op, name="batch_norm_with"):
         case({"training": True}, (2, 3, 5), (3,), (3,), (3,), (3,), ("i64", ())),
         case({"training": True, "momentum": None}, (2, 3, 5), (3,), (3,), None, None, ("i64", ())),
         case({"frozen": True}, (2, 3, 4), (3,), (3,), (3,), (3,)),
+        case({"axis": -1}, (2, 5, 3), (3,), (3,), (3,), (3,)),
+        case({"axis": 2}, (2, 5, 3, 4), None, None, (3,), (3,)),
+        case({"axis": -1, "training": True}, (2, 2, 4, 3), (3,), (3,), (3,), (3,), ("i64", ())),
+        case({"axis": -1, "training": True, "momentum": None}, (2, 5, 3), (3,), (3,), None, None, ("i64", ())),
     )
 
     def role_given(self, slots: Collection[str]) -> Role:
         """Without stored statistics it reads those of the batch: whole rows."""
-        return self.role if "running_mean" in slots else "reduction"
+        return self.role if "running_mean" in slots and not self.training else "reduction"
 
     def shape(
         self,
@@ -127,13 +154,13 @@ class BatchNormWith(Op, name="batch_norm_with"):
         bias: Shape | None = None,
         num_batches_tracked: Shape | None = None,
     ) -> Shape:
-        need_rank(x, 2, None, "batch_norm")
-        need_at_least(x[1], 1, "the number of channels", ("x", 1))
-        need_channels(x, running_mean=running_mean, running_var=running_var)
+        axis = channel_axis(self.axis, x, "batch_norm")
+        need_at_least(x[axis], 1, "the number of channels", ("x", axis))
+        need_channels(x, axis, running_mean=running_mean, running_var=running_var)
         for slot, shape in (("weight", weight), ("bias", bias)):
             if shape is not None:
                 # Torch counts the elements of these, and lets further axes pass.
-                need_equal(prod(shape), x[1], f"sizes of `{slot}` and channels", (slot, 0), ("x", 1))
+                need_equal(prod(shape), x[axis], f"sizes of `{slot}` and channels", (slot, 0), ("x", axis))
         if (running_mean is None) != (running_var is None):
             raise ShapeError("batch_norm takes both a running mean and variance, or neither", "value")
         averaged = self.training and self.momentum is None and running_mean is not None
@@ -145,7 +172,7 @@ class BatchNormWith(Op, name="batch_norm_with"):
             counted = prod(num_batches_tracked)
             need_equal(counted, 1, "elements of `num_batches_tracked` and 1", ("num_batches_tracked", None))
         if self.training or running_mean is None:
-            need_several(prod((x[0], *x[2:])), "the number of values of a channel")
+            need_several(prod((*x[:axis], *x[axis + 1 :])), "the number of values of a channel")
         return x
 
     def dtype(
@@ -165,8 +192,7 @@ class BatchNormWith(Op, name="batch_norm_with"):
         return x
 
     def in_mode(self, mode: Mode) -> Op | None:
-        training = mode == "train" and not self.frozen
-        return BatchNormWith(eps=self.eps, momentum=self.momentum, training=training, frozen=self.frozen)
+        return replace(self, training=mode == "train" and not self.frozen)
 
     @property
     def effects(self) -> frozenset[str]:
@@ -174,7 +200,7 @@ class BatchNormWith(Op, name="batch_norm_with"):
         return frozenset({"state"}) if self.training else frozenset()
 
     def cost(self, out: Shape, x: Shape, **rest: Shape | None) -> Cost:
-        elements, channels = prod(x), x[1]
+        elements, channels = prod(x), x[axis_of(self.axis, len(x))]
         affine = affine_cost(elements, rest.get("weight"), rest.get("bias"))
         tracked = rest.get("running_mean") is not None
         if tracked and not self.training:
@@ -200,7 +226,8 @@ class BatchNormWith(Op, name="batch_norm_with"):
         bias: Any = None,
         num_batches_tracked: Any = None,
     ) -> Any:
-        momentum = self.momentum
+        momentum, given = self.momentum, x
+        x = self._first(t, x)
         if self.training and num_batches_tracked is not None:
             num_batches_tracked.add_(1)
             if momentum is None and running_mean is not None:
@@ -210,7 +237,7 @@ class BatchNormWith(Op, name="batch_norm_with"):
                 running_var.lerp_(held.var(axes), share)
                 # They have moved, and batch_norm only looks at their sizes.
                 momentum = 0.0
-        return t.F.batch_norm(
+        y = t.F.batch_norm(
             x,
             running_mean,
             running_var,
@@ -220,6 +247,23 @@ class BatchNormWith(Op, name="batch_norm_with"):
             momentum=0.1 if momentum is None else momentum,
             eps=self.eps,
         )
+        return self._back(t, y, given)
+
+    def _first(self, t: Lowering, x: Any) -> Any:
+        """The tensor with its channels in axis 1; where they are last, the other axes are one."""
+        rank = t.rank(x)
+        axis = axis_of(self.axis, rank)
+        if axis == 1:
+            return x
+        return x.flatten(0, -2) if axis == rank - 1 else x.movedim(axis, 1)
+
+    def _back(self, t: Lowering, y: Any, x: Any) -> Any:
+        """What was made of `_first` with the axes of `x`."""
+        rank = t.rank(x)
+        axis = axis_of(self.axis, rank)
+        if axis == 1:
+            return y
+        return y.reshape_as(x) if axis == rank - 1 else y.movedim(1, axis)
 
     def te(
         self,
@@ -231,14 +275,18 @@ class BatchNormWith(Op, name="batch_norm_with"):
         bias: Any = None,
         num_batches_tracked: Any = None,
     ) -> Any:
-        dtype = wide(x.dtype)
+        dtype, axis = wide(x.dtype), axis_of(self.axis, x.rank)
         own = None
         if running_mean is None:
-            own = Rows(t, x, (0, *range(2, x.rank))).standard(self.eps, dtype)
+            others = tuple(other for other in range(x.rank) if other != axis)
+            own = Rows(t, x, others).standard(self.eps, dtype)
 
         def element(*index: Any) -> Any:
-            channel = index[1]
-            value = stored(t, x, index, running_mean, running_var, self.eps) if own is None else own(index)
+            channel = index[axis]
+            if own is None:
+                value = stored(t, x, index, channel, running_mean, running_var, self.eps)
+            else:
+                value = own(index)
             for operand, combine in ((weight, t.mul), (bias, t.add)):
                 if operand is not None:
                     value = combine(value, t.cast(operand[tuple(unravel(channel, operand.shape))], dtype))
@@ -247,7 +295,8 @@ class BatchNormWith(Op, name="batch_norm_with"):
         return t.compute(x.shape, element)
 
     def module(self, t: Lowering, x: Shape, **weights: Shape) -> Any:
-        channels, rank = x[1], len(x)
+        axis = axis_of(self.axis, len(x))
+        channels, rank = x[axis], 2 if axis == len(x) - 1 else len(x)
         both = ("weight" in weights) == ("bias" in weights)
         counted = ("num_batches_tracked" in weights) == ("running_mean" in weights)
         if self.frozen or rank > 5 or not (both and counted):
@@ -261,10 +310,14 @@ class BatchNormWith(Op, name="batch_norm_with"):
             track_running_stats="running_mean" in weights,
         )
 
+    def call_module(self, t: Lowering, module: Any, x: Any, num_batches_tracked: Any = None) -> Any:
+        return self._back(t, module(self._first(t, x)), x)
+
 
 class BatchNorm(Layer, name="batch_norm"):
     """Batch normalisation with weights of its own: [B, C, *S] -> [B, C, *S].
 
+    With `axis` the channels are another axis than number 1: those of [B, *S, C] are axis -1.
     Weights: `weight` and `bias` [C] if `affine`; if `track`, buffers `running_mean`, `running_var` [C] and
     `num_batches_tracked` [].
     """
@@ -275,35 +328,40 @@ class BatchNorm(Layer, name="batch_norm"):
     track: bool = True
     init: Init | None = None
     bias_init: Init | None = None
+    axis: int = 1
     samples = (
         case({}, (2, 3, 4, 4)),
+        case({"axis": -1}, (2, 4, 3)),
+        case({"axis": 2, "affine": False}, (2, 4, 3, 5)),
         case({"eps": 1e-3, "affine": False}, (2, 3, 5)),
         case({"momentum": None}, (2, 3)),
         case({"track": False}, (2, 3, 2, 2, 2)),
     )
 
     def weights(self, x: Shape) -> dict[str, WeightSpec]:
-        need_rank(x, 2, None, "batch_norm")
-        specs = affine_specs((x[1],), self.affine, self.affine, self.init, self.bias_init)
-        return specs | (running_specs(x[1]) if self.track else {})
+        channels = x[channel_axis(self.axis, x, "batch_norm")]
+        specs = affine_specs((channels,), self.affine, self.affine, self.init, self.bias_init)
+        return specs | (running_specs(channels) if self.track else {})
 
     def core(self, x: Shape) -> BatchNormWith:
-        return BatchNormWith(eps=self.eps, momentum=self.momentum)
+        return BatchNormWith(eps=self.eps, momentum=self.momentum, axis=self.axis)
 
 
 class FrozenBatchNorm(Layer, name="frozen_batch_norm"):
     """Batch normalisation whose four weights never move, as torchvision's: [B, C, *S] -> [B, C, *S].
 
+    With `axis` the channels are another axis than number 1: those of [B, *S, C] are axis -1.
     Weights: buffers `weight`, `bias`, `running_mean`, `running_var` [C].
     """
 
     eps: float = 1e-5
-    samples = (case({}, (2, 3, 4, 4)),)
+    axis: int = 1
+    samples = (case({}, (2, 3, 4, 4)), case({"axis": -1}, (2, 4, 3)))
 
     def weights(self, x: Shape) -> dict[str, WeightSpec]:
-        need_rank(x, 2, None, "frozen_batch_norm")
+        channels = x[channel_axis(self.axis, x, "frozen_batch_norm")]
         inits = {"weight": ones(), "bias": zeros(), "running_mean": zeros(), "running_var": ones()}
-        return {name: WeightSpec((x[1],), init, "buffer") for name, init in inits.items()}
+        return {name: WeightSpec((channels,), init, "buffer") for name, init in inits.items()}
 
     def core(self, x: Shape) -> BatchNormWith:
-        return BatchNormWith(eps=self.eps, frozen=True)
+        return BatchNormWith(eps=self.eps, frozen=True, axis=self.axis)

@@ -234,7 +234,10 @@ class InstanceNormWith(Op, name="instance_norm_with"):
         own = Rows(t, x, tuple(range(2, x.rank))).standard(self.eps, dtype) if self._own_statistics else None
 
         def element(*index: Any) -> Any:
-            value = stored(t, x, index, running_mean, running_var, self.eps) if own is None else own(index)
+            if own is None:
+                value = stored(t, x, index, index[1], running_mean, running_var, self.eps)
+            else:
+                value = own(index)
             return affine(t, value, weight, bias, (index[1],), dtype)
 
         return t.compute(x.shape, element)

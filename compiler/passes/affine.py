@@ -103,7 +103,7 @@ def _batch_norm(node: Node, facts: Facts) -> Affine | None:
         moved = edit.add("neg", edit.add("mul", mean, scale(edit)))
         return moved if bias is None else edit.add("add", moved, _flat(edit, bias))
 
-    return Affine(node, 1, x, scale, shift)
+    return Affine(node, axis_of(op.axis, len(x.shape)), x, scale, shift)
 
 
 def _flat(edit: Editor, value: Value) -> Value:
