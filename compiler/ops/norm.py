@@ -41,13 +41,9 @@ def running_specs(channels: Size) -> dict[str, WeightSpec]:
     }
 
 
-def channel_axis(axis: int, x: Shape, what: str) -> int:
-    """The axis of the channels of `x`, counted from the front; or `ShapeError`.
-
-    It is not axis 0: there the samples are, of which each channel has one for each.
-    """
-    need_rank(x, 2, None, what)
-    found = axis_of(axis, len(x))
+def channel_axis(axis: int, rank: int) -> int:
+    """The axis of the channels, counted from the front; or `ShapeError`, as where it is that of samples."""
+    found = axis_of(axis, rank)
     if found == 0:
         raise ShapeError(
             f"`axis` is {axis}, the samples of the batch",
@@ -138,7 +134,9 @@ class BatchNormWith(Op, name="batch_norm_with"):
         case({"axis": -1}, (2, 5, 3), (3,), (3,), (3,), (3,)),
         case({"axis": 2}, (2, 5, 3, 4), None, None, (3,), (3,)),
         case({"axis": -1, "training": True}, (2, 2, 4, 3), (3,), (3,), (3,), (3,), ("i64", ())),
-        case({"axis": -1, "training": True, "momentum": None}, (2, 5, 3), (3,), (3,), None, None, ("i64", ())),
+        case(
+            {"axis": -1, "training": True, "momentum": None}, (2, 5, 3), (3,), (3,), None, None, ("i64", ())
+        ),
     )
 
     def role_given(self, slots: Collection[str]) -> Role:
@@ -154,7 +152,8 @@ class BatchNormWith(Op, name="batch_norm_with"):
         bias: Shape | None = None,
         num_batches_tracked: Shape | None = None,
     ) -> Shape:
-        axis = channel_axis(self.axis, x, "batch_norm")
+        need_rank(x, 2, None, "batch_norm")
+        axis = channel_axis(self.axis, len(x))
         need_at_least(x[axis], 1, "the number of channels", ("x", axis))
         need_channels(x, axis, running_mean=running_mean, running_var=running_var)
         for slot, shape in (("weight", weight), ("bias", bias)):
@@ -252,7 +251,7 @@ class BatchNormWith(Op, name="batch_norm_with"):
     def _first(self, t: Lowering, x: Any) -> Any:
         """The tensor with its channels in axis 1; where they are last, the other axes are one."""
         rank = t.rank(x)
-        axis = axis_of(self.axis, rank)
+        axis = channel_axis(self.axis, rank)
         if axis == 1:
             return x
         return x.flatten(0, -2) if axis == rank - 1 else x.movedim(axis, 1)
@@ -339,7 +338,8 @@ class BatchNorm(Layer, name="batch_norm"):
     )
 
     def weights(self, x: Shape) -> dict[str, WeightSpec]:
-        channels = x[channel_axis(self.axis, x, "batch_norm")]
+        need_rank(x, 2, None, "batch_norm")
+        channels = x[channel_axis(self.axis, len(x))]
         specs = affine_specs((channels,), self.affine, self.affine, self.init, self.bias_init)
         return specs | (running_specs(channels) if self.track else {})
 
@@ -359,7 +359,8 @@ class FrozenBatchNorm(Layer, name="frozen_batch_norm"):
     samples = (case({}, (2, 3, 4, 4)), case({"axis": -1}, (2, 4, 3)))
 
     def weights(self, x: Shape) -> dict[str, WeightSpec]:
-        channels = x[channel_axis(self.axis, x, "frozen_batch_norm")]
+        need_rank(x, 2, None, "frozen_batch_norm")
+        channels = x[channel_axis(self.axis, len(x))]
         inits = {"weight": ones(), "bias": zeros(), "running_mean": zeros(), "running_var": ones()}
         return {name: WeightSpec((channels,), init, "buffer") for name, init in inits.items()}
 
