@@ -19,6 +19,7 @@ from .passes import (
     padding,
     share,
     views,
+    windows,
 )
 from .passes.kept import kept_norms
 from .program import Program
@@ -29,7 +30,14 @@ from .verify import verify
 Transform = Callable[[Graph, Log], Graph]
 
 ALGEBRA = (*views.RULES, *joins.RULES, *arithmetic.RULES)
-LINEAR = (*fold_affine.RULES, *branches.RULES, *chains.RULES, *padding.RULES, *inference.RULES)
+LINEAR = (
+    *fold_affine.RULES,
+    *branches.RULES,
+    *chains.RULES,
+    *padding.RULES,
+    *windows.RULES,
+    *inference.RULES,
+)
 
 # What any graph gains from: shorter, and the same numbers.
 SIMPLIFY: tuple[Transform, ...] = (

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Set
 from typing import Literal, NamedTuple
 
-from ..dims import equal, prod
+from ..dims import at_least, equal, prod
 from ..graph import Graph, Node, Value
 from ..ops.base import Role
 from .contract import Contraction, Kernel
@@ -105,6 +105,13 @@ class Kernels:
         for each, kind in ((node, role), (producer.main, producer.role)):
             if kind == "opaque":
                 return Obstacle("opaque", f"{_title(each)} is a kernel of its own{_effects(each)}")
+        again = producer.role in ("move", "view", "elementwise")
+        dear = next((each for each in producer.nodes if again and each.op.searches), None)
+        if dear is not None and _reads_often(node, value):
+            return Obstacle(
+                "tiles",
+                f"{_title(node)} reads each element of {_title(dear)} many times, so it must be kept",
+            )
         if producer.role in ("move", "view") or second:
             # Reading through repeats the movement (or the arithmetic) for each reader.
             if second and producer.role not in ("move", "view", "elementwise"):
@@ -160,6 +167,29 @@ class Kernels:
         if any(value in self.outputs for member in producer.nodes for value in member.results):
             found.append("the result")
         return " and ".join(dict.fromkeys(found))
+
+
+# As often as an element may be worked out again, where else it is written and read.
+_FEW = 2
+
+
+def _reads_often(node: Node, value: Value) -> bool:
+    """Whether a node reads each element of an operand more than a few times, or may."""
+    op, elements, result = node.op, prod(value.shape), prod(node.results[0].shape)
+    match role_of(node):
+        case "contraction":
+            shapes = node.op.arrange(node.slots, [each.shape for each in node.inputs])
+            products = op.call(op.cost, shapes, node.results[0].shape).macs
+            # Attention sums two products, and copies what it reads.
+            few = op.name != "scaled_dot_product_attention"
+            return not few or at_least(_FEW * elements, products) is not True
+        case "reduction":
+            # What has as many results as elements goes over its rows first, once or twice.
+            return at_least(elements, result + 1) is not True and op.name != "fold"
+        case "view":
+            return False
+        case _:
+            return at_least(_FEW * elements, result) is not True
 
 
 def behind_views(value: Value) -> Value:

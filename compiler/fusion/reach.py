@@ -66,6 +66,8 @@ def _along(node: Node, slot: str, value: Value, result: Value, axis: int) -> Ste
             return same if slot == "x" and (channels or role_of(node) == "elementwise") else None
         case "matmul" | "scaled_dot_product_attention":
             return _product(node, slot, value, result, axis)
+        case "unfold" | "fold":
+            return same if axis == 0 and rank == (4 if op.name == "unfold" else 3) else None
         case "pad":
             return Step(axis) if getattr(op, "mode", "circular") != "circular" else same
         case "resize":

@@ -356,6 +356,8 @@ class Op(Operator):
     role: ClassVar[Role] = "opaque"
     # A reduction that combines elements in any order, so that a kernel may do it as they are made.
     accumulates: ClassVar[bool] = False
+    # A movement whose places are dear to work out, so that it is made once where elements are read often.
+    searches: ClassVar[bool] = False
     # A source takes no operands and computes nothing at run time (inputs, weights).
     source: ClassVar[bool] = False
 

@@ -8,8 +8,7 @@ from ..counts import NOTHING, Cost
 from ..dims import Size, prod
 from .base import Elements, Lowering, Op, Shape, Sizes, case
 from .conv import need_window, per_axis, window_sizes
-from .places import busy, parted, where_all
-from .rows import product, wide
+from .places import parted, where_all
 from .rules import need_at_least, need_divisible, need_equal, need_positive, need_rank
 
 
@@ -48,6 +47,8 @@ class Unfold(Windows, name="unfold"):
     stride: Sizes = 1
     pad: Sizes = 0
     dilation: Sizes = 1
+    role = "move"
+    searches = True
     samples = (
         case({"kernel": 3}, (2, 4, 5, 6)),
         case({"kernel": (2, 3), "stride": (2, 1), "pad": 1, "dilation": 2}, (1, 2, 6, 7)),
@@ -119,8 +120,11 @@ class Fold(Windows, name="fold"):
     stride: Sizes = 1
     pad: Sizes = 0
     dilation: Sizes = 1
+    role = "reduction"
     samples = (
         case({"size": (4, 5), "kernel": 2}, (2, 12, 12)),
+        case({"size": (7, 8), "kernel": 3, "stride": (2, 3), "dilation": 2, "pad": (2, 1)}, (1, 18, 8)),
+        case({"size": (6, 7), "kernel": (3, 2), "stride": 2, "pad": 1}, (2, 12, 12)),
         case({"size": 6, "kernel": (2, 3), "stride": 2, "pad": (0, 1)}, (1, 12, 9)),
         case({"size": (4, 4), "kernel": 2, "stride": 2}, (8, 4)),
     )
@@ -148,30 +152,23 @@ class Fold(Windows, name="fold"):
         return t.F.fold(x, **self._arguments(t))
 
     def te(self, t: Elements, x: Any) -> Any:
-        (kh, kw), (sh, sw), (ph, pw), (dh, dw) = self._numbers(t)
-        down, across = (t.size(count) for count in self._windows(self._plane()))
-        *outer, height, width = t.shape()
-        dtype = wide(t.dtype())
+        kernels, *others = self._numbers(t)
+        counts = [t.size(count) for count in self._windows(self._plane())]
+        down, across = (_Taps(t, *axis) for axis in zip(kernels, *others, counts, strict=True))
+        (kh, kw), dtype = kernels, t.dtype()
 
-        def emit(b: Any, outs: list[Any]) -> None:
-            with b.loop(product(outer), "o", busy(*outer, height, width)) as number:
-                *batch, c = [b.let(i, "i") for i in parted(t, number, outer)]
-                plane = b.alloc([height, width], dtype, "plane")
-                with b.loops([height, width], "z") as at:
-                    b.store(plane, t.const(0, dtype), *at)
-                with b.loops([kh, kw], "k") as (i, j), b.loop(down, "v") as v:
-                    row = b.let(v * sh + i * dh - ph, "row")
-                    # The windows whose element (i, j) is in the plane, and not in the padding.
-                    first = b.let(t.maximum((pw - j * dw + (sw - 1)) // sw, 0), "first")
-                    end = b.let(t.minimum((width + pw - j * dw + (sw - 1)) // sw, across), "end")
-                    with b.when(t.mul(row >= 0, row < height)), b.loop(t.maximum(end - first, 0), "h") as h:
-                        place = (first + h) * sw + j * dw - pw
-                        value = x[(*batch, (c * kh + i) * kw + j, v * across + first + h)]
-                        b.store(plane, plane[row, place] + t.cast(value, dtype), row, place)
-                with b.loops([height, width], "z") as at:
-                    b.store(outs[0], t.cast(plane[tuple(at)], t.dtype()), *batch, c, *at)
+        def element(*i: Any) -> Any:
+            *batch, c, row, place, first, second = i
+            (y, v, above), (z, h, beside) = down.of(row, first), across.of(place, second)
 
-        return t.build([(t.shape(), t.dtype())], emit)[0]
+            def read() -> Any:
+                return x[(*batch, (c * kh + y) * kw + z, v * counts[1] + h)]
+
+            return where_all(t, [*above, *beside], read, t.const(0, dtype))
+
+        if isinstance(down.most, int) and isinstance(across.most, int) and down.most == across.most == 1:
+            return t.compute(t.shape(), lambda *i: element(*i, 0, 0))
+        return t.reduce("any" if dtype == "bool" else "sum", t.shape(), (down.most, across.most), element)
 
     def numpy(self, np: Any, x: Any) -> Any:
         (kh, kw), (sh, sw), (ph, pw), (dh, dw) = self._each()
@@ -198,6 +195,38 @@ class Fold(Windows, name="fold"):
             padding=self.pad,
             stride=self.stride,
         )
+
+
+class _Taps:
+    """Along an axis, the elements of columns that lie at a place of the plane: at most `most` of them."""
+
+    def __init__(self, t: Elements, kernel: Any, stride: Any, pad: Any, dilation: Any, windows: Any) -> None:
+        self.t = t
+        self.kernel, self.stride, self.pad, self.dilation = kernel, stride, pad, dilation
+        self.windows = windows
+        # Elements that lie side by side: each `stride`-th of a window's is at the place.
+        self.dense = isinstance(dilation, int) and dilation == 1
+        self.most = t.quotient(kernel + (stride - 1), stride) if self.dense else kernel
+        if self.dense and isinstance(kernel, int) and isinstance(stride, int):
+            self.most = -(-kernel // stride)
+
+    def of(self, place: Any, number: Any) -> tuple[Any, Any, list[Any]]:
+        """Of the element of that number: its position in its window, the window, and what must hold.
+
+        Remainders are written as differences: TVM 0.27 joins `% s` with what stands around it wrongly.
+        """
+        t, stride = self.t, self.stride
+        if self.dense:
+            row = t.let(place + self.pad)
+            window = t.let(t.quotient(row, stride) - number)
+            at = t.let(row - window * stride)
+            whole = isinstance(self.kernel, int) and isinstance(stride, int) and self.kernel % stride == 0
+            return at, window, [*([] if whole else [at < self.kernel]), window >= 0, window < self.windows]
+        left = t.let(place + self.pad - number * self.dilation)
+        if isinstance(stride, int) and stride == 1:
+            return number, left, [left >= 0, left < self.windows]
+        window = t.let(t.quotient(left, stride))
+        return number, window, [left >= 0, window * stride >= left, window < self.windows]
 
 
 def _pads(pad: Shape) -> tuple[tuple[Size, Size], ...]:
