@@ -29,7 +29,7 @@ from .program import Program
 from .target import is_gpu
 from .verify_program import signature, verify
 
-FORMAT = 2
+FORMAT = 3
 MANIFEST, LIBRARY, WEIGHTS = "manifest.json", "kernels.so", "weights.safetensors"
 DIGEST = f"{MANIFEST}.sha256"
 _KIND = "planform artifact"

@@ -217,6 +217,8 @@ def _baked(artifact: Artifact, held: Mapping[int, np.ndarray]) -> Artifact:
         return artifact
     read = {slot for step in program.steps for slot in step.operands}
     read |= {slot for slot, _ in program.outputs}
+    checks = tuple(check for check in program.checks if not check.once)
+    read |= {check.slot for check in checks}
     slots, weights = list(program.slots), dict[str, np.ndarray]()
     for number, slot in enumerate(program.slots):
         if slot.kind not in ("weight", "constant"):
@@ -227,7 +229,7 @@ def _baked(artifact: Artifact, held: Mapping[int, np.ndarray]) -> Artifact:
         key = str(slot.key) if slot.kind == "weight" else f"constant.{number}"
         slots[number] = replace(slot, kind="weight", key=key)
         weights[key] = held[number]
-    made: Program = replace(program, slots=tuple(slots), constants=())
+    made: Program = replace(program, slots=tuple(slots), constants=(), checks=checks)
     return replace(artifact, program=made, weights=weights)
 
 

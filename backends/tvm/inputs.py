@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -47,10 +47,38 @@ def symbols_of(program: Program, arrays: Sequence[Any]) -> dict[str, int]:
         if not {"==": a == b, ">=": a >= b, "%": b != 0 and a % b == 0}[relation]:
             wanted = f"{_size(left)} {_RELATIONS[relation]} {_size(right)}"
             raise InputError(f"{name}: {message}: {wanted}, and here {_values([left, right], symbols)}")
+    check_room(program, symbols)
     problem = check_sizes(program, symbols)
     if problem is not None:
         raise InputError(f"{name} cannot be run at these sizes: {problem}")
     return symbols
+
+
+def check_room(program: Program, symbols: Mapping[str, int], once: bool = False) -> None:
+    """Raise `InputError` where there are positions, and none that there may be: nothing can be read then.
+
+    With `once` for the constants, which are made before there are sizes.
+    """
+    for check in program.checks:
+        if check.once == once and value_of(check.size, symbols) <= 0 < value_of(check.count, symbols):
+            raise InputError(f"{program.name}: {check.about}: an axis of 0 has no positions")
+
+
+def check_positions(
+    program: Program, read: Callable[[int], Any], symbols: Mapping[str, int], once: bool = False
+) -> None:
+    """Raise `InputError` for positions outside of their axis; `read` gives what a slot holds after a call.
+
+    With `once` for the constants, after they are made.
+    """
+    for check in program.checks:
+        if check.once == once:
+            least, most = read(check.slot).tolist()
+            size = value_of(check.size, symbols)
+            # Of nothing, the least is more than the greatest.
+            if least <= most and not 0 <= least <= most < size:
+                why = f"the position {least if least < 0 else most} is not one of 0 to {size - 1}"
+                raise InputError(f"{program.name}: {check.about}: {why}")
 
 
 def _read(program: Program, arrays: Sequence[np.ndarray]) -> dict[str, int]:

@@ -11,7 +11,7 @@ import numpy as np
 
 from ...compiler.dims import Dim, Size, fold
 from ...compiler.dtypes import DType
-from ...compiler.graph import Builder, Graph, Node, Value, map_leaves
+from ...compiler.graph import Builder, Graph, Node, Tree, Value, leaves, map_leaves
 from ...compiler.ops.fused import Fused
 from ...compiler.ops.layout import Permute, Reshape
 from ...compiler.ops.pad import Pad
@@ -30,7 +30,8 @@ from .machine import Machine
 from .memory import placed
 from .packing import Packing
 from .placing import Placing
-from .program import Formula, Port, Program, Reading, Slot, Step
+from .positions import Checked, with_checks
+from .program import Check, Formula, Port, Program, Reading, Slot, Step
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,8 @@ def lower(
     Raises `Unsupported` for an operator that has neither a defining computation nor one in numpy.
     """
     join = partial(with_blocks, machine=machine, float_as=float_as)
-    lowering = Lowering(kernels_of(graph, float_as, join), machine, float_as)
+    graph, checks = with_checks(graph)
+    lowering = Lowering(kernels_of(graph, float_as, join), checks, machine, float_as)
     if functions is not None:
         lowering.maker.functions = functions
     return lowering.run()
@@ -72,10 +74,13 @@ def formula(size: Size) -> Formula:
 
 
 class Lowering:
-    """The program in the making."""
+    """The program in the making; the graph's output is (its own, what is checked)."""
 
-    def __init__(self, graph: Graph, machine: Machine, float_as: DType) -> None:
+    def __init__(
+        self, graph: Graph, checks: Sequence[Checked], machine: Machine, float_as: DType
+    ) -> None:
         self.graph = graph
+        self.checks = checks
         self.float_as = float_as
         self.maker = KernelMaker(machine, float_as)
         self.static = static_nodes(graph)
@@ -99,11 +104,13 @@ class Lowering:
             if not node.op.source:
                 self._place(node)
         outputs: list[tuple[int, tuple[Formula, ...]]] = []
-        for value in graph.outputs:
+        output, extremes = cast("tuple[Tree, tuple[Value, ...]]", graph.output)
+        for value in leaves(output):
             slot = self._output(value)
             outputs.append((slot, tuple(formula(size) for size in value.shape)))
         counter = iter(range(len(outputs)))
-        tree = map_leaves(graph.output, lambda _: {"leaf": next(counter)})
+        tree = map_leaves(output, lambda _: {"leaf": next(counter)})
+        checks = tuple(map(self._check, extremes, self.checks))
         ports = tuple(
             Port(name, tuple(formula(size) for size in value.shape), self._dtype(value))
             for name, value in zip(graph.input_names, graph.inputs, strict=True)
@@ -119,11 +126,16 @@ class Lowering:
             tree,
             tuple(Reading(*reading) for reading in found.values()),
             tuple((g.relation, formula(g.left), formula(g.right), g.message) for g in graph.guards),
+            checks,
         )
         program = self._finished(program)
         if not found:
             program = placed(program, {})
         return Lowered(program, self.maker.functions, self.packings)
+
+    def _check(self, extremes: Value, checked: Checked) -> Check:
+        once = extremes.node in self.static and isinstance(checked.size, int)
+        return Check(self._read(extremes), formula(checked.size), formula(checked.count), checked.about, once)
 
     def _finished(self, program: Program) -> Program:
         """The program before its values have places in memory."""

@@ -108,12 +108,27 @@ class Reading:
 
 
 @dataclass(frozen=True)
+class Check:
+    """Positions that data gives: of `count` ones, the least and the greatest are found in a slot, i64[2].
+
+    They must be at least 0 and less than `size`; `about` says what reads at them, and where in the plan. With
+    `once` neither they nor the size depend on a call: they are constants, checked when these are made.
+    """
+
+    slot: int
+    size: Formula
+    count: Formula
+    about: str
+    once: bool = False
+
+
+@dataclass(frozen=True)
 class Program:
     """Slots; the steps that make constants once, and those of each call; the interface.
 
     `outputs` are, leaf by leaf, (slot, shape): several may view one slot. `tree` is the structure of the
-    results, with numbers of leaves. `guards` are relations that must hold of the sizes. `order` and `offsets`
-    place the arena's slots where all sizes are numbers.
+    results, with numbers of leaves. `guards` are relations that must hold of the sizes, and `checks` what must
+    hold of positions that data gives. `order` and `offsets` place the arena's slots where all sizes are numbers.
     """
 
     name: str
@@ -125,6 +140,7 @@ class Program:
     tree: Any
     readings: tuple[Reading, ...]
     guards: tuple[tuple[str, Formula, Formula, str], ...] = ()
+    checks: tuple[Check, ...] = ()
     offsets: Mapping[int, int] = field(default_factory=dict)
     arena: int | None = None
 
@@ -148,6 +164,7 @@ class Program:
             _tree_of(data["tree"]),
             tuple(Reading(**each) for each in data["readings"]),
             tuple((relation, left, right, message) for relation, left, right, message in data["guards"]),
+            tuple(Check(**each) for each in data["checks"]),
             {int(slot): offset for slot, offset in data["offsets"].items()},
             data["arena"],
         )

@@ -16,7 +16,7 @@ import numpy as np
 from .arrays import aligned_array, aligned_copy
 from .dtypes import numpy_dtype
 from .external import function_of
-from .inputs import symbols_of
+from .inputs import check_positions, check_room, symbols_of
 from .libraries import ffi
 from .program import Program, Slot, Step, is_leaf, segments, value_of
 
@@ -95,9 +95,11 @@ class Runner:
         self._lock = threading.Lock()
         self._call = self._compile("call", program.steps)
         if program.constants:
+            check_room(program, {}, once=True)
             workspace = Workspace(program, self.held)
             for run in self._compile("constants", program.constants):
                 run(workspace)
+            check_positions(program, self.held.__getitem__, {}, once=True)
 
     def _compile(self, phase: str, steps: tuple[Step, ...]) -> list[_Run]:
         found: list[_Run] = []
@@ -141,6 +143,7 @@ class Runner:
         finally:
             with self._lock:
                 sizes.free.append(workspace)
+        check_positions(self.program, lambda slot: made.get(slot, self.held.get(slot)), symbols)
         leaves = [
             made[slot].reshape([value_of(size, symbols) for size in shape])
             for slot, shape in self.program.outputs

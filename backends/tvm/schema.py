@@ -221,6 +221,7 @@ def _inner(value: Any, at: str) -> None:
 
 
 _guard = _items(_one_of(*RELATIONS), formula, formula, _text)
+_check = _record({"slot": _place, "size": formula, "count": formula, "about": _text, "once": _flag})
 _port = _record({"name": _text, "shape": _shape, "dtype": _text})
 _reading = _record(
     {
@@ -243,6 +244,7 @@ _program = _record(
         "tree": _tree,
         "readings": _list(_reading),
         "guards": _list(_guard),
+        "checks": _list(_check),
         "offsets": _map(_place),
         "arena": _maybe(_place),
     }

@@ -47,6 +47,7 @@ def signature(program: Program) -> str:
     ]
     readings = [{**each, "least": 0} for each in data["readings"]]
     told = [slots, data["steps"], readings, data["offsets"], data["arena"], data["outputs"]]
+    told += [[each for each in data["checks"] if not each["once"]]]
     told += [[[each["shape"], each["dtype"]] for each in data["inputs"]]]
     return hashlib.sha256(json.dumps(told, sort_keys=True, default=_number).encode()).hexdigest()
 
@@ -64,6 +65,7 @@ def verify(program: Program) -> None:
     for relation, left, right, _ in program.guards:
         _formulas(f"a guard ({relation})", (left, right), symbols)
     _steps(program, symbols)
+    _checks(program, symbols)
     _arena(program)
 
 
@@ -223,6 +225,17 @@ def _step(what: str, step: Step, program: Program, symbols: frozenset[str], insi
         _step(what, each, program, symbols, inside=True)
         if not own.issuperset((*each.operands, *each.results)):
             raise _fail(what, "does not say all that its loop reads and writes")
+
+
+def _checks(program: Program, symbols: frozenset[str]) -> None:
+    for number, check in enumerate(program.checks):
+        what = f"check {number}"
+        slot = program.slots[check.slot] if check.slot < len(program.slots) else None
+        if slot is None or slot.kind not in (("constant",) if check.once else ("constant", "weight", "output")):
+            raise _fail(what, "reads what is not there after a call")
+        if slot.dtype != "int64" or tuple(slot.stored) != (2,):
+            raise _fail(what, "reads what are no extremes")
+        _formulas(what, (check.size, check.count), frozenset() if check.once else symbols)
 
 
 def _operator(what: str, step: Step, slots: Sequence[Slot], symbols: frozenset[str]) -> None:

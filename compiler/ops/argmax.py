@@ -37,6 +37,10 @@ class Argmax(Op, name="argmax"):
     def cost(self, out: Shape, x: Shape) -> Cost:
         return Cost(compare=combinations(x, out))
 
+    def spans(self, types: Types, given: Spans) -> list[Span]:
+        shape = types[0].shape
+        return [below(prod(shape) if self.axis is None else (shape or (1,))[self.axis])]
+
     def torch(self, t: Lowering, x: Any) -> Any:
         return getattr(t.torch, self.name)(x, dim=self.axis, keepdim=self.keepdim)
 

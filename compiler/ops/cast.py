@@ -8,6 +8,7 @@ from ..counts import NOTHING, Cost
 from ..dtypes import DTYPES, DType, is_bool, is_complex, is_integer
 from .base import REGISTRY, Elements, Lowering, Op, Shape, case
 from .rules import ShapeError
+from .spans import Span, Spans, Types
 
 if TYPE_CHECKING:
     from ..graph import TensorType
@@ -38,6 +39,9 @@ class Cast(Op, name="cast"):
 
     def cost(self, out: Shape, x: Shape) -> Cost:
         return NOTHING
+
+    def spans(self, types: Types, given: Spans) -> list[Span]:
+        return [given[0] if is_integer(types[0].dtype) or is_bool(types[0].dtype) else None]
 
     def torch(self, t: Lowering, x: Any) -> Any:
         return x.to(t.dtype(self.dtype))

@@ -13,8 +13,10 @@ from ..dims import Dim, Size, ceil_div
 from ..dtypes import BOOL, DTYPES, FLOAT, I64, DType, is_integer
 from .base import Elements, Lowering, Op, Shape, case
 from .pointwise import Exact, filling, number
+from .positions import Positions
 from .promotion import Number, need_category, type_of_number
 from .rules import ShapeError, need_at_least, need_rank
+from .spans import Span, Spans, Types
 
 if TYPE_CHECKING:
     from ..graph import TensorType
@@ -62,6 +64,9 @@ class Full(Constant, name="full"):
     def shape(self) -> Shape:
         return self.sizes
 
+    def spans(self, types: Types, given: Spans) -> list[Span]:
+        return [None if isinstance(self.value, float) else (self.value, self.value)]
+
     def torch(self, t: Lowering) -> Any:
         sizes = tuple(t.size(size) for size in self.sizes)
         return t.torch.full(sizes, filling(t, self.value, self.element()), dtype=t.dtype(self.element()))
@@ -82,6 +87,9 @@ class Zeros(Constant, name="zeros"):
 
     def shape(self) -> Shape:
         return self.sizes
+
+    def spans(self, types: Types, given: Spans) -> list[Span]:
+        return [(0, 1)]
 
     def torch(self, t: Lowering) -> Any:
         sizes = tuple(t.size(size) for size in self.sizes)
@@ -163,6 +171,12 @@ class Arange(Constant, name="arange"):
             raise ShapeError("`step` does not lead from `start` to `end`", "value", argument="step")
         return (ceil(steps),)
 
+    def spans(self, types: Types, given: Spans) -> list[Span]:
+        start, end = self._bounds()
+        if isinstance(start, float) or isinstance(end, float) or isinstance(self.step, float):
+            return [None]
+        return [(start, end - 1) if self.step > 0 else (end + 1, start)]
+
     def torch(self, t: Lowering) -> Any:
         start, end = (number(t, bound) for bound in self._bounds())
         return t.torch.arange(start, end, self.step, dtype=t.dtype(self.element()))
@@ -236,6 +250,11 @@ class Literal(Constant, name="tensor"):
     def shape(self) -> Shape:
         return _lengths(self.values)
 
+    def spans(self, types: Types, given: Spans) -> list[Span]:
+        found = _numbers(self.values)
+        whole = [item for item in found if isinstance(item, int)]
+        return [(min(whole), max(whole)) if whole and len(whole) == len(found) else None]
+
     def torch(self, t: Lowering) -> Any:
         return t.torch.tensor(_lists(self.values), dtype=t.dtype(self.element()))
 
@@ -308,7 +327,7 @@ class Triu(Tril, name="triu"):
 
 
 class OneHot(Op, name="one_hot"):
-    """1 at the index and 0 elsewhere: i64[*s] -> i64[*s, classes]."""
+    """1 at the index and 0 elsewhere: i64[*s] -> i64[*s, classes]; an index that is no class is an error."""
 
     classes: Size
     role = "move"
@@ -330,6 +349,9 @@ class OneHot(Op, name="one_hot"):
 
     def torch(self, t: Lowering, x: Any) -> Any:
         return t.F.one_hot(x, t.size(self.classes))
+
+    def positions(self, out: Shape, x: Shape) -> Positions:
+        return Positions("x", self.classes)
 
     def te(self, t: Elements, x: Any) -> Any:
         return t.compute(t.shape(), lambda *i: t.select(x[i[:-1]] == i[-1], t.const(1), t.const(0)))

@@ -12,6 +12,7 @@ from ..dtypes import DType, is_bool, is_integer
 from .base import Elements, Lowering, Shape, case
 from .pointwise import Binary
 from .rules import ShapeError
+from .spans import Span, Spans, Types, below
 
 Compute = Callable[[Lowering, Any, Any], Any]
 
@@ -212,6 +213,10 @@ class Remainder(Binary, name="remainder"):
     accepts = "if"
     compute = by_operator("mod")
     samples = _REAL
+
+    def spans(self, types: Types, given: Spans) -> list[Span]:
+        known = isinstance(self.scalar, int) and self.scalar > 0 and not self.reverse
+        return [below(self.scalar) if known else None]
 
 
 class Maximum(Binary, name="maximum"):

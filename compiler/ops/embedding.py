@@ -10,13 +10,15 @@ from ..dtypes import DType
 from .base import Elements, Layer, Lowering, Op, Shape, WeightSpec, case
 from .init import Init, normal
 from .places import within
+from .positions import Positions
 from .rules import ShapeError, need_at_least, need_positive, need_rank
 
 
 class EmbeddingWith(Op, name="embedding_with"):
     """Rows of a given table by index: i64[*b], [num, dim] -> [*b, dim], as torch.nn.functional.embedding.
 
-    The row `padding_idx` gets no gradient; a negative one counts from the end.
+    Indices count from 0, and others than the table has are an error when the plan runs. The row `padding_idx`
+    gets no gradient; a negative one counts from the end.
     """
 
     padding_idx: int | None = None
@@ -44,6 +46,9 @@ class EmbeddingWith(Op, name="embedding_with"):
 
     def reads(self, x: Shape, weight: Shape) -> dict[str, Size]:
         return {"weight": prod(x) * weight[1]}
+
+    def positions(self, out: Shape, x: Shape, weight: Shape) -> Positions:
+        return Positions("x", weight[0])
 
     def torch(self, t: Lowering, x: Any, weight: Any) -> Any:
         return t.F.embedding(x, weight, padding_idx=self.padding_idx)

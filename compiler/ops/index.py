@@ -1,8 +1,12 @@
-"""Reading at positions that another tensor gives. Nothing is computed."""
+"""Reading at positions that another tensor gives. Nothing is computed.
+
+Positions count from 0; one outside of the axis, a negative one too, is an error when the plan runs.
+"""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 from ..counts import NOTHING, Cost
@@ -10,7 +14,9 @@ from ..dims import Size, prod
 from ..dtypes import I64, DType, is_bool, is_integer
 from .base import Elements, Lowering, Op, Shape, case
 from .places import put, within
+from .positions import Positions
 from .rules import ShapeError, axis_of, broadcast, need_at_least, need_equal, need_rank
+from .spans import Span, Spans, Types
 
 
 def need_index(dtype: DType, what: str, operand: str, also: tuple[DType, ...] = ("i32",)) -> None:
@@ -61,6 +67,12 @@ class Gather(Op, name="gather"):
     def reads(self, x: Shape, index: Shape) -> dict[str, Size]:
         return {"x": prod(index)}
 
+    def positions(self, out: Shape, x: Shape, index: Shape) -> Positions:
+        return Positions("index", x[self.axis] if x else 1)
+
+    def spans(self, types: Types, given: Spans) -> list[Span]:
+        return [given[0]]
+
     def torch(self, t: Lowering, x: Any, index: Any) -> Any:
         return x.gather(self.axis, index)
 
@@ -84,8 +96,9 @@ class Gather(Op, name="gather"):
 
 
 class TakeAlongAxis(Op, name="take_along_axis"):
-    """As `gather`, with the other axes of both broadcast: [*a, N, *b], i64[*a, K, *b] -> [*a, K, *b];
-    take_along_dim.
+    """As `gather`, with the other axes of both broadcast: [*a, N, *b], i64[*a, K, *b] -> [*a, K, *b].
+
+    torch.take_along_dim of positions from 0 to N - 1; any others, which that takes modulo N, are refused.
     """
 
     axis: int
@@ -116,8 +129,16 @@ class TakeAlongAxis(Op, name="take_along_axis"):
     def reads(self, x: Shape, index: Shape) -> dict[str, Size]:
         return {"x": prod(self.shape(x, index))}
 
+    def positions(self, out: Shape, x: Shape, index: Shape) -> Positions:
+        return Positions("index", x[self.axis] if x else 1)
+
+    def spans(self, types: Types, given: Spans) -> list[Span]:
+        return [given[0]]
+
     def torch(self, t: Lowering, x: Any, index: Any) -> Any:
-        return t.torch.take_along_dim(x, index, self.axis)
+        axis, sizes = axis_of(self.axis, t.rank(x)), (t.shape(x), t.shape(index))
+        x, index = (_broadcast(*each, axis) for each in ((x, *sizes), (index, *reversed(sizes))))
+        return x.gather(axis, index)
 
     def te(self, t: Elements, x: Any, index: Any) -> Any:
         axis = axis_of(self.axis, x.rank)
@@ -132,6 +153,16 @@ class TakeAlongAxis(Op, name="take_along_axis"):
 
     def numpy(self, np: Any, x: Any, index: Any) -> Any:
         return np.take_along_axis(x, np.clip(index, 0, x.shape[self.axis] - 1), self.axis)
+
+
+def _broadcast(x: Any, own: Sequence[Any], other: Sequence[Any], besides: int) -> Any:
+    """The tensor with its axes of one as long as another's, but for one axis."""
+    ones = [isinstance(size, int) and size == 1 for size in own]
+    longer = [
+        one and axis != besides and not (isinstance(size, int) and size == 1)
+        for axis, (one, size) in enumerate(zip(ones, other, strict=True))
+    ]
+    return x.expand(*(size if more else -1 for more, size in zip(longer, other, strict=True))) if any(longer) else x
 
 
 class IndexSelect(Op, name="index_select"):
@@ -159,6 +190,12 @@ class IndexSelect(Op, name="index_select"):
 
     def reads(self, x: Shape, index: Shape) -> dict[str, Size]:
         return {"x": prod(self.shape(x, index))}
+
+    def positions(self, out: Shape, x: Shape, index: Shape) -> Positions:
+        return Positions("index", x[self.axis] if x else 1)
+
+    def spans(self, types: Types, given: Spans) -> list[Span]:
+        return [given[0]]
 
     def torch(self, t: Lowering, x: Any, index: Any) -> Any:
         return x.index_select(self.axis, index)
@@ -206,6 +243,12 @@ class Take(Op, name="take"):
 
     def reads(self, x: Shape, index: Shape) -> dict[str, Size]:
         return {"x": prod(self.shape(x, index))}
+
+    def positions(self, out: Shape, x: Shape, index: Shape) -> Positions:
+        return Positions("index", x[self.axis] if x else 1)
+
+    def spans(self, types: Types, given: Spans) -> list[Span]:
+        return [given[0]]
 
     def torch(self, t: Lowering, x: Any, index: Any) -> Any:
         axis = axis_of(self.axis, t.rank(x))

@@ -9,6 +9,7 @@ from ..dims import Size, at_least, ceil_div, divisible, maximum, minimum, render
 from .base import Elements, Lowering, Op, Shape, case
 from .places import moved, pick, put
 from .rules import ShapeError, axis_of, need_at_least, need_equal, need_positive, need_rank
+from .spans import Span, Spans, Types, either
 
 
 class Move(Op):
@@ -18,6 +19,9 @@ class Move(Op):
 
     def cost(self, out: Shape | list[Shape], *xs: Shape, **named: Shape) -> Cost:
         return NOTHING
+
+    def spans(self, types: Types, given: Spans) -> list[Span]:
+        return [either(given)]
 
 
 class View(Move):

@@ -14,6 +14,7 @@ from ..dims import Size, minimum, prod, total
 from ..dtypes import I64, DType, is_bool, is_complex
 from .base import Lowering, Op, Shape, case
 from .rules import ShapeError, axis_of, need_at_least
+from .spans import Span, Spans, Types, below
 
 # A symbolic size is taken to stay below 2 to this power.
 _MOST_BITS = 32
@@ -61,6 +62,9 @@ class TopK(Op, name="top_k"):
     def cost(self, out: list[Shape], x: Shape) -> Cost:
         return Cost(compare=prod(x) * bit_length(self.k))
 
+    def spans(self, types: Types, given: Spans) -> list[Span]:
+        return [given[0], below((types[0].shape or (1,))[self.axis])]
+
     def torch(self, t: Lowering, x: Any) -> Any:
         found = x.topk(t.size(self.k), self.axis, self.largest, self.sorted)
         return found[0], found[1]
@@ -89,6 +93,9 @@ class Sort(Op, name="sort"):
     def cost(self, out: list[Shape], x: Shape) -> Cost:
         return sorting(x, self.axis)
 
+    def spans(self, types: Types, given: Spans) -> list[Span]:
+        return [given[0], below((types[0].shape or (1,))[self.axis])]
+
     def torch(self, t: Lowering, x: Any) -> Any:
         found = x.sort(dim=self.axis, descending=self.descending, stable=self.stable)
         return found[0], found[1]
@@ -116,6 +123,9 @@ class Argsort(Op, name="argsort"):
 
     def cost(self, out: Shape, x: Shape) -> Cost:
         return sorting(x, self.axis)
+
+    def spans(self, types: Types, given: Spans) -> list[Span]:
+        return [below((types[0].shape or (1,))[self.axis])]
 
     def torch(self, t: Lowering, x: Any) -> Any:
         return x.argsort(dim=self.axis, descending=self.descending, stable=self.stable)

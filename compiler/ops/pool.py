@@ -15,7 +15,9 @@ from ..dtypes import FLOAT, I64, DType, is_bool, is_complex, is_float
 from .base import Elements, Lowering, Shape, Sizes, case
 from .conv import per_axis
 from .places import joined, parted
+from .positions import Positions
 from .rules import ShapeError, need_at_least, need_equal, need_float, need_positive, need_rank
+from .spans import Span, Spans, Types, below
 from .window_te import counted, pooled, sum_type
 from .windows import PoolPadding, Windows, per_spatial, pooled_axes
 
@@ -90,6 +92,9 @@ class MaxPoolIndices(Windows, name="max_pool_indices"):
     def cost(self, out: list[Shape], x: Shape) -> Cost:
         return Cost(compare=prod(out[0]) * self.taps(len(x) - 2))
 
+    def spans(self, types: Types, given: Spans) -> list[Span]:
+        return [None, below(prod(types[0].shape[2:]))]
+
     def torch(self, t: Lowering, x: Any) -> Any:
         rank = t.rank(x) - 2
         function = (t.F.max_pool1d, t.F.max_pool2d, t.F.max_pool3d)[rank - 1]
@@ -135,7 +140,8 @@ class MaxUnpool(Windows, name="max_unpool"):
     """Put values back where `max_pool_indices` found them, zeros elsewhere: [B, C, *S'], i64[B, C, *S'] ->
     [B, C, *S].
 
-    S = (S' - 1)*stride - 2*pad + kernel, or `output_size`, which lies less than a stride from that.
+    S = (S' - 1)*stride - 2*pad + kernel, or `output_size`, which lies less than a stride from that. An index
+    that is no element of a channel is an error when the plan runs.
     """
 
     pad: Sizes = 0
@@ -198,6 +204,9 @@ class MaxUnpool(Windows, name="max_unpool"):
 
     def cost(self, out: Shape, x: Shape, indices: Shape) -> Cost:
         return Cost()
+
+    def positions(self, out: Shape, x: Shape, indices: Shape) -> Positions:
+        return Positions("indices", prod(out[2:]))
 
     def torch(self, t: Lowering, x: Any, indices: Any) -> Any:
         rank = t.rank(x) - 2

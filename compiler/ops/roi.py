@@ -13,6 +13,7 @@ from ..dims import Size, prod
 from ..dtypes import I64, DType
 from .base import Elements, Lowering, Op, Shape, Sizes, case
 from .conv import per_axis
+from .positions import Positions
 from .rules import (
     ShapeError,
     need_at_least,
@@ -184,7 +185,7 @@ class RoiAlign(Op, name="roi_align"):
 
     A box is (sample, x1, y1, x2, y2) in the image's coordinates, `spatial_scale` times which are the input's.
     Every bin is the mean of sampling_ratio^2 points, each mixed of the four elements around it; points more
-    than one element outside count zero. `aligned` shifts by half an element. torchvision.ops.roi_align with a
+    than one element outside count zero; a sample that is not there is an error when the plan runs. `aligned` shifts by half an element. torchvision.ops.roi_align with a
     given sampling ratio: an adaptive one depends on data.
     """
 
@@ -246,10 +247,14 @@ class RoiAlign(Op, name="roi_align"):
         points, _ = self._points(self.shape(x, boxes))
         return {"x": 4 * boxes[0] * x[1] * points}
 
+    def positions(self, out: Shape, x: Shape, boxes: Shape) -> Positions:
+        return Positions("boxes", x[0], 0)
+
     def torch(self, t: Lowering, x: Any, boxes: Any) -> Any:
-        height, width = t.shape(x)[2:]
+        batch, _, height, width = t.shape(x)
         high, wide = (t.size(size) for size in per_axis(self.size, 2, "size"))
-        sample = boxes[:, 0].long()
+        # Refused where there is no such sample, a negative one too.
+        sample = t.torch.arange(batch, device=boxes.device).index_select(0, boxes[:, 0].long())
         corners = boxes[:, 1:] * self.spatial_scale - (0.5 if self.aligned else 0.0)
         y0, y1, y_low, inside_y = self._axis(t, corners[:, 1], corners[:, 3], height, high)
         x0, x1, x_low, inside_x = self._axis(t, corners[:, 0], corners[:, 2], width, wide)

@@ -20,7 +20,7 @@ class ExpertLinearWith(Op, name="expert_linear_with"):
     """Affine maps chosen for each position: [*b, K, I], i64[*b, K], [E, O, I], [E, O] -> [*b, K, O].
 
     y_k = W_e x_k + b_e with e = chosen[k], one of E experts (equation 1 of arXiv:1701.06538); K is the static
-    bound of a position's choices, which differ.
+    bound of a position's choices, which differ. A choice that is no expert's gives zeros.
 
     Cost: the chosen maps, which is what a position uses; `parts` tells how much more all would be. The
     lowering to torch asks every expert and keeps what was chosen, so that nothing depends on the data.

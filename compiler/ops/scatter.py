@@ -1,4 +1,7 @@
-"""Writing at positions that another tensor gives. Only `scatter_add` computes."""
+"""Writing at positions that another tensor gives. Only `scatter_add` computes.
+
+Positions count from 0; one outside of the axis, a negative one too, is an error when the plan runs.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,7 @@ from ..dtypes import DType
 from .base import Elements, Lowering, Op, Shape, case
 from .index import need_index, need_within
 from .places import busy, parted, put, within
+from .positions import Positions
 from .rows import product, wide
 from .rules import ShapeError, axis_of
 
@@ -42,6 +46,9 @@ class ScatterOp(Op):
             message = f"{self.name} needs input and source of one type, and got {x} and {source}"
             raise ShapeError(message, "dtype", (("x", None), ("source", None)))
         return x
+
+    def positions(self, out: Shape, x: Shape, index: Shape, source: Shape) -> Positions:
+        return Positions("index", x[self.axis] if x else 1)
 
     def _written(
         self, t: Elements, x: Any, index: Any, source: Any, combine: Callable[[Any, Any], Any], dtype: str

@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from ..counts import Cost
-from ..dims import prod
+from ..dims import maximum, minimum, prod
 from ..dtypes import DType, is_bool, is_float
 from .base import Elements, Lowering, Op, Shape, case
 from .pointwise import Exact, as_float, filling, number
 from .promotion import Number, need_category, result_type
 from .rows import wide
 from .rules import ShapeError, broadcast, need_inexact, need_same_dtype
+from .spans import Span, Spans, Types, either
 
 if TYPE_CHECKING:
     from ..graph import TensorType
@@ -69,6 +70,10 @@ class Where(Exact, name="where"):
     def cost(self, out: Shape, condition: Shape, x: Shape | None = None, y: Shape | None = None) -> Cost:
         return Cost(compare=prod(out))
 
+    def spans(self, types: Types, given: Spans) -> list[Span]:
+        scalars = [None if isinstance(scalar, float) else (scalar, scalar) for scalar in self._scalars()]
+        return [either([*given[1:], *scalars])]
+
     def torch(self, t: Lowering, condition: Any, x: Any = None, y: Any = None) -> Any:
         given = [operand for operand in (x, y) if operand is not None]
         common = self._common([(t.dtype_of(operand), t.rank(operand)) for operand in given])
@@ -124,6 +129,17 @@ class Clamp(Exact, name="clamp"):
 
     def cost(self, out: Shape, x: Shape) -> Cost:
         return Cost(compare=prod(out) * ((self.min is not None) + (self.max is not None)))
+
+    def spans(self, types: Types, given: Spans) -> list[Span]:
+        if isinstance(self.min, float) or isinstance(self.max, float):
+            return [None]
+        least, most = given[0] or (self.min, self.max)
+        if least is None or most is None:
+            return [None]
+        if self.min is not None:
+            least, most = maximum(least, self.min), maximum(most, self.min)
+        # The greater bound comes last.
+        return [(least, most) if self.max is None else (minimum(least, self.max), minimum(most, self.max))]
 
     def torch(self, t: Lowering, x: Any) -> Any:
         if is_float(self._common(t.dtype_of(x), t.rank(x))):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -13,6 +14,7 @@ from .. import slices
 from ..kernels import Unsupported
 from ..loop_axes import over
 from ..lower import Lowered, Lowering, kernels_of
+from ..positions import Checked, with_checks
 from ..program import Launch, Program, Slot, Step
 from .device import Gpu
 from .elements import split
@@ -25,12 +27,13 @@ def lower(graph: Graph, gpu: Gpu, float_as: DType = "f32") -> Lowered:
 
     Raises `Unsupported` for an operator that has neither a defining computation nor one in numpy.
     """
-    return _Lowering(kernels_of(graph, float_as), gpu, float_as).run()
+    graph, checks = with_checks(graph)
+    return _Lowering(kernels_of(graph, float_as), checks, gpu, float_as).run()
 
 
 class _Lowering(Lowering):
-    def __init__(self, graph: Graph, gpu: Gpu, float_as: DType) -> None:
-        super().__init__(graph, gpu.machine, float_as)
+    def __init__(self, graph: Graph, checks: Sequence[Checked], gpu: Gpu, float_as: DType) -> None:
+        super().__init__(graph, checks, gpu.machine, float_as)
         self.maker = maker(gpu, float_as)
 
     def run(self) -> Lowered:

@@ -12,7 +12,7 @@ import numpy as np
 
 from ..dtypes import numpy_dtype
 from ..external import function_of
-from ..inputs import symbols_of
+from ..inputs import check_positions, check_room, symbols_of
 from ..program import TURN, Launch, Program, Slot, Step, value_of
 from ..runtime import KEPT_SIZES, filled, fitting
 from .driver import Arguments, Memory, driver
@@ -43,7 +43,9 @@ class GpuRunner:
                 self._memory[number] = self.driver.memory(_bytes(slot, {}))
         self._places: OrderedDict[tuple[int, ...], _Call] = OrderedDict()
         if program.constants:
+            check_room(program, {}, once=True)
             _Call(self, program, {}, program.constants, constants=True).run([])
+            check_positions(program, self._read, {}, once=True)
 
     @property
     def held(self) -> dict[int, np.ndarray]:
@@ -52,8 +54,14 @@ class GpuRunner:
         self.driver.enter()
         for number, slot in enumerate(self.program.slots):
             if slot.kind == "constant":
-                found[number] = np.empty(_stored(slot, {}), numpy_dtype(slot.dtype))
-                self.driver.read(self._memory[number].address, found[number])
+                found[number] = self._read(number)
+        return found
+
+    def _read(self, number: int) -> np.ndarray:
+        """A weight or constant."""
+        slot = self.program.slots[number]
+        found = np.empty(_stored(slot, {}), numpy_dtype(slot.dtype))
+        self.driver.read(self._memory[number].address, found)
         return found
 
     def _copied(self, array: np.ndarray) -> Memory:
@@ -82,6 +90,9 @@ class GpuRunner:
         with self._lock:
             self.driver.enter()
             made = self.call(symbols).run([np.ascontiguousarray(array) for array in arrays])
+            check_positions(
+                self.program, lambda slot: made[slot] if slot in made else self._read(slot), symbols
+            )
         leaves = [
             made[slot].reshape([value_of(size, symbols) for size in shape])
             for slot, shape in self.program.outputs
