@@ -72,3 +72,8 @@ define(
     "there is no GPU to run on",
     "What was compiled for `cuda` runs on an NVIDIA GPU with its driver, of the architecture that it was compiled for or a later one. Compile it for `cpu`, or run it where there is one.",
 )
+define(
+    "E714",
+    "a constant is no position",
+    "The plan reads or writes at positions that it writes itself, and one of them is not on the axis: positions are 0 to n - 1 on an axis of n, and negative ones do not count from the end.",
+)

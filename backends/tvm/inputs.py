@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from .dtypes import numpy_dtype
-from .errors import InputError
-from .program import Formula, Port, Program, value_of
+from .errors import BuildError, InputError
+from .program import Check, Formula, Port, Program, value_of
 from .verify_program import check_sizes
 
 _SIGNS = {"add": " + ", "mul": "*", "floordiv": "//", "mod": "%", "pow": "**"}
@@ -57,11 +57,11 @@ def symbols_of(program: Program, arrays: Sequence[Any]) -> dict[str, int]:
 def check_room(program: Program, symbols: Mapping[str, int], once: bool = False) -> None:
     """Raise `InputError` where there are positions, and none that there may be: nothing can be read then.
 
-    With `once` for the constants, which are made before there are sizes.
+    With `once` for the constants, which are made before there are sizes: then it is `BuildError`.
     """
     for check in program.checks:
         if check.once == once and value_of(check.size, symbols) <= 0 < value_of(check.count, symbols):
-            raise InputError(f"{program.name}: {check.about}: an axis of 0 has no positions")
+            raise _refused(program, check, "an axis of 0 has no positions")
 
 
 def check_positions(
@@ -69,7 +69,7 @@ def check_positions(
 ) -> None:
     """Raise `InputError` for positions outside of their axis; `read` gives what a slot holds after a call.
 
-    With `once` for the constants, after they are made.
+    With `once` for the constants, after they are made: then it is `BuildError`.
     """
     for check in program.checks:
         if check.once == once:
@@ -78,7 +78,12 @@ def check_positions(
             # Of nothing, the least is more than the greatest.
             if least <= most and not 0 <= least <= most < size:
                 why = f"the position {least if least < 0 else most} is not one of 0 to {size - 1}"
-                raise InputError(f"{program.name}: {check.about}: {why}")
+                raise _refused(program, check, why)
+
+
+def _refused(program: Program, check: Check, why: str) -> Exception:
+    what = f"{program.name}: {check.about}: {why}"
+    return BuildError("E714", what) if check.once else InputError(what)
 
 
 def _read(program: Program, arrays: Sequence[np.ndarray]) -> dict[str, int]:
