@@ -76,9 +76,7 @@ def formula(size: Size) -> Formula:
 class Lowering:
     """The program in the making; the graph's output is (its own, what is checked)."""
 
-    def __init__(
-        self, graph: Graph, checks: Sequence[Checked], machine: Machine, float_as: DType
-    ) -> None:
+    def __init__(self, graph: Graph, checks: Sequence[Checked], machine: Machine, float_as: DType) -> None:
         self.graph = graph
         self.checks = checks
         self.float_as = float_as

@@ -69,7 +69,7 @@ class _Copy:
         known: set[tuple[Value, Size, int | None]] = set()
         for node in self.graph.nodes:
             if isinstance(node.op, Scan):
-                found += self._loop(node, node.op, lambda number: before(len(found) + number))
+                found += self._loop(node, node.op, before, len(found))
                 continue
             self._copy(node)
             declared = positions_of(node)
@@ -109,7 +109,7 @@ class _Copy:
         return span is not None and bool(holds(">=", span[0], 0)) and bool(holds(">=", size - 1, span[1]))
 
     def _loop(
-        self, node: Node, op: Scan, before: Callable[[int], Value | None]
+        self, node: Node, op: Scan, before: Callable[[int], Value | None], number: int
     ) -> list[tuple[Value, Checked]]:
         """A recurrence whose body may read at positions: their extremes so far are states of it."""
         body, checks = _with_states(node.bodies[0], op.states)
@@ -118,8 +118,8 @@ class _Copy:
             return []
         operands = [self.new[value] for value in node.inputs]
         operands[1 + op.states : 1 + op.states] = [
-            before(number) or self.builder.add(Literal(values=NOTHING_YET), (), ()).results[0]
-            for number in range(len(checks))
+            before(number + at) or self.builder.add(Literal(values=NOTHING_YET), (), ()).results[0]
+            for at in range(len(checks))
         ]
         slots = ("xs",) * len(operands)
         longer = replace(cast("Any", op), states=op.states + len(checks))

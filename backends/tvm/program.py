@@ -128,7 +128,8 @@ class Program:
 
     `outputs` are, leaf by leaf, (slot, shape): several may view one slot. `tree` is the structure of the
     results, with numbers of leaves. `guards` are relations that must hold of the sizes, and `checks` what must
-    hold of positions that data gives. `order` and `offsets` place the arena's slots where all sizes are numbers.
+    hold of positions that data gives. `order` and `offsets` place the arena's slots where all sizes are
+    numbers.
     """
 
     name: str

@@ -231,7 +231,9 @@ def _checks(program: Program, symbols: frozenset[str]) -> None:
     for number, check in enumerate(program.checks):
         what = f"check {number}"
         slot = program.slots[check.slot] if check.slot < len(program.slots) else None
-        if slot is None or slot.kind not in (("constant",) if check.once else ("constant", "weight", "output")):
+        if slot is None or slot.kind not in (
+            ("constant",) if check.once else ("constant", "weight", "output")
+        ):
             raise _fail(what, "reads what is not there after a call")
         if slot.dtype != "int64" or tuple(slot.stored) != (2,):
             raise _fail(what, "reads what are no extremes")

@@ -370,7 +370,7 @@ class Op(Operator):
     #   reads(self, ...) -> dict[str, Size]          optional; elements read of a slot, where not all
     #   writes(self, ...) -> dict[str, Size]         optional; elements written to an operand
     #   positions(self, out, ...) -> Positions       optional; the operand that holds positions, and of what
-    #   spans(self, types, given) -> list[Span]      optional; what integers of the results lie between: `spans`
+    #   spans(self, types, given) -> list[Span]      optional; bounds of integers, see `spans`
     #   repetitions(self, ...) -> Size               optional; how often the bodies run
     #   torch(self, t, ...) -> result(s)             functional; `t` is a `Lowering`
     #   module(self, t, ...) -> nn.Module | None     optional; the torch.nn class of a labelled call

@@ -215,8 +215,8 @@ class Remainder(Binary, name="remainder"):
     samples = _REAL
 
     def spans(self, types: Types, given: Spans) -> list[Span]:
-        known = isinstance(self.scalar, int) and self.scalar > 0 and not self.reverse
-        return [below(self.scalar) if known else None]
+        divisor = None if self.reverse else self.scalar
+        return [below(divisor) if isinstance(divisor, int) and divisor > 0 else None]
 
 
 class Maximum(Binary, name="maximum"):

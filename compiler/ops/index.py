@@ -136,8 +136,8 @@ class TakeAlongAxis(Op, name="take_along_axis"):
         return [given[0]]
 
     def torch(self, t: Lowering, x: Any, index: Any) -> Any:
-        axis, sizes = axis_of(self.axis, t.rank(x)), (t.shape(x), t.shape(index))
-        x, index = (_broadcast(*each, axis) for each in ((x, *sizes), (index, *reversed(sizes))))
+        axis, own, other = axis_of(self.axis, t.rank(x)), t.shape(x), t.shape(index)
+        x, index = _broadcast(x, own, other, axis), _broadcast(index, other, own, axis)
         return x.gather(axis, index)
 
     def te(self, t: Elements, x: Any, index: Any) -> Any:
@@ -162,7 +162,11 @@ def _broadcast(x: Any, own: Sequence[Any], other: Sequence[Any], besides: int) -
         one and axis != besides and not (isinstance(size, int) and size == 1)
         for axis, (one, size) in enumerate(zip(ones, other, strict=True))
     ]
-    return x.expand(*(size if more else -1 for more, size in zip(longer, other, strict=True))) if any(longer) else x
+    return (
+        x.expand(*(size if more else -1 for more, size in zip(longer, other, strict=True)))
+        if any(longer)
+        else x
+    )
 
 
 class IndexSelect(Op, name="index_select"):

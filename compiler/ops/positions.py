@@ -21,7 +21,7 @@ NOTHING_YET = (2**63 - 1, -(2**63))
 
 
 class Positions(NamedTuple):
-    """What an operator declares by `positions`: an operand whose elements are at least 0 and less than a size.
+    """What an operator declares by `positions`: an operand whose elements are from 0 to a size less one.
 
     With `column` only those at that place of the last axis are; floats are truncated first.
     """

@@ -185,8 +185,9 @@ class RoiAlign(Op, name="roi_align"):
 
     A box is (sample, x1, y1, x2, y2) in the image's coordinates, `spatial_scale` times which are the input's.
     Every bin is the mean of sampling_ratio^2 points, each mixed of the four elements around it; points more
-    than one element outside count zero; a sample that is not there is an error when the plan runs. `aligned` shifts by half an element. torchvision.ops.roi_align with a
-    given sampling ratio: an adaptive one depends on data.
+    than one element outside count zero; a sample that is not there is an error when the plan runs. `aligned`
+    shifts by half an element. torchvision.ops.roi_align with a given sampling ratio: an adaptive one depends
+    on data.
     """
 
     size: Sizes

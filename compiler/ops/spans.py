@@ -1,7 +1,7 @@
 """Bounds of integers that are known before a plan runs: the `spans` rules of operators.
 
-A span is the least and the greatest that elements may be, as sizes; None where nothing is known. It is enough to
-see that what `argmax`, `arange`, `clamp` or `%` made are positions of an axis.
+A span is the least and the greatest that elements may be, as sizes; None where nothing is known. It is enough
+to see that what `argmax`, `arange`, `clamp` or `%` made are positions of an axis.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def below(size: Size) -> Span:
 def spans_of(node: Node, known: dict[Value, Span]) -> list[Span]:
     """Bounds of a node's results, given those of values before it.
 
-    Of i64 alone, and of booleans: narrower integers wrap. A rule that gives one span gives that of all results.
+    Of i64 alone, and of booleans: narrower integers wrap. A rule that gives one span tells it of all results.
     """
     rule = getattr(node.op, "spans", None)
     types = [value.type for value in node.inputs]
