@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from threading import RLock
 from typing import TYPE_CHECKING, Any, cast
 
 from .compiler.cost.sizes import symbols_of
@@ -90,6 +91,7 @@ class PlanFile:
         self.source = loader.read(self.path) if source is None else source
         self._files = Files(loader)
         self.syntax = loader.parsed(self.source)
+        self._lock = RLock()
         self._modes: dict[tuple[str, str, str], Modes] = {}
         self._deployed: dict[Graph, Graph] = {}
 
@@ -101,7 +103,8 @@ class PlanFile:
     @cached_property
     def scope(self) -> FileScope:
         """The names that the file declares."""
-        return self._files.scope(self.syntax)
+        with self._lock:
+            return self._files.scope(self.syntax)
 
     @property
     def plans(self) -> tuple[str, ...]:
@@ -152,12 +155,13 @@ class PlanFile:
     ) -> Modes:
         """A plan at some sizes, whose modes are elaborated as they are asked for, paid from the budget."""
         key = (plan, repr(sorted((bindings or {}).items())), repr(sorted((overrides or {}).items())))
-        known = self._modes.get(key)
-        if known is None:
-            self._check_overrides(plan, overrides or {})
-            known = self._modes[key] = Modes(self.block(plan), self.scope, bindings, overrides)
-        known.budget = budget or Budget()
-        return known
+        with self._lock:
+            known = self._modes.get(key)
+            if known is None:
+                self._check_overrides(plan, overrides or {})
+                known = self._modes[key] = Modes(self.block(plan), self.scope, bindings, overrides)
+            known.budget = budget or Budget()
+            return known
 
     def _graph(self, plan: str, sizes: Mapping[str, Any], mode: Mode, budget: Budget) -> Bound:
         """A plan's graph for a claim: the symbolic one, or elaborated anew for sizes that are not for it."""

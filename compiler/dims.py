@@ -15,6 +15,7 @@ from collections.abc import Callable, Generator, Iterable, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import lru_cache, reduce
+from threading import Lock
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, TypeAlias, TypeVar
 from weakref import WeakValueDictionary
 
@@ -151,6 +152,7 @@ Size: TypeAlias = int | Dim
 # --- making sizes ---
 
 _interned: WeakValueDictionary[Any, Dim] = WeakValueDictionary()
+_LOCK = Lock()
 
 
 def _size(expr: Any) -> Size:
@@ -162,10 +164,13 @@ def _size(expr: Any) -> Size:
         from . import size_polynomials
 
         size_polynomials.check_extent(expr)
-        found = object.__new__(Dim)
-        found.expr = expr
-        found.known_tree = None
-        found = _interned.setdefault(expr, found)
+        with _LOCK:  # one expression must not become two objects
+            found = _interned.get(expr)
+            if found is None:
+                found = object.__new__(Dim)
+                found.expr = expr
+                found.known_tree = None
+                _interned[expr] = found
     return found
 
 

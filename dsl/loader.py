@@ -8,13 +8,13 @@ import os
 import posixpath
 import re
 from difflib import get_close_matches
-from functools import cache
 from importlib import resources
 from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import cast
 
 from ..compiler.files import read_text
+from ..compiler.once import once
 from . import syntax
 from .diagnostics import fail
 from .parser import parse
@@ -135,7 +135,7 @@ def _near(path: str, known: list[str]) -> list[str]:
     return did_you_mean(family, families) or [f"its folders are {', '.join(families)}"]
 
 
-@cache
+@once
 def atlas() -> dict[str, Traversable]:
     """The networks that come with the package, by `family/name.plan`."""
     folder = resources.files(__name__.split(".")[0]).joinpath("examples")
@@ -148,20 +148,13 @@ def atlas() -> dict[str, Traversable]:
     }
 
 
-_library: list[syntax.File] | None = None
-
-
-def library() -> list[syntax.File]:
+@once
+def library() -> tuple[syntax.File, ...]:
     """The files of the standard library, parsed once a process."""
-    global _library
-    if _library is None:
-        folder = resources.files(__package__ or __name__).joinpath("std")
-        found: list[syntax.File] = []
-        for entry in sorted(folder.iterdir(), key=lambda entry: entry.name):
-            if entry.name.endswith(".plan"):
-                source = Source(
-                    f"std/{entry.name}", entry.read_text(encoding="utf-8"), f"std:{entry.name}", "std"
-                )
-                found.append(parse(source))
-        _library = found
-    return _library
+    folder = resources.files(__package__ or __name__).joinpath("std")
+    files: list[syntax.File] = []
+    for entry in sorted(folder.iterdir(), key=lambda entry: entry.name):
+        if entry.name.endswith(".plan"):
+            text = entry.read_text(encoding="utf-8")
+            files.append(parse(Source(f"std/{entry.name}", text, f"std:{entry.name}", "std")))
+    return tuple(files)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import cached_property
+from threading import RLock
 from typing import Any, TypeAlias
 
 from ..compiler.graph import Graph, Weight
@@ -53,6 +54,8 @@ class Modes:
         self._overrides = dict(overrides or {})
         self._outcomes: dict[Mode, Graph | tuple[Diagnostic, ...]] = {}
         self._programs: dict[tuple[Mode, ...] | None, Program] = {}
+        # Threads that ask for the same mode get the same graph.
+        self._lock = RLock()
 
     def graph(self, mode: Mode) -> Graph:
         """The graph of a mode; raises `PlanError` with all that is wrong in it."""
@@ -112,9 +115,10 @@ class Modes:
         Without modes it is eval, and train unless the sizes refuse it: the program says why then, and has the
         weights that are read in training alone, since a checkpoint does not depend on the sizes of inputs.
         """
-        if modes not in self._programs:
-            self._programs[modes] = self._program(modes)
-        return self._programs[modes]
+        with self._lock:
+            if modes not in self._programs:
+                self._programs[modes] = self._program(modes)
+            return self._programs[modes]
 
     def _program(self, modes: tuple[Mode, ...] | None) -> Program:
         refused = self.refused("train") if modes is None else ()
@@ -154,16 +158,20 @@ class Modes:
 
     def _outcome(self, mode: Mode) -> Graph | tuple[Diagnostic, ...]:
         """The graph of a mode, or what is wrong in it."""
-        if mode not in self._outcomes:
-            try:
-                with _without_collector():
-                    run = Elaboration(self.name, mode, budget=self.budget)
-                    self._outcomes[mode] = run.model(self._plan, self._bindings, self._overrides)
-            except Exhausted:
-                raise
-            except PlanError as error:
-                self._outcomes[mode] = error.diagnostics
-        return self._outcomes[mode]
+        with self._lock:
+            if mode not in self._outcomes:
+                self._outcomes[mode] = self._elaborated(mode)
+            return self._outcomes[mode]
+
+    def _elaborated(self, mode: Mode) -> Graph | tuple[Diagnostic, ...]:
+        try:
+            with _without_collector():
+                run = Elaboration(self.name, mode, budget=self.budget)
+                return run.model(self._plan, self._bindings, self._overrides)
+        except Exhausted:
+            raise
+        except PlanError as error:
+            return error.diagnostics
 
     def _freed(self, mode: Mode) -> Graph | None:
         """The graph of a mode where bound sizes are free: those of the batch, or else all; None if wrong."""

@@ -224,7 +224,7 @@ def test_the_features_that_code_needs_are_those_of_its_target() -> None:
 
 
 def test_without_tvm_the_extra_is_named(artifact: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    libraries.ffi.cache_clear()
+    libraries.ffi.forget()
     monkeypatch.setattr(libraries, "find_spec", lambda name: None)
     with pytest.raises(BuildError) as caught:
         planform.load_compiled(artifact)

@@ -16,7 +16,6 @@ from ...compiler.dims import Size, fold
 from ...compiler.dtypes import DType
 from ...compiler.graph import Graph, Node, TensorType, Value, map_leaves
 from ...compiler.names import arguments, identifier
-from ...compiler.ops.rules import collect
 from ...compiler.readings import readings
 from .dtypes import plan_dtype, torch_dtype
 from .errors import LoweringError
@@ -309,7 +308,6 @@ def _several(node: Node) -> bool:
     ):
         return False
     shapes = node.op.call(rule, node.op.arrange(node.slots, [value.shape for value in node.inputs]))
-    collect()
     return isinstance(shapes, list)
 
 

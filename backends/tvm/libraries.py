@@ -9,7 +9,6 @@ import sys
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from functools import cache
 from importlib import import_module
 from importlib.machinery import ModuleSpec, PathFinder
 from importlib.util import LazyLoader, find_spec
@@ -17,6 +16,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from ...compiler.once import once
 from .errors import BuildError
 
 _DEVICES = "TVM_DEVICE_BACKEND_AUTOLOAD"
@@ -54,7 +54,7 @@ def _shadow(name: str) -> str | None:
 _MARKS = {"tvm_ffi": "registry.py", "tvm": "ir"}
 
 
-@cache
+@once
 def ffi() -> ModuleType:
     """The module `tvm_ffi`, with TVM's runtime library loaded. Raises `BuildError` if they are not there."""
     if any(find_spec(name) is None or _shadow(name) is not None for name in _MARKS):
@@ -65,7 +65,7 @@ def ffi() -> ModuleType:
     return found
 
 
-@cache
+@once
 def tvm_package() -> ModuleType:
     """The package `tvm`, whose parts that make no kernels are imported once something of them is asked for.
 

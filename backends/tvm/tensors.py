@@ -8,6 +8,7 @@ elements, and a `Built` one is written by statements, so both get a buffer.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextvars import ContextVar
 from typing import Any, Literal, NamedTuple
 
 from tvm import tirx
@@ -61,8 +62,9 @@ class Tensor:
         found = tuple([tirx.const(i, "int32") if isinstance(i, int) else i for i in given])
         if len(found) != self.rank:
             raise IndexError(f"{self.name} has {self.rank} axes, and is read at {len(found)}")
-        if _watch is not None:
-            _watch.append(Access(self, found))
+        watched = _watched.get()
+        if watched is not None:
+            watched.reads.append(Access(self, found))
         if self.element is not None:
             return self.element
         if self.buffer is not None:
@@ -72,10 +74,12 @@ class Tensor:
         loops = CURRENT.get()
         if loops is not None:
             return loops.once(self, found, lambda: self.at(found))
-        value = recall(_seen, self, found)
+        if watched is None:
+            return self.at(found)
+        value = recall(watched.values, self, found)
         if value is None:
             value = self.at(found)
-            _seen.setdefault(id(self), []).append((found, value))
+            watched.values.setdefault(id(self), []).append((found, value))
         return value
 
     def load(self, indices: tuple[Expr, ...]) -> Expr:
@@ -96,7 +100,7 @@ class Tensor:
 
     def at(self, indices: tuple[Expr, ...]) -> Expr:
         """Work an element out; while reads are watched, a name stands for what has no buffer yet."""
-        if _watch is not None:
+        if _watched.get() is not None:
             return tirx.Var(self.name, self.dtype)
         raise AssertionError(f"{self.name} is not in memory")
 
@@ -155,20 +159,23 @@ class Built(Tensor):
     program: Program
 
 
-_watch: list[Access] | None = None
-# What was worked out while reads are watched.
-_seen: Known = {}
+class Watched(NamedTuple):
+    """What is read while reads are watched, and what was worked out meanwhile."""
+
+    reads: list[Access]
+    values: Known
+
+
+_watched: ContextVar[Watched | None] = ContextVar("watched", default=None)
 
 
 def watch(function: Callable[[], Any]) -> list[Access]:
     """What is read while a function runs."""
-    global _watch, _seen
-    before = _watch, _seen
-    _watch, _seen = [], {}
-    token = CURRENT.set(None)
+    watched = Watched([], {})
+    tokens = _watched.set(watched), CURRENT.set(None)
     try:
         function()
-        return _watch
+        return watched.reads
     finally:
-        _watch, _seen = before
-        CURRENT.reset(token)
+        _watched.reset(tokens[0])
+        CURRENT.reset(tokens[1])

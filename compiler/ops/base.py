@@ -31,7 +31,7 @@ from ..counts import Cost
 from ..dims import Size, assumptions_in_force
 from ..dtypes import FLOAT, DType, promote
 from .init import Init
-from .rules import ShapeError, Undecided, collect
+from .rules import ShapeError, Undecided, collecting
 
 if TYPE_CHECKING:
     from ..graph import Graph, Node, TensorType
@@ -417,8 +417,9 @@ class Op(Operator):
         key = (self, types, slots, assumptions_in_force())
         known = None if bodies else _inferred.get(key)
         if known is None:
-            collect()
-            known = self._infer(types, slots), tuple(collect())
+            with collecting() as undecided:
+                inferred = self._infer(types, slots)
+            known = inferred, tuple(undecided)
             if not bodies:
                 if len(_inferred) > _MEMORY:
                     _inferred.clear()

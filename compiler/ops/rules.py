@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator
+from contextlib import contextmanager
+from contextvars import ContextVar
+
 from ..dims import Size, at_least, holds, render, without_assumptions
 from ..dtypes import DType, is_complex, is_float, is_integer
 
@@ -37,15 +41,25 @@ class ShapeError(Exception):
         self.mode = mode
 
 
-# Constraints that the rule now running could not decide; `Op.infer` sets and reads it.
-_undecided: list[Undecided] = []
+_undecided: ContextVar[list[Undecided] | None] = ContextVar("undecided constraints", default=None)
 
 
-def collect() -> list[Undecided]:
-    """Take the constraints left undecided since the last call."""
-    global _undecided
-    found, _undecided = _undecided, []
-    return found
+@contextmanager
+def collecting() -> Generator[list[Undecided]]:
+    """Gather the constraints that the rules run inside cannot decide."""
+    undecided: list[Undecided] = []
+    token = _undecided.set(undecided)
+    try:
+        yield undecided
+    finally:
+        _undecided.reset(token)
+
+
+def _leave(relation: str, left: Size, right: Size, message: str) -> None:
+    """Leave a constraint to whoever collects them; nobody does where a rule is asked for its sizes alone."""
+    undecided = _undecided.get()
+    if undecided is not None:
+        undecided.append((relation, left, right, message))
 
 
 def _verdict(relation: str, left: Size, right: Size) -> bool | None:
@@ -68,7 +82,7 @@ def need_equal(left: Size, right: Size, what: str, *operands: tuple[str, int | N
         left == right if isinstance(left, int) and isinstance(right, int) else _verdict("==", left, right)
     )
     if verdict is None:
-        _undecided.append(("==", left, right, what))
+        _leave("==", left, right, what)
     elif not verdict:
         raise ShapeError(f"{what} differ: {render(left)} and {render(right)}", "size", operands)
 
@@ -79,7 +93,7 @@ def need_at_least(size: Size, least: Size, what: str, *operands: tuple[str, int 
         size >= least if isinstance(size, int) and isinstance(least, int) else _verdict(">=", size, least)
     )
     if verdict is None:
-        _undecided.append((">=", size, least, what))
+        _leave(">=", size, least, what)
     elif not verdict:
         raise ShapeError(f"{what} is {render(size)}, and must be at least {render(least)}", "size", operands)
 
@@ -90,7 +104,7 @@ def need_divisible(
     """`by` divides `size`, or `ShapeError`; undecided, it becomes a guard."""
     verdict = size % by == 0 if isinstance(size, int) and isinstance(by, int) else _verdict("%", size, by)
     if verdict is None:
-        _undecided.append(("%", size, by, what))
+        _leave("%", size, by, what)
     elif not verdict:
         raise ShapeError(
             f"{what} is {render(size)}, which {render(by)} does not divide", "size", operands, argument

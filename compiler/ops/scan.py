@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from ..counts import NOTHING, Cost
 from ..dims import Size
 from .base import Lowering, Op, Shape
-from .rules import ShapeError, Undecided, axis_of, collect, need_equal
+from .rules import ShapeError, Undecided, axis_of, collecting, need_equal
 
 if TYPE_CHECKING:
     from ..graph import Graph, TensorType
@@ -34,10 +34,13 @@ class Scan(Op, name="scan_loop"):
     def infer(
         self, types: tuple[TensorType, ...], slots: tuple[str, ...], bodies: tuple[Graph, ...] = ()
     ) -> tuple[tuple[TensorType, ...], tuple[Undecided, ...]]:
+        with collecting() as undecided:
+            inferred = self._stacked(types, *bodies)
+        return inferred, tuple(undecided)
+
+    def _stacked(self, types: tuple[TensorType, ...], body: Graph) -> tuple[TensorType, ...]:
         from ..graph import TensorType
 
-        (body,) = bodies
-        collect()
         sequence = types[0].shape
         axis = axis_of(self.axis, len(sequence))
         inside = [value.type for value in body.inputs]
@@ -54,7 +57,7 @@ class Scan(Op, name="scan_loop"):
                 f"the step's output has {len(output.shape)} axes, too few for axis {axis}", "rank"
             )
         stacked = (*output.shape[:axis], sequence[axis], *output.shape[axis:])
-        return (TensorType(stacked, output.dtype), *state), tuple(collect())
+        return (TensorType(stacked, output.dtype), *state)
 
     def cost(self, out: Any, *xs: Shape) -> Cost:
         """The step's operators are counted, once for each position."""
