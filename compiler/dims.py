@@ -400,6 +400,8 @@ class Assumptions:
 
     def __init__(self) -> None:
         self.facts: tuple[Fact, ...] = ()
+        # What was understood of the facts, one after the other, beside those around them.
+        self._contexts: list[size_proofs.Context] = []
 
     def assume_divisible(self, size: Size, k: Size) -> None:
         """Record that `size % k == 0`: proofs write the size as k times a fresh integer."""
@@ -420,6 +422,16 @@ class Assumptions:
     def drop(self, relation: str, left: Size, right: Size) -> None:
         """Take back what `assume` recorded."""
         self.facts = tuple(fact for fact in self.facts if fact != Fact(_FACTS[relation], left, right))
+        self._contexts = []
+
+    def context(self, around: size_proofs.Context) -> size_proofs.Context:
+        """The proof context of these facts within another."""
+        known = self._contexts
+        if not known or known[0] is not around:
+            known = self._contexts = [around]
+        for fact in self.facts[len(known) - 1 :]:
+            known.append(known[-1].extended((fact.kind, _expr(fact.a), _expr(fact.b))))
+        return known[-1]
 
 
 _FACTS = {"==": "equal", ">=": "at_least", "%": "divisible"}
@@ -449,17 +461,20 @@ def without_assumptions() -> Generator[None]:
         _in_force.reset(token)
 
 
-def assumptions_in_force() -> tuple[Fact, ...]:
-    """The facts that proofs may use now; what was proved under them holds under them alone."""
-    stack = _in_force.get()
-    return tuple(fact for assumptions in stack for fact in assumptions.facts) if stack else ()
+def assumptions_in_force() -> int:
+    """A number of the facts that proofs may use now; what was proved under them holds under them alone."""
+    if not any(assumptions.facts for assumptions in _in_force.get()):
+        return -1
+    return _context().number
 
 
 def _context() -> size_proofs.Context:
     from . import size_proofs
 
-    facts = assumptions_in_force()
-    return size_proofs.context(tuple((f.kind, _expr(f.a), _expr(f.b)) for f in facts))
+    context = size_proofs.NOTHING
+    for assumptions in _in_force.get():
+        context = assumptions.context(context)
+    return context
 
 
 def equal(a: Size, b: Size) -> bool | None:

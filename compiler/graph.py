@@ -368,11 +368,11 @@ class Builder:
         if guard.relation == ">=":
             left, right = cleared(guard.left, guard.right)
             guard = replace(guard, left=left, right=right)
-        known = tuple(self.guards.values())
         if verdict is None:
-            with assuming(facts_of([*known, guard])):
+            with assuming(self.facts), assuming(facts_of([guard])):
                 verdict = False if contradictory() else None
         if verdict is False:
+            known = tuple(self.guards.values())
             raise Contradiction(guard, conflicting(known, guard) or known)
         self.guard(guard)
 

@@ -88,12 +88,12 @@ _work_left: ContextVar[float] = ContextVar("work left", default=math.inf)
 
 
 @contextmanager
-def limited() -> Generator[None]:
-    """What is done inside may take the work of one question, or raises `OutOfWork`."""
+def limited() -> Generator[int]:
+    """What is done inside may take the work of one question, which is given, or raises `OutOfWork`."""
     work = allowed()
     token = _work_left.set(work)
     try:
-        yield
+        yield work
     finally:
         used(work - int(max(0, _work_left.get())))
         _work_left.reset(token)

@@ -8,48 +8,96 @@ the rest.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Sequence
 from functools import lru_cache
-from typing import TypeAlias
+from itertools import count
+from typing import NamedTuple, TypeAlias
+from weakref import WeakValueDictionary
 
 from . import size_algebra as alg
 from . import size_polynomials as poly
 from .printers import SizeTooLarge
 from .size_algebra import Greatest, Least
 from .size_facts import Facts, known_multiple, primitive, without_floors, written_back
+from .size_limits import MAX_WORK
 from .size_polynomials import Expr, OutOfWork
 from .size_walks import residues, rewrite, value_at
 
 Fact: TypeAlias = tuple[str, Expr, Expr]
 
+MAX_FACTS = 128
 MAX_NODES = 300
 MAX_CASES = 64
 MAX_MEMO = 1 << 17
 SAMPLES = 8
+RECENT = 512
+
+NOTHING: Context
+"""The context of no facts."""
 
 
-@lru_cache(maxsize=512)
-def context(facts: tuple[Fact, ...]) -> Context:
-    """The proof context of these facts: (kind, a, b), each understood under those before it."""
-    made = Context()
-    if facts:
-        made.copy_from(context(facts[:-1]))
-        kind, a, b = facts[-1]
-        try:
-            with poly.limited():
-                getattr(made, f"assume_{kind}")(a, b)
-        except (SizeTooLarge, OutOfWork):
-            # A fact too large to use proves nothing; what was half understood is left out.
-            made.copy_from(context(facts[:-1]))
-    return made
+class Sample(NamedTuple):
+    """The value of an expression, and of each hypothesis, at one point."""
+
+    value: int
+    known: Sequence[int]
+
+    def without(self, number: int, factor: int) -> Sample:
+        """The value without a multiple of a hypothesis."""
+        return Sample(self.value - factor * self.known[number], self.known)
+
+
+def _negated(samples: Sequence[Sample]) -> list[Sample]:
+    return [sample._replace(value=-sample.value) for sample in samples]
+
+
+_numbers = count()
 
 
 class Context(Facts):
-    """Facts, and the answers already found under them."""
+    """Facts, and the answers already found under them. Contexts of the same facts are one as long as it is
+    remembered, and `number` is theirs alone.
+    """
 
     def __init__(self) -> None:
         super().__init__()
+        self.number = next(_numbers)
+        self.size = 0
         self.memo: dict[tuple[str, Expr, Expr], bool | None] = {}
+        self._extended: WeakValueDictionary[Fact, Context] = WeakValueDictionary()
+
+    def extended(self, fact: Fact) -> Context:
+        """The context of one more fact: (kind, a, b), which is understood under those of this one.
+
+        Past `MAX_FACTS` facts prove nothing, as one that is too large to use.
+        """
+        if self.size >= MAX_FACTS:
+            return self
+        made = self._extended.get(fact)
+        if made is None:
+            made, whole = self._with(fact)
+            if whole:
+                self._extended[fact] = made
+        _recent.append(made)
+        return made
+
+    def _with(self, fact: Fact) -> tuple[Context, bool]:
+        """The context of one more fact, and whether that was not cut short by the work that was left."""
+        kind, a, b = fact
+        made = Context()
+        made.copy_from(self)
+        made.size = self.size + 1
+        whole = True
+        try:
+            with poly.limited() as work:
+                poly.spend(10 + len(made.rules) // 10)
+                getattr(made, f"assume_{kind}")(a, b)
+        except (SizeTooLarge, OutOfWork) as error:
+            # What was half understood is left out.
+            made.copy_from(self)
+            whole = isinstance(error, SizeTooLarge) or work == MAX_WORK
+        return made, whole
 
     # --- questions ---
 
@@ -83,24 +131,32 @@ class Context(Facts):
 
     def _remembered(self, question: str, a: Expr, b: Expr) -> bool | None:
         key = (question, a, b)
-        if key not in self.memo:
+        if key in self.memo:
+            return self.memo[key]
+        answer, whole = self._answer(question, a, b)
+        if whole:
             if len(self.memo) >= MAX_MEMO:
                 self.memo.clear()
-            self.memo[key] = self._answer(question, a, b)
-        return self.memo[key]
+            self.memo[key] = answer
+        return answer
 
-    def _answer(self, question: str, a: Expr, b: Expr) -> bool | None:
-        if poly.extent(a)[0] + poly.extent(b)[0] > MAX_NODES:
-            return None
+    def _answer(self, question: str, a: Expr, b: Expr) -> tuple[bool | None, bool]:
+        """The answer, and whether it was not cut short by the work that was left."""
+        nodes = poly.extent(a)[0] + poly.extent(b)[0]
+        if nodes > MAX_NODES:
+            return None, True
         try:
-            with poly.limited():
+            with poly.limited() as work:
+                poly.spend(10 + nodes)
                 if question == "equal":
-                    return self._is_zero(self.normal(a - b))
+                    return self._is_zero(self.normal(a - b)), True
                 if question == "at_least":
-                    return self._is_nonnegative(self.normal(a - b))
-                return self._is_multiple(self.normal(a), self.normal(b))
-        except (SizeTooLarge, OutOfWork):
-            return None
+                    return self._is_nonnegative(self.normal(a - b)), True
+                return self._is_multiple(self.normal(a), self.normal(b)), True
+        except SizeTooLarge:
+            return None, True
+        except OutOfWork:
+            return None, work == MAX_WORK
 
     def _is_multiple(self, a: Expr, k: Expr) -> bool | None:
         for known, known_k in self.multiples:
@@ -117,11 +173,12 @@ class Context(Facts):
             return None
         if any(poly.exact_quotient(e, zero) is not None for zero in self.zeros):
             return True
-        values = list(self._samples(e))
+        samples = self._samples(e)
+        values = [sample.value for sample in samples]
         may_hold, may_fail = 0 in values or not values, any(values) or not values
         if may_hold and may_fail and values:
             return None
-        if may_fail and (_never_zero(e) or self._positive(e) or self._positive(-e)):
+        if may_fail and (_never_zero(e) or self._positive(e, samples) or self._positive(-e, _negated(samples))):
             return False
         cases = residues(e, MAX_CASES)
         if cases is None:
@@ -140,18 +197,21 @@ class Context(Facts):
             return int(e) >= 0
         if poly.extent(e)[0] > MAX_NODES:
             return None
-        signs = {value >= 0 for value in self._samples(e)}
+        samples = self._samples(e)
+        signs = {sample.value >= 0 for sample in samples}
         if len(signs) == 2:
             return None
-        if False not in signs and self._nonnegative(e):
+        if False not in signs and self._nonnegative(e, samples):
             return True
-        return False if True not in signs and self._nonnegative(-e - 1) else None
+        return False if True not in signs and self._positive(-e, _negated(samples)) else None
 
-    def _positive(self, e: Expr) -> bool:
-        return self._nonnegative(e - 1)
+    def _positive(self, e: Expr, samples: Sequence[Sample]) -> bool:
+        return self._nonnegative(e - 1, [sample._replace(value=sample.value - 1) for sample in samples])
 
-    def _nonnegative(self, e: Expr, depth: int = 2) -> bool:
+    def _nonnegative(self, e: Expr, samples: Sequence[Sample], depth: int = 2) -> bool:
         """Whether e >= 0 is proved, from the ranges and by taking away at most `depth` hypotheses."""
+        if any(sample.value < 0 for sample in samples):
+            return False
         if lower(e) >= 0:
             return True
         cases = residues(e, MAX_CASES)
@@ -159,30 +219,40 @@ class Context(Facts):
             return True
         if not depth:
             return False
-        for hypothesis in self.nonnegative:
-            parts, _ = poly.terms(e)
+        parts, _ = poly.terms(e)
+        for number, hypothesis in enumerate(self.nonnegative):
             shared = [
                 (parts[m], c) for m, c in poly.terms(hypothesis)[0].items() if m in parts and parts[m] * c > 0
             ]
             factor = max((c // d for c, d in shared), default=0)
-            if factor > 0 and self._nonnegative(e - factor * hypothesis, depth - 1):
-                return True
+            if factor > 0:
+                rest = [sample.without(number, factor) for sample in samples]
+                if self._nonnegative(e - factor * hypothesis, rest, depth - 1):
+                    return True
         return False
 
-    def _samples(self, e: Expr) -> Iterator[int]:
+    def _samples(self, e: Expr) -> list[Sample]:
         """Values at a few points within the ranges that satisfy the hypotheses."""
+        samples: list[Sample] = []
         multiples = [alg.modulo(a, k) for a, k in self.multiples]
         everything = [e, *self.nonnegative, *self.zeros, *multiples]
+        poly.spend(SAMPLES * sum(poly.extent(x)[0] for x in everything) // 8)
         symbols = sorted({s for x in everything for s in poly.symbols_in(x)}, key=str)
         for i in range(SAMPLES):
             point = {s: _sample(s, i, j) for j, s in enumerate(symbols)}
             try:
                 if any(value_at(x, point) for x in (*self.zeros, *multiples)):
                     continue
-                if all(value_at(h, point) >= 0 for h in self.nonnegative):
-                    yield value_at(e, point)
+                known = [value_at(hypothesis, point) for hypothesis in self.nonnegative]
+                if all(value >= 0 for value in known):
+                    samples.append(Sample(value_at(e, point), known))
             except ZeroDivisionError:
                 continue
+        return samples
+
+
+NOTHING = Context()
+_recent: deque[Context] = deque(maxlen=RECENT)
 
 
 def _sample(s: Expr, i: int, j: int) -> int:

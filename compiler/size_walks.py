@@ -24,6 +24,7 @@ from .size_polynomials import (
     order,
     power,
     powers,
+    spend,
     symbol,
     symbols_in,
     sympy,
@@ -35,11 +36,16 @@ from .size_polynomials import (
 
 def rewrite(e: Expr, mapping: Mapping[Expr, Expr]) -> Expr:
     """Replace atoms, keeping canonical form."""
+    return _rewritten(e, mapping, frozenset[Expr]().union(*map(symbols_in, mapping)))
+
+
+def _rewritten(e: Expr, mapping: Mapping[Expr, Expr], touched: frozenset[Expr]) -> Expr:
     if e in mapping:
         return mapping[e]
-    if not e.args or all(symbols_in(key).isdisjoint(symbols_in(e)) for key in mapping):
+    if not e.args or touched.isdisjoint(symbols_in(e)):
         return e
-    args = [rewrite(arg, mapping) for arg in e.args]
+    spend(1)
+    args = [_rewritten(arg, mapping, touched) for arg in e.args]
     if e.is_Add:
         return add(*args)
     if e.is_Mul:
