@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +15,7 @@ from typer.main import get_command
 
 from planform.cli import app
 from support.docs import expected_code, fences, matches, typed, write_plans
+from support.forked import planform, python
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -42,39 +44,52 @@ def environment() -> dict[str, str]:
     return {**os.environ, "PATH": path, "COLUMNS": "100", "NO_COLOR": "1", "OMP_NUM_THREADS": "1"}
 
 
+def shell(command: str, place: Path, given: str = "") -> tuple[int, str]:
+    """The exit code of a line of shell, and all that it writes."""
+    done = subprocess.run(
+        ["bash", "-c", command],
+        cwd=place,
+        env=environment(),
+        input=given,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=120,
+    )
+    return done.returncode, done.stdout
+
+
+def forked(command: str, place: Path) -> tuple[int, str]:
+    """The same, where `planform` is forked and a shell does what stands behind it: a pipe or a redirection."""
+    line = re.fullmatch(r"planform ([^|>]*?)(?: ([|>].*))?", command)
+    if line is None:
+        return shell(command, place)
+    done = planform(*shlex.split(line[1], comments=True), cwd=place, environment=environment())
+    if line[2] is None:
+        return done.returncode, done.stdout + done.stderr
+    code, output = shell(f"cat {line[2]}", place, done.stdout)
+    return code or done.returncode, done.stderr + output
+
+
 @pytest.mark.parametrize("name", having("console"))
 def test_commands_do_what_is_shown(name: str, place: Path) -> None:
     document = (ROOT / name).read_text(encoding="utf-8")
     write_plans(document, place)
     for fence in fences(document):
         for line in typed(fence) if fence.kind == "console" else ():
-            done = subprocess.run(
-                ["bash", "-c", line.command],
-                cwd=place,
-                env=environment(),
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                text=True,
-                timeout=120,
-            )
+            # Those of the front page are typed in a shell, as whoever reads it does.
+            code, output = (shell if name == "README.md" else forked)(line.command, place)
             where = f"{name}:{line.line}: {line.command}"
-            assert done.returncode == expected_code(line.command), f"{where}\n{done.stdout}"
+            assert code == expected_code(line.command), f"{where}\n{output}"
             if line.output:
-                assert matches(line.output, done.stdout), f"{where}\n{done.stdout}"
+                assert matches(line.output, output), f"{where}\n{output}"
 
 
 @pytest.mark.parametrize("name", having("planform"))
 def test_plans_are_fine_and_formatted(name: str, place: Path) -> None:
     names = write_plans((ROOT / name).read_text(encoding="utf-8"), place)
     for command in (["check"], ["fmt", "--check"]):
-        done = subprocess.run(
-            [sys.executable, "-m", "planform", *command, *names],
-            cwd=place,
-            env=environment(),
-            capture_output=True,
-            text=True,
-            timeout=120,
-        )
+        done = planform(*command, *names, cwd=place, environment=environment())
         assert done.returncode == 0, f"{name}: {' '.join(command)}\n{done.stdout}{done.stderr}"
 
 
@@ -83,14 +98,7 @@ def test_python_runs(name: str, place: Path) -> None:
     document = (ROOT / name).read_text(encoding="utf-8")
     write_plans(document, place)
     code = "\n".join(fence.text for fence in fences(document) if fence.kind == "python")
-    done = subprocess.run(
-        [sys.executable, "-c", code],
-        cwd=place,
-        env=environment(),
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
+    done = python(code, cwd=place, environment=environment())
     assert done.returncode == 0, f"{name}\n{done.stderr}"
 
 
