@@ -65,6 +65,7 @@ class Context(Facts):
         self.number = next(_numbers)
         self.size = 0
         self.memo: dict[tuple[str, Expr, Expr], bool | None] = {}
+        self.simplest: dict[Expr, Expr] = {}
         self._extended: WeakValueDictionary[Fact, Context] = WeakValueDictionary()
 
     def extended(self, fact: Fact) -> Context:
@@ -97,6 +98,9 @@ class Context(Facts):
             # What was half understood is left out.
             made.copy_from(self)
             whole = isinstance(error, SizeTooLarge) or work == MAX_WORK
+        # What was asked on the way was answered without all of the fact.
+        made.memo.clear()
+        made.simplest.clear()
         return made, whole
 
     # --- questions ---
@@ -115,6 +119,15 @@ class Context(Facts):
 
     def simplified(self, e: Expr) -> Expr:
         """The expression as the ranges and residues of its symbols let it be written."""
+        # The values of a network have few sizes, and each is asked for many times.
+        found = self.simplest.get(e)
+        if found is None:
+            if len(self.simplest) >= MAX_MEMO:
+                self.simplest.clear()
+            found = self.simplest[e] = self._simplified(e)
+        return found
+
+    def _simplified(self, e: Expr) -> Expr:
         known = {
             s: multiple
             for s in sorted(poly.symbols_in(e), key=str)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from .codegen import generate, kernel_module, module_of
+from .codegen import generate, kernel_module, module_of, target_for
 from .driver import drivers
 from .lower import Lowered
 from .machine import Machine
@@ -19,7 +19,8 @@ _WRAPPERS = ("__tvm_ffi", "__tvm_set_raised", "__tvm_module", "__truncsfhf2", "_
 
 def build(lowered: Lowered, machine: Machine) -> Any:
     """The library: TVM's runtime module with the program's functions, for this process alone."""
-    return generate(module_of(lowered.functions, drivers(lowered.program)), machine.target)
+    target = target_for(lowered.functions.values(), machine.target)
+    return generate(module_of(lowered.functions, drivers(lowered.program)), target)
 
 
 def text_of(lowered: Lowered, step: Step, form: str, machine: Machine) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -55,10 +55,17 @@ def generate(module: Any, target: Any) -> Any:
 
 def kernel_module(name: str, function: Any, target: Any) -> Any:
     """A runtime module of one kernel."""
-    if function.attrs[IN_VECTORS]:
-        # LLVM's passes of the first level do all that such a kernel needs, in the least time.
-        target = Target({**json.loads(str(target)), "opt-level": 1})
-    return _generated(module_of({name: function}), target, _KERNEL)
+    return _generated(module_of({name: function}), target_for([function], target), _KERNEL)
+
+
+def target_for(functions: Iterable[Any], target: Any) -> Any:
+    """The target with as much optimisation as kernels need that are compiled together.
+
+    LLVM's passes of the first level do all that those in vectors need, in the least time.
+    """
+    if all(function.attrs[IN_VECTORS] for function in functions):
+        return Target({**json.loads(str(target)), "opt-level": 1})
+    return target
 
 
 def kernel_code(name: str, function: Any, target: Any) -> bytes:

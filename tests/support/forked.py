@@ -56,8 +56,10 @@ def _child(
     os.chdir(cwd)
     for number, path in ((1, out), (2, err)):
         os.dup2(os.open(path, os.O_WRONLY | os.O_APPEND), number)
+    # Open as long as the process is.
     sys.stdout, sys.stderr = (
-        open(number, "w", encoding="utf-8", closefd=False, buffering=1) for number in (1, 2)
+        open(number, "w", encoding="utf-8", closefd=False, buffering=1)  # noqa: SIM115
+        for number in (1, 2)
     )
     sys.exit(run(what))
 
