@@ -153,7 +153,23 @@ class PlanFile:
         overrides: Mapping[str, Any] | None = None,
         budget: Budget | None = None,
     ) -> Modes:
-        """A plan at some sizes, whose modes are elaborated as they are asked for, paid from the budget."""
+        """A plan at some sizes, whose modes are elaborated as they are asked for, paid from the budget.
+
+        Raises `PlanError` where a declaration of the file is wrong, be it that of another plan: what is left of
+        the file may not be what was meant.
+        """
+        if self.scope.errors:
+            raise PlanError(self.scope.errors)
+        return self._at(plan, bindings, overrides, budget)
+
+    def _at(
+        self,
+        plan: str,
+        bindings: Mapping[str, Any] | None = None,
+        overrides: Mapping[str, Any] | None = None,
+        budget: Budget | None = None,
+    ) -> Modes:
+        """The same for `check`, which goes on to say what else is wrong."""
         key = (plan, repr(sorted((bindings or {}).items())), repr(sorted((overrides or {}).items())))
         with self._lock:
             known = self._modes.get(key)
@@ -166,9 +182,9 @@ class PlanFile:
     def _graph(self, plan: str, sizes: Mapping[str, Any], mode: Mode, budget: Budget) -> Bound:
         """A plan's graph for a claim: the symbolic one, or elaborated anew for sizes that are not for it."""
         asked: Mode = "eval" if mode == "deploy" else mode
-        graph = self.modes(plan, budget=budget).graph(asked)
+        graph = self._at(plan, budget=budget).graph(asked)
         if not set(sizes) <= set(symbols_of(graph)) or not all(each.admits(sizes) for each in graph.guards):
-            graph, sizes = self.modes(plan, sizes, budget=budget).graph(asked), {}
+            graph, sizes = self._at(plan, sizes, budget=budget).graph(asked), {}
         if mode != "deploy":
             return Bound(graph, sizes)
         if graph not in self._deployed:
@@ -217,7 +233,7 @@ class PlanFile:
                 failed.add(name)
                 continue
             try:
-                report = _judged(name, self.modes(name, budget=budget))
+                report = _judged(name, self._at(name, budget=budget))
             except Exhausted as error:
                 return CheckReport((*problems, *error.diagnostics), ())
             if not report.ok:
@@ -239,7 +255,7 @@ class PlanFile:
                         item,
                         self.scope,
                         lambda sizes, mode, name=name: self._graph(name, sizes, mode, budget),
-                        lambda sizes, name=name: self.modes(name, sizes, budget=budget).program().weights,
+                        lambda sizes, name=name: self._at(name, sizes, budget=budget).program().weights,
                         budget,
                     )
                 except Exhausted as error:

@@ -197,10 +197,10 @@ def test_a_mask_of_windows_is_not_copied_for_one_image() -> None:
 def test_free_leading_axes_too(tmp_path: Path) -> None:
     path = tmp_path / "windows.plan"
     path.write_text("""planform 1
-model windows(q: [B, K, 3, N, 8], k: [B, K, 3, M, 8], mask: [K, 1, N, M]) -> [B, K, 3, N, 8] {
+model attention(q: [B, K, 3, N, 8], k: [B, K, 3, M, 8], mask: [K, 1, N, M]) -> [B, K, 3, N, 8] {
     return (q, k, k, mask) -> scaled_dot_product_attention()
 }
-plan windows = windows()
+plan windows = attention()
 """)
     module = planform.load(path).to_torch(dtype=torch.float64).eval()
     for images, windows in ((1, 4), (3, 2)):

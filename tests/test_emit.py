@@ -273,14 +273,14 @@ def _shared_values(draw: st.DrawFn) -> str:
     body = "\n    ".join([*lines, f"return {result.format(n=last)}"])
     return (
         "planform 1\nblock twice(a: tensor, b: tensor) {\n    c = sin(a) - b\n    return c * c + a + c\n}\n"
-        f"model net(x: [B, 4]) {{\n    {body}\n}}\nplan net = net()\n"
+        f"model network(x: [B, 4]) {{\n    {body}\n}}\nplan net = network()\n"
     )
 
 
 @settings(max_examples=60, deadline=None)
 @example(
-    "planform 1\nmodel net(x: [B, 4]) {\n    v = relu(x)\n    y = v + v\n    return y + exp(y) + v\n}\n"
-    "plan net = net()\n"
+    "planform 1\nmodel network(x: [B, 4]) {\n    v = relu(x)\n    y = v + v\n    return y + exp(y) + v\n}\n"
+    "plan net = network()\n"
 )
 @given(_shared_values())
 def test_values_that_are_used_more_than_once(text: str) -> None:
@@ -328,7 +328,7 @@ def test_every_operator_can_be_emitted(case: Application, free: bool) -> None:
 
 @pytest.mark.parametrize("call", ["e: embedding(5, 3, padding_idx=-1)", "e: embedding(5, 3, padding_idx=1)"])
 def test_the_padding_row_of_an_embedding_starts_as_zero(call: str) -> None:
-    text = f"planform 1\nmodel net(x: i64[B]) {{ return x -> {call} }}\nplan net = net()\n"
+    text = f"planform 1\nmodel network(x: i64[B]) {{ return x -> {call} }}\nplan net = network()\n"
     model = Model(PlanFile.from_text(text, "a.plan"), "net", {})
     theirs = nn.Embedding(5, 3, padding_idx=-1 if "-1" in call else 1)
     for made in (model.to_torch(seed=0), load(model.to_source())):

@@ -359,11 +359,11 @@ def test_effects_keep_their_order() -> None:
 def test_bodies_work_in_room_of_their_own() -> None:
     text = """planform 1
 use std (gru_cell)
-model net(xs: [T, B, 16], h0: [B, 16]) {
+model network(xs: [T, B, 16], h0: [B, 16]) {
     ys, h = (xs, h0) -> rnn: scan(gru_cell(), axis=0)
     return (ys, h)
 }
-plan net = net()
+plan net = network()
 """
     plan = plan_memory(planform.PlanFile.from_text(text).program("net").graph, {"T": 5, "B": 2})
     (room,) = [buffer for buffer in plan.buffers if not buffer.values]

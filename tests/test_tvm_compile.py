@@ -46,7 +46,7 @@ def layers(widths: Sequence[int]) -> Model:
         for n, width in enumerate(widths)
     ]
     text = "\n".join(
-        ["planform 1", "model net(x: [1, 16, 8, 8]) {", *lines, "    return x", "}", "plan net = net()"]
+        ["planform 1", "model network(x: [1, 16, 8, 8]) {", *lines, "    return x", "}", "plan net = network()"]
     )
     return Model(PlanFile.from_text(text, "net.plan"), "net", {}, {})
 
@@ -104,7 +104,7 @@ def test_a_damaged_kernel_is_made_again(made: list[str]) -> None:
 FRESH = """
 import sys
 from planform.api import Model, PlanFile
-text = "planform 1\\nmodel net(x: [4]) {\\n    return exp(x)\\n}\\nplan net = net()\\n"
+text = "planform 1\\nmodel network(x: [4]) {\\n    return exp(x)\\n}\\nplan net = network()\\n"
 import numpy as np
 Model(PlanFile.from_text(text), "net", {}).to_tvm(cached=False)(np.zeros(4, np.float32))
 print("tvm" in sys.modules, "tvm.topi" in sys.modules)

@@ -16,7 +16,7 @@ from planform.backends.tvm.machine import host
 
 
 def model(body: str, inputs: str = "x: [B, 7, 300]", results: str = "", **sizes: int) -> Model:
-    text = f"planform 1\nmodel net({inputs}){results} {{\n{body}\n}}\nplan net = net()\n"
+    text = f"planform 1\nmodel network({inputs}){results} {{\n{body}\n}}\nplan net = network()\n"
     return Model(PlanFile.from_text(text), "net", {}, sizes)
 
 

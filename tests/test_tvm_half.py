@@ -57,7 +57,7 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monk
 def plan(body: str, *inputs: str, **bindings: int) -> Model:
     """A plan of one line."""
     given = ", ".join(inputs)
-    text = f"planform 1\nmodel net({given}) {{\n    return {body}\n}}\nplan net = net()\n"
+    text = f"planform 1\nmodel network({given}) {{\n    return {body}\n}}\nplan net = network()\n"
     return Model(PlanFile.from_text(text), "net", {}, bindings)
 
 
@@ -252,7 +252,7 @@ def test_other_types_are_refused_by_name(dtype: str, given: Any, message: str) -
 @pytest.mark.parametrize("dtype", HALVES)
 def test_files_hold_them(tmp_path: Path, dtype: str) -> None:
     text = (
-        "planform 1\nmodel net(x: [B, 64]) {\n    return x -> a: linear(256) -> relu()\n}\nplan net = net()\n"
+        "planform 1\nmodel network(x: [B, 64]) {\n    return x -> a: linear(256) -> relu()\n}\nplan net = network()\n"
     )
     path = tmp_path / "net.plan"
     path.write_text(text, encoding="utf-8")

@@ -31,7 +31,7 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monk
 
 def plan(body: str, **inputs: str) -> Model:
     given = ", ".join(f"{name}: {shape}" for name, shape in inputs.items())
-    text = f"planform 1\nmodel net({given}) {{\n{body}\n}}\nplan net = net()\n"
+    text = f"planform 1\nmodel network({given}) {{\n{body}\n}}\nplan net = network()\n"
     return Model(PlanFile.from_text(text), "net", {}, {})
 
 
@@ -205,10 +205,10 @@ def test_numpy_is_given_values_as_float32(order: str, target: Any, dtype: str) -
 
 def test_numpy_is_given_values_of_free_sizes_row_by_row() -> None:
     text = """planform 1
-model net(x: [B, N, M]) {
+model network(x: [B, N, M]) {
     return sort(transpose(x, 1, 2), axis=1)[0], argsort(reshape(x, [B, N * M]), axis=1)
 }
-plan net = net()
+plan net = network()
 """
     x = torch.randn(2, 5, 7)
     found = Model(PlanFile.from_text(text), "net", {}, {}).to_tvm()(x)

@@ -34,7 +34,7 @@ BODIES = {
 
 
 def model(body: str) -> Model:
-    text = f"planform 1\nmodel net(x: [1, 64, 28, 28]) {{\n{body}\n}}\nplan net = net()\n"
+    text = f"planform 1\nmodel network(x: [1, 64, 28, 28]) {{\n{body}\n}}\nplan net = network()\n"
     return Model(PlanFile.from_text(text), "net", {}, {})
 
 

@@ -298,7 +298,7 @@ torch.set_num_threads(2)
 torch.nn.Conv2d(8, 8, 3)(torch.randn(1, 8, 64, 64))
 from support.compiled import TEXT
 from planform.api import Model, PlanFile
-text = "planform 1\\nmodel net(x: [1, 64, 256, 256]) {\\n    return exp(tanh(x))\\n}\\nplan net = net()\\n"
+text = "planform 1\\nmodel network(x: [1, 64, 256, 256]) {\\n    return exp(tanh(x))\\n}\\nplan net = network()\\n"
 call = Model(PlanFile.from_text(text), "net", {}).to_tvm()
 x = torch.randn(1, 64, 256, 256)
 

@@ -13,48 +13,48 @@ from planform.backends.tvm.machine import host
 from planform.compiling import deployed_model
 
 TEXT = """planform 1
-model attend(x: [B, N, F], heads: int = 2) {
+model attend_net(x: [B, N, F], heads: int = 2) {
     qkv = x -> qkv: linear(3 * F) -> rearrange("b n (three h d) -> three b h n d", three=3, h=heads)
     q, k, v = unbind(qkv)
     y = scaled_dot_product_attention(q, k, v) -> rearrange("b h n d -> b n (h d)")
     return x + (y -> proj: linear(F))
 }
-model convnext(image: [B, C, H, W]) {
+model convnext_net(image: [B, C, H, W]) {
     x = image -> stem: conv(C * 2, 2, stride=2) -> norm: layer_norm(axis=1) -> gelu()
     y = x -> dw: conv(C * 2, 3, pad=1, groups=C * 2) -> rearrange("b c h w -> b h w c") -> ln: layer_norm()
     y = y -> fc1: linear(C * 4) -> gelu() -> fc2: linear(C * 2) -> rearrange("b h w c -> b c h w")
     x = x + y
     return x -> norm2: layer_norm(axis=1) -> down: conv(C, 3, stride=2, pad=1)
 }
-model windows(x: [B, H, W, C]) {
+model windows_net(x: [B, H, W, C]) {
     y = x -> roll((-1, -2), axis=(1, 2)) -> rearrange("b (h p) (w q) c -> b (h w) (p q) c", p=2, q=2)
     y = y -> fc: linear(C)
     y = y -> rearrange("b (h w) (p q) c -> b (h p) (w q) c", p=2, q=2, h=H // 2) -> roll((1, 2), axis=(1, 2))
     return x + y
 }
-model gates(x: [B, H, W, C]) {
+model gates_net(x: [B, H, W, C]) {
     g, i, c = x -> fc: linear(C * 2) -> split((C, C // 2, C // 2), axis=-1)
     c = c -> rearrange("b h w c -> b c h w") -> dw: conv(C // 2, 3, pad=1, groups=C // 2) -> rearrange("b c h w -> b h w c")
     return (gelu(g) * concat([i, c], axis=-1)) -> out: linear(C)
 }
-model conditional(x: [B, C, H, W], experts: int = 3) {
+model conditional_net(x: [B, C, H, W], experts: int = 3) {
     routing = x -> global_avg_pool() -> route: linear(experts) -> sigmoid()
     a = (routing -> a: linear(8 * C * 9)) -> reshape([B, 8, C, 3, 3])
     x = conv_with(x, a, pad=1) -> relu()
     b = (routing -> b: linear(8 * 9)) -> reshape([B, 8, 1, 3, 3])
     return conv_with(x, b, pad=1, groups=8)
 }
-model several(x: [B, N, F]) {
+model several_net(x: [B, N, F]) {
     y = x -> fc: linear(F)
     z = transpose(y, 1, 2)
     return z, y + 1.0, softmax(z) -> reshape([B, F * N])
 }
-plan attend = attend()
-plan convnext = convnext()
-plan windows = windows()
-plan gates = gates()
-plan conditional = conditional()
-plan several = several()
+plan attend = attend_net()
+plan convnext = convnext_net()
+plan windows = windows_net()
+plan gates = gates_net()
+plan conditional = conditional_net()
+plan several = several_net()
 """
 
 

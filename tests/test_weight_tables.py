@@ -16,14 +16,14 @@ from planform.cli import run as run_command_line
 
 PLAN = """planform 1
 
-model net(x: [B, 4, H, W]) {
+model network(x: [B, 4, H, W]) {
     for i in range(3) {
         x = x -> "blocks.{i}.conv": conv(4, 3, pad=1) -> "blocks.{i}.norm": batch_norm() -> relu()
     }
     return x -> mean([2, 3]) -> head: linear(10)
 }
 
-plan net = net()
+plan net = network()
 
 claim net: weights == "NAME"
 """

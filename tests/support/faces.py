@@ -17,7 +17,7 @@ Answers = dict[str, list[torch.Tensor]]
 def model(body: str, inputs: str, **sizes: Any) -> Model:
     """The model with this body, statements separated by `;`, and these inputs."""
     lines = "".join(f"    {line.strip()}\n" for line in body.split(";"))
-    text = f"planform 1\nmodel net({inputs}) {{\n{lines}}}\nplan net = net()\n"
+    text = f"planform 1\nmodel network({inputs}) {{\n{lines}}}\nplan net = network()\n"
     return Model(PlanFile.from_text(text), "net", {}, sizes)
 
 
