@@ -18,6 +18,7 @@ USED = frozenset(
             "F",
             "nn",
             "torch",
+            "check_inputs",
             "float",
             "getattr",
             "max",

@@ -32,6 +32,8 @@ class Elaboration(Statements):
             sys.setrecursionlimit(limits.RECURSION)
         if builder is not None:
             self.builder = builder
+        # Sizes that are declared as `P >= 0`; another axis of that name may be empty too.
+        self._may_be_empty: set[str] = set()
 
     def bindings(self, arguments: tuple[syntax.Argument, ...], frame: Frame) -> dict[str, Any]:
         """The sizes of an `at (...)`; raises `PlanError`."""
@@ -146,10 +148,13 @@ class Elaboration(Statements):
             if part.id not in frame.names and part.id not in frame.file.names:
                 bound = bindings.get(part.id)
                 frame.names[part.id] = symbol(part.id, axis.minimum) if bound is None else bound
+                if axis.minimum == 0:
+                    self._may_be_empty.add(part.id)
         value = self.evaluate(cast("syntax.Expr", axis.size), frame)
         if isinstance(value, bool) or not isinstance(value, (int, Dim)):
             raise self.error("E201", axis, what="an axis of a shape", wanted="a size", got=kind_of(value))
-        if isinstance(value, int) and value < axis.minimum:
+        minimum = 0 if isinstance(axis.size, syntax.Name) and axis.size.id in self._may_be_empty else axis.minimum
+        if isinstance(value, int) and value < minimum:
             raise self.error("E201", axis, what="a size", wanted=f"at least {axis.minimum}", got=str(value))
         return value
 

@@ -10,11 +10,11 @@ import torch.fx
 from torch import nn
 from torch.jit._trace import is_tracing
 
-from ...compiler.dims import Dim, Size, at_least, free_symbols, render
-from ...compiler.dtypes import COMPLEX, FLOAT, DType
+from ...compiler.dims import Dim, Size, free_symbols, render
+from ...compiler.dtypes import DType
 from ...compiler.program import Program
-from ...compiler.readings import linear, readings, value_of
-from .dtypes import torch_dtype
+from ...compiler.readings import linear, value_of
+from .contract import axes_of, check_inputs
 from .errors import InputError
 
 
@@ -65,7 +65,7 @@ class Guards(nn.Module):
         self.plan = plan
         self.inputs = tuple(inputs)
         self.constraints = constraints
-        self.least = _minima([spec.shape for spec in inputs])
+        self.axes = axes_of([spec.shape for spec in inputs])
         self.accepted: tuple[Any, ...] | None = None
 
     @classmethod
@@ -93,10 +93,14 @@ class Guards(nn.Module):
             self.accepted = seen
 
     def _check(self, inputs: tuple[Any, ...]) -> None:
-        bindings: dict[str, int] = {}
-        sources: dict[str, str] = {}
-        for spec, value in zip(self.inputs, inputs, strict=True):
-            self._check_input(spec, value, bindings, sources)
+        given = [
+            (spec.name, value, spec.dtype, axes)
+            for spec, value, axes in zip(self.inputs, inputs, self.axes, strict=True)
+        ]
+        try:
+            bindings: dict[str, int] = check_inputs(self.plan, given)
+        except ValueError as error:
+            raise InputError(str(error)) from None
         # Sizes that are formulas of the symbols wait until all symbols are known.
         for spec, value in zip(self.inputs, inputs, strict=True):
             for axis, size in enumerate(spec.shape):
@@ -104,8 +108,9 @@ class Guards(nn.Module):
                     wanted = value_of(size, bindings)
                     if value.shape[axis] != wanted:
                         known = ", ".join(f"{name} = {bindings[name]}" for name in sorted(free_symbols(size)))
-                        self._refuse(
-                            spec, value, f"axis {axis} is {value.shape[axis]}, not {wanted} ({known})"
+                        raise InputError(
+                            f"{self.plan}: {spec.name} has shape {list(value.shape)}, and must be "
+                            f"{_text(spec.shape)}: axis {axis} is {value.shape[axis]}, not {wanted} ({known})"
                         )
         mode, other = ("train", "eval") if self.training else ("eval", "train")
         for constraint in self.constraints.get(mode, ()):
@@ -116,44 +121,6 @@ class Guards(nn.Module):
                 where = self.plan if both else f"{self.plan} in {mode} mode"
                 raise InputError(f"{where}: {constraint.message}: {constraint}, and here {known}")
 
-    def _check_input(
-        self, spec: InputSpec, value: Any, bindings: dict[str, int], sources: dict[str, str]
-    ) -> None:
-        if not isinstance(value, torch.Tensor):
-            found, wanted = type(value).__name__, _text(spec.shape)
-            raise InputError(f"{self.plan}: {spec.name} is {found}, and must be a tensor {wanted}")
-        if not _fits(value, spec.dtype):
-            name = str(value.dtype).removeprefix("torch.")
-            raise InputError(f"{self.plan}: {spec.name} holds {name}, and must hold {spec.dtype}")
-        if value.dim() != len(spec.shape):
-            self._refuse(spec, value, f"it has {_count(value.dim())}, not {len(spec.shape)}")
-        for axis, (size, actual) in enumerate(zip(spec.shape, value.shape, strict=True)):
-            if isinstance(size, int):
-                if actual != size:
-                    self._refuse(spec, value, f"axis {axis} is {actual}, not {size}")
-                continue
-            parts = linear(size)
-            if parts is None:
-                continue
-            symbol, factor, offset = parts
-            if (actual - offset) % factor:
-                multiple = f"a multiple of {factor}" + (f" and {offset} more" if offset else "")
-                self._refuse(spec, value, f"axis {axis} is {actual}, which is not {multiple}")
-            found = (actual - offset) // factor
-            if found < self.least[symbol]:
-                least = factor * self.least[symbol] + offset
-                self._refuse(spec, value, f"axis {axis} is {actual}, and must be at least {least}")
-            here = f"axis {axis} of {spec.name}"
-            if bindings.setdefault(symbol, found) != found:
-                wanted = factor * bindings[symbol] + offset
-                self._refuse(spec, value, f"axis {axis} is {actual}, not {wanted}, by {sources[symbol]}")
-            sources.setdefault(symbol, here)
-
-    def _refuse(self, spec: InputSpec, value: torch.Tensor, why: str) -> None:
-        raise InputError(
-            f"{self.plan}: {spec.name} has shape {list(value.shape)}, and must be {_text(spec.shape)}: {why}"
-        )
-
     def extra_repr(self) -> str:
         """The inputs' shapes, for `print(module)`."""
         return ", ".join(f"{spec.name}: {_text(spec.shape)}" for spec in self.inputs)
@@ -163,33 +130,8 @@ def _text(shape: tuple[Size, ...]) -> str:
     return "[" + ", ".join(render(size) for size in shape) + "]"
 
 
-def _count(axes: int) -> str:
-    return "1 axis" if axes == 1 else f"{axes} axes"
-
-
 def _is_symbolic(value: Any) -> bool:
     """Whether it stands for a value that is not there yet, as under fx's and export's tracers."""
     if isinstance(value, torch.Tensor):
         return any(not isinstance(size, int) for size in value.shape)
     return isinstance(value, torch.fx.Proxy)
-
-
-def _fits(value: torch.Tensor, dtype: DType) -> bool:
-    # The variables are bound when the module is built, but `module.half()` and autocast may bind them anew.
-    if dtype == FLOAT:
-        return value.dtype.is_floating_point
-    if dtype == COMPLEX:
-        return value.dtype.is_complex
-    return value.dtype == torch_dtype(dtype)
-
-
-def _minima(shapes: Sequence[Sequence[Size]]) -> dict[str, int]:
-    """The least value that each symbol may take (looked for up to 64)."""
-    found: dict[str, int] = {}
-    for symbol, reading in readings(shapes).items():
-        size = shapes[reading.input][reading.axis]
-        least = 0
-        while least < 64 and at_least(size, reading.factor * (least + 1) + reading.offset):
-            least += 1
-        found[symbol] = least
-    return found

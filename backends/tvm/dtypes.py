@@ -55,9 +55,14 @@ def widened(array: np.ndarray) -> np.ndarray:
 
 
 def narrowed(array: np.ndarray, name: str) -> np.ndarray:
-    """Floats as bfloat16, to the nearest or of two to the even one, if that is the type; else as they are."""
+    """Floats as bfloat16, to the nearest or of two to the even one, whole numbers by their low bits, and truth as
+    what is not 0, if that is the type; else as they are.
+    """
     if name != "bfloat16":
-        return array
+        wanted = numpy_dtype(name)
+        if wanted.kind == "b":
+            return array != 0
+        return array.astype(wanted) if wanted.kind in "iu" and array.dtype.kind in "iu" else array
     bits = np.asarray(array, np.float32, order="C").view(np.uint32)
     rounded = (bits + (0x7FFF + ((bits >> 16) & 1))) >> 16
     return np.where(np.isnan(array), 0x7FC0, rounded).astype(np.uint16)

@@ -14,7 +14,7 @@ from ..dtypes import BOOL, DTYPES, FLOAT, I64, DType, is_integer
 from .base import Elements, Lowering, Op, Shape, case
 from .pointwise import Exact, filling, number
 from .positions import Positions
-from .promotion import Number, need_category, type_of_number
+from .promotion import Number, need_category, need_element, type_of_number
 from .rules import ShapeError, need_at_least, need_rank
 from .spans import Span, Spans, Types
 
@@ -62,6 +62,7 @@ class Full(Constant, name="full"):
         return self.dtype or type_of_number(self.value)
 
     def shape(self) -> Shape:
+        need_element(self.value, self.element(), "value")
         return self.sizes
 
     def spans(self, types: Types, given: Spans) -> list[Span]:
@@ -248,7 +249,10 @@ class Literal(Constant, name="tensor"):
         return next((dtype for dtype in (FLOAT, I64, BOOL) if dtype in found), FLOAT)
 
     def shape(self) -> Shape:
-        return _lengths(self.values)
+        shape = _lengths(self.values)
+        for number in _numbers(self.values):
+            need_element(number, self.element(), "values")
+        return shape
 
     def spans(self, types: Types, given: Spans) -> list[Span]:
         found = _numbers(self.values)

@@ -7,11 +7,11 @@ from collections.abc import Callable
 from typing import Any
 
 from ..counts import NOTHING, Cost
-from ..dims import prod
+from ..dims import Dim, prod
 from ..dtypes import DType, is_bool, is_integer
 from .base import Elements, Lowering, Shape, case
 from .pointwise import Binary
-from .rules import ShapeError
+from .rules import ShapeError, need_at_least
 from .spans import Span, Spans, Types, below
 
 Compute = Callable[[Lowering, Any, Any], Any]
@@ -191,7 +191,21 @@ class Pow(Binary, name="pow"):
         return (general if exponent is None else simple.get(exponent, general)).scaled(prod(out))
 
 
-class FloorDivide(Binary, name="floor_divide"):
+class Quotient(Binary):
+    """What whole numbers have no value of where the divisor is 0."""
+
+    def result(self, operands: list[tuple[DType, int]]) -> DType:
+        common = super().result(operands)
+        if self.scalar is None or self.reverse or not (is_integer(common) or is_bool(common)):
+            return common
+        if isinstance(self.scalar, Dim):
+            need_at_least(self.scalar, 1, f"the divisor of {self.name}")
+        elif self.scalar == 0:
+            raise ShapeError("division by zero", "value", argument="scalar", help="divide by a float")
+        return common
+
+
+class FloorDivide(Quotient, name="floor_divide"):
     """Quotient rounded down, `//`: [*s], [*s] -> [*s] under broadcasting; one divide."""
 
     counts = Cost(divide=1)
@@ -206,7 +220,7 @@ class FloorDivide(Binary, name="floor_divide"):
     )
 
 
-class Remainder(Binary, name="remainder"):
+class Remainder(Quotient, name="remainder"):
     """Remainder with the divisor's sign, `%`: [*s], [*s] -> [*s] under broadcasting; one divide."""
 
     counts = Cost(divide=1)

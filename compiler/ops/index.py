@@ -5,16 +5,16 @@ Positions count from 0; one outside of the axis, a negative one too, is an error
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
 from ..counts import NOTHING, Cost
 from ..dims import Size, prod
-from ..dtypes import I64, DType, is_bool, is_integer
+from ..dtypes import I64, DType, is_bool
 from .base import Elements, Lowering, Op, Shape, case
 from .places import put, within
 from .positions import Positions
+from .promotion import need_element
 from .rules import ShapeError, axis_of, broadcast, need_at_least, need_equal, need_rank
 from .spans import Span, Spans, Types
 
@@ -294,9 +294,7 @@ class MaskedFill(Op, name="masked_fill"):
     def dtype(self, x: DType, mask: DType) -> DType:
         if not is_bool(mask):
             raise ShapeError(f"the mask of masked_fill is bool, and got {mask}", "dtype", (("mask", None),))
-        if is_integer(x) and not math.isfinite(self.value):
-            message = f"{x} has no {self.value} to fill with"
-            raise ShapeError(message, "dtype", (("x", None),), "value")
+        need_element(self.value, x, "value")
         return x
 
     def cost(self, out: Shape, x: Shape, mask: Shape) -> Cost:

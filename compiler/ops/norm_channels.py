@@ -179,6 +179,10 @@ class InstanceNormWith(Op, name="instance_norm_with"):
         variance = weights.get("running_var")
         if self.track and self.training and variance is not None:
             need_float(variance, "instance_norm", "running_var")
+        # Torch converts both or none, as the mean's type says.
+        if self.track and weights.get("running_mean") == x != variance:
+            message = f"the running variance of instance_norm is {x} as the mean is, and got {variance}"
+            raise ShapeError(message, "dtype", (("running_var", None),))
         need_weights(x, "instance_norm", weight=weights.get("weight"), bias=weights.get("bias"))
         return x
 

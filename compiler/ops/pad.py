@@ -10,6 +10,7 @@ from ..dims import Size, minimum
 from ..dtypes import DType, is_bool
 from .base import Elements, Lowering, Op, Shape, case
 from .places import typed, where_all
+from .promotion import need_element
 from .rules import ShapeError, need_at_least, need_rank
 
 if TYPE_CHECKING:
@@ -85,6 +86,8 @@ class Pad(Op, name="pad"):
     def dtype(self, x: DType) -> DType:
         if self.mode == "replicate" and is_bool(x):
             raise ShapeError('mode "replicate" needs numbers, and got bool', "dtype", (("x", None),))
+        if self.mode == "constant":
+            need_element(self.value, x, "value")
         return x
 
     def cost(self, out: Shape, x: Shape) -> Cost:

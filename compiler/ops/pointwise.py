@@ -15,7 +15,7 @@ from ..counts import NOTHING, Cost
 from ..dims import Dim, prod
 from ..dtypes import BOOL, FLOAT, DType, is_complex, is_float, real_of
 from .base import Elements, Lowering, Op, Shape
-from .promotion import Number, exactly, floating, need_category, result_type
+from .promotion import Number, exactly, floating, need_category, need_element, result_type
 from .rules import ShapeError, broadcast
 
 if TYPE_CHECKING:
@@ -149,6 +149,8 @@ class Binary(Exact):
         """The type of the result; `ShapeError` where it is none."""
         common = self.common(operands)
         need_category(common, self.accepts, self.name)
+        if self.lifts and self.scalar is not None:
+            need_element(self.scalar, common, "scalar")
         if self.gives == "bool":
             return BOOL
         return floating(common) if self.gives == "float" else common

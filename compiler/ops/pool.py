@@ -200,6 +200,7 @@ class MaxUnpool(Windows, name="max_unpool"):
             raise ShapeError(
                 f"the indices of max_unpool are i64, and got {indices}", "dtype", (("indices", None),)
             )
+        need_float(x, "max_unpool")
         return x
 
     def cost(self, out: Shape, x: Shape, indices: Shape) -> Cost:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from math import isfinite
 from typing import Any, cast
 
 from ..dims import Dim
@@ -56,6 +57,20 @@ def _raised(higher: DType, lower: DType) -> DType:
 def floating(dtype: DType) -> DType:
     """The type that functions with fractional results give: booleans and integers become `float`."""
     return dtype if is_float(dtype) or is_complex(dtype) else FLOAT
+
+
+def need_element(number: Number, dtype: DType, argument: str) -> None:
+    """A written number is an element of the type, or `ShapeError`: whole types do not hold all. As in torch, a
+    negative integer may stand for the element of an unsigned type that it is modulo 2^bits.
+    """
+    if not is_integer(dtype) or isinstance(number, Dim):
+        return
+    unsigned, bits = dtype[0] == "u", int(dtype[1:])
+    least, most = (0, 2**bits - 1) if unsigned else (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1)
+    below = -most if unsigned and not isinstance(number, float) else least
+    if not isfinite(number) or not below <= int(number) <= most:
+        help = f"it holds {least} to {most}"
+        raise ShapeError(f"{dtype} does not hold {number}", "value", argument=argument, help=help)
 
 
 def need_category(dtype: DType, accepts: str, what: str, operand: str = "x") -> None:

@@ -9,7 +9,7 @@ from ..dims import maximum, minimum, prod
 from ..dtypes import DType, is_bool, is_float
 from .base import Elements, Lowering, Op, Shape, case
 from .pointwise import Exact, as_float, filling, number
-from .promotion import Number, need_category, result_type
+from .promotion import Number, need_category, need_element, result_type
 from .rows import wide
 from .rules import ShapeError, broadcast, need_inexact, need_same_dtype
 from .spans import Span, Spans, Types, either
@@ -59,7 +59,11 @@ class Where(Exact, name="where"):
                 "dtype",
                 (("condition", None),),
             )
-        return (TensorType(shape, self._common([(type.dtype, len(type.shape)) for type in types[1:]])),)
+        common = self._common([(type.dtype, len(type.shape)) for type in types[1:]])
+        for argument, scalar in (("then", self.then), ("otherwise", self.otherwise)):
+            if scalar is not None:
+                need_element(scalar, common, argument)
+        return (TensorType(shape, common),)
 
     def _scalars(self) -> list[Number]:
         return [scalar for scalar in (self.then, self.otherwise) if scalar is not None]
@@ -122,6 +126,9 @@ class Clamp(Exact, name="clamp"):
 
         common = self._common(types[0].dtype, len(types[0].shape))
         need_category(common, "if", "clamp")
+        for argument, bound in (("min", self.min), ("max", self.max)):
+            if bound is not None:
+                need_element(bound, common, argument)
         return (TensorType(self.shape(types[0].shape), common),)
 
     def _common(self, dtype: DType, rank: int) -> DType:

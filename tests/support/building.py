@@ -9,7 +9,7 @@ import contextlib
 import io
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from functools import cache, cached_property
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from planform import Model, PlanError, PlanFile
 from planform.backends.torch.errors import LoweringError
 from planform.backends.tvm.errors import BackendError
 from planform.cli import run as command_line
-from support.eager import TORCH, tensors
+from support.eager import tensors
 from support.emitted import load
 from support.pieces import Piece
 from support.random_programs.backends import without_linker

@@ -1,23 +1,25 @@
-"""What a plan asks of its inputs' sizes, as the first statements of a `forward`."""
+"""What a plan asks of its inputs, as the first statements of a `forward`."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
-from ....compiler.dims import Size, free_symbols, to_python
+from ....compiler.dims import Size, at_least, free_symbols, render, to_python
 from ....compiler.graph import Graph
 from ....compiler.guards import Guard
 from ....compiler.names import quoted
 from ....compiler.ops.base import Mode
 from ....compiler.program import Program
-from ....compiler.readings import readings
+from ....compiler.readings import linear, readings
+from ..contract import Axis, axes_of
 from ..guards import Constraint
 from .body import Body
 from .instances import INDENT
 
 
 def guarded(program: Program, body: Body) -> Body:
-    """The body of the whole network behind the constraints of its modes.
+    """The body of the whole network behind what its inputs must be, and the constraints of its modes.
 
     fx, torch.compile and torch.export keep `torch._assert`, or prove it; a bare `assert` would go with -O.
     """
@@ -30,6 +32,8 @@ def _lines(program: Program, arguments: Sequence[str]) -> Iterator[str]:
     everywhere = set.intersection(*[{_relation(guard) for guard in graph.guards} for graph in graphs])
     always = [guard for guard in graphs[0].guards if _relation(guard) in everywhere]
     names = _symbols(graphs[0], arguments)
+    yield from _contract(program, graphs[0], arguments)
+    yield from _formulas(graphs[0], arguments, names)
     yield from _asserts(always, names)
     if len(graphs) < 2:
         return
@@ -42,6 +46,39 @@ def _lines(program: Program, arguments: Sequence[str]) -> Iterator[str]:
         found = [INDENT + line for line in _asserts(own, names)]
         if found:
             yield from (condition, *found)
+
+
+def _contract(program: Program, graph: Graph, arguments: Sequence[str]) -> Iterator[str]:
+    """The call of `check_inputs`, whose text stands at the end of the file."""
+    if not graph.inputs:
+        return
+    axes = axes_of([value.shape for value in graph.inputs])
+    given = [
+        f"({quoted(name)}, {argument}, {quoted(value.type.dtype)}, {_axes(shape)})"
+        for name, argument, value, shape in zip(graph.input_names, arguments, graph.inputs, axes, strict=True)
+    ]
+    yield f"check_inputs({quoted(program.name)}, [{', '.join(given)}])"
+
+
+def _axes(axes: Sequence[Axis]) -> str:
+    return f"[{', '.join(quoted(axis) if isinstance(axis, str) else _plain(axis) for axis in axes)}]"
+
+
+def _plain(axis: int | tuple[Any, ...]) -> str:
+    if isinstance(axis, int):
+        return str(axis)
+    text = ", ".join(quoted(part) if isinstance(part, str) else str(part) for part in axis)
+    return f"({text},)" if len(axis) == 1 else f"({text})"
+
+
+def _formulas(graph: Graph, arguments: Sequence[str], names: Mapping[str, str]) -> Iterator[str]:
+    """Axes that are formulas of several symbols, or not linear in one."""
+    for name, argument, value in zip(graph.input_names, arguments, graph.inputs, strict=True):
+        for axis, size in enumerate(value.shape):
+            if isinstance(size, int) or linear(size) is not None or not free_symbols(size) <= names.keys():
+                continue
+            message = f"{name}: axis {axis} must be {render(size)}"
+            yield f"torch._assert({argument}.shape[{axis}] == {to_python(size, names)}, {quoted(message)})"
 
 
 def _relation(guard: Guard) -> tuple[str, Size, Size]:
@@ -65,6 +102,9 @@ def _asserts(guards: Sequence[Guard], names: Mapping[str, str]) -> Iterator[str]
             continue
         left, right = to_python(guard.left, names), to_python(guard.right, names)
         test = f"({left}) % ({right}) == 0" if guard.relation == "%" else f"{left} {guard.relation} {right}"
+        if guard.relation == "%" and not at_least(guard.right, 1):
+            # Nothing is a multiple of 0, and Python has no remainder by it.
+            yield f"torch._assert({right} != 0, {quoted(f'{guard.message}: {render(guard.right)} is 0')})"
         if guard.relation == "%" and isinstance(guard.right, int):
             test = f"{_enclosed(left)} % {right} == 0"
         message = f"{guard.message}: {Constraint(guard.relation, guard.left, guard.right, guard.message)}"
