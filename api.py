@@ -155,8 +155,8 @@ class PlanFile:
     ) -> Modes:
         """A plan at some sizes, whose modes are elaborated as they are asked for, paid from the budget.
 
-        Raises `PlanError` where a declaration of the file is wrong, be it that of another plan: what is left of
-        the file may not be what was meant.
+        Raises `PlanError` where a declaration of the file is wrong, be it that of another plan: what is left
+        of the file may not be what was meant.
         """
         if self.scope.errors:
             raise PlanError(self.scope.errors)

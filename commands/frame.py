@@ -120,7 +120,9 @@ def _known(error: Exception) -> Failure | None:
         return Failure("the memory does not suffice", help, exit=FOUND)
     # Torch's error for whole numbers; which of them are zero only the call tells.
     if isinstance(error, RuntimeError) and str(error) == "ZeroDivisionError":
-        return Failure("a whole number is divided by zero", "divide by a float, or by `maximum(y, 1)`", exit=FOUND)
+        return Failure(
+            "a whole number is divided by zero", "divide by a float, or by `maximum(y, 1)`", exit=FOUND
+        )
     if not isinstance(error, BackendError):
         return None
     return Failure(str(error), *error.help, exit=FOUND, code=error.code)

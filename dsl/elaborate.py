@@ -153,7 +153,9 @@ class Elaboration(Statements):
         value = self.evaluate(cast("syntax.Expr", axis.size), frame)
         if isinstance(value, bool) or not isinstance(value, (int, Dim)):
             raise self.error("E201", axis, what="an axis of a shape", wanted="a size", got=kind_of(value))
-        minimum = 0 if isinstance(axis.size, syntax.Name) and axis.size.id in self._may_be_empty else axis.minimum
+        minimum = (
+            0 if isinstance(axis.size, syntax.Name) and axis.size.id in self._may_be_empty else axis.minimum
+        )
         if isinstance(value, int) and value < minimum:
             raise self.error("E201", axis, what="a size", wanted=f"at least {axis.minimum}", got=str(value))
         return value

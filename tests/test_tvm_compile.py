@@ -46,7 +46,14 @@ def layers(widths: Sequence[int]) -> Model:
         for n, width in enumerate(widths)
     ]
     text = "\n".join(
-        ["planform 1", "model network(x: [1, 16, 8, 8]) {", *lines, "    return x", "}", "plan net = network()"]
+        [
+            "planform 1",
+            "model network(x: [1, 16, 8, 8]) {",
+            *lines,
+            "    return x",
+            "}",
+            "plan net = network()",
+        ]
     )
     return Model(PlanFile.from_text(text, "net.plan"), "net", {}, {})
 

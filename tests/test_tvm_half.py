@@ -251,9 +251,7 @@ def test_other_types_are_refused_by_name(dtype: str, given: Any, message: str) -
 
 @pytest.mark.parametrize("dtype", HALVES)
 def test_files_hold_them(tmp_path: Path, dtype: str) -> None:
-    text = (
-        "planform 1\nmodel network(x: [B, 64]) {\n    return x -> a: linear(256) -> relu()\n}\nplan net = network()\n"
-    )
+    text = "planform 1\nmodel network(x: [B, 64]) {\n    return x -> a: linear(256) -> relu()\n}\nplan net = network()\n"
     path = tmp_path / "net.plan"
     path.write_text(text, encoding="utf-8")
     sizes: dict[str, int] = {}

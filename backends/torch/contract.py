@@ -1,4 +1,7 @@
-"""What a module asks of its inputs. The text of `check_inputs` goes into emitted files too: it needs torch alone."""
+"""What a module asks of its inputs.
+
+The text of `check_inputs` goes into emitted files too, and so needs torch alone.
+"""
 
 from __future__ import annotations
 
@@ -15,8 +18,8 @@ from ...compiler.readings import linear, readings
 def check_inputs(plan: str, inputs: list) -> dict:  # pyright: ignore[reportMissingTypeArgument]
     """Raise ValueError where an input is not what the plan takes; the sizes that its symbols stand for.
 
-    An input is (name, value, type, axes). An axis is a number; a symbol, which is at least 1; (text, symbol, factor,
-    offset, least), which is factor * symbol + offset; or (text,), which is not looked at.
+    An input is (name, value, type, axes). An axis is a number; a symbol, which is at least 1; (text, symbol,
+    factor, offset, least), which is factor * symbol + offset; or (text,), which is not looked at.
     """
     sizes = {}
     places = {}

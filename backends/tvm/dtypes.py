@@ -55,8 +55,10 @@ def widened(array: np.ndarray) -> np.ndarray:
 
 
 def narrowed(array: np.ndarray, name: str) -> np.ndarray:
-    """Floats as bfloat16, to the nearest or of two to the even one, whole numbers by their low bits, and truth as
-    what is not 0, if that is the type; else as they are.
+    """As elements of the type, where numpy would not bring them into it by itself.
+
+    Floats as bfloat16, to the nearest or of two to the even one; whole numbers by their low bits; and truth
+    as what is not 0.
     """
     if name != "bfloat16":
         wanted = numpy_dtype(name)

@@ -72,6 +72,8 @@ def split_index(flat: Expr, extents: Sequence[Any]) -> list[Expr]:
     found: list[Expr] = []
     rest = flat
     for extent in reversed(extents[1:]):
+        if isinstance(extent, int) and extent == 0:
+            extent = 1  # no position is there to be split, and TVM divides at once
         truncated = isinstance(extent, int) or _is_sum(extent)
         found.append((tirx.truncmod if truncated else tirx.floormod)(rest, extent))
         rest = (tirx.truncdiv if truncated else tirx.floordiv)(rest, extent)

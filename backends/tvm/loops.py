@@ -248,7 +248,10 @@ class Loops:
 
     def alloc(self, shape: Sequence[Expr], dtype: str, name: str = "local", scope: str = "global") -> Buffer:
         """A buffer that lives to the end of the scope; a `local` one is on the stack, or in registers."""
-        sizes = [_index(size) for size in shape] or [tirx.const(1, "int32")]
+        # LLVM has no room of nothing, which is what loops over no elements ask for.
+        sizes = [_index(1 if isinstance(size, int) and size == 0 else size) for size in shape] or [
+            tirx.const(1, "int32")
+        ]
         if scope == "global" and not _fits_stack(sizes, dtype):
             return self._alloc_workspace(sizes, dtype, name)
         made = tirx.decl_buffer(sizes, dtype, name=name, scope=scope)

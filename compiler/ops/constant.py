@@ -250,8 +250,8 @@ class Literal(Constant, name="tensor"):
 
     def shape(self) -> Shape:
         shape = _lengths(self.values)
-        for number in _numbers(self.values):
-            need_element(number, self.element(), "values")
+        for value in _numbers(self.values):
+            need_element(value, self.element(), "values")
         return shape
 
     def spans(self, types: Types, given: Spans) -> list[Span]:

@@ -87,7 +87,7 @@ class Pad(Op, name="pad"):
         if self.mode == "replicate" and is_bool(x):
             raise ShapeError('mode "replicate" needs numbers, and got bool', "dtype", (("x", None),))
         if self.mode == "constant":
-            need_element(self.value, x, "value")
+            need_element(float(self.value), x, "value")
         return x
 
     def cost(self, out: Shape, x: Shape) -> Cost:

@@ -60,8 +60,9 @@ def floating(dtype: DType) -> DType:
 
 
 def need_element(number: Number, dtype: DType, argument: str) -> None:
-    """A written number is an element of the type, or `ShapeError`: whole types do not hold all. As in torch, a
-    negative integer may stand for the element of an unsigned type that it is modulo 2^bits.
+    """A written number is an element of the type, or `ShapeError`: whole types do not hold all.
+
+    As in torch, a negative integer may stand for the element of an unsigned type that it is modulo 2^bits.
     """
     if not is_integer(dtype) or isinstance(number, Dim):
         return

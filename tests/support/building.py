@@ -118,7 +118,11 @@ def tool(batch: Batch, arguments: Sequence[str]) -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "batch.plan"
         path.write_text(batch.text, encoding="utf-8")
-        at = [] if batch.free or not batch.sizes else ["--at", ",".join(f"{n}={s}" for n, s in batch.sizes.items())]
+        at = (
+            []
+            if batch.free or not batch.sizes
+            else ["--at", ",".join(f"{n}={s}" for n, s in batch.sizes.items())]
+        )
         out, err = io.StringIO(), io.StringIO()
         with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
             try:

@@ -59,7 +59,8 @@ class Attention:
     ) -> None:
         """A block for each head and part of its query rows."""
         lead, rows = main.shape[:-2], main.shape[-2]
-        parts = over(rows, _ROWS)
+        # One part of no rows is none of the blocks' where nothing is launched, and can be divided by.
+        parts = over(rows, _ROWS) if rows != 0 else 1
         with work.launch(product_of([*lead, parts]), _THREADS) as thread:
             known = isinstance(parts, int)
             block = thread.block if known else thread.block.astype("int64")
