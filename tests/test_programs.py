@@ -17,7 +17,7 @@ import torch
 from planform.compiler.ops import registry
 from support.random_programs import backends, campaign
 from support.random_programs.grow import grow
-from support.random_programs.judge import QUICK, failures
+from support.random_programs.judge import QUICK, expectations, failures
 from support.random_programs.shrink import shrink
 from support.random_programs.text import setting_of
 
@@ -70,6 +70,39 @@ def test_programs_have_every_operator() -> None:
         if not wanted:
             return
     assert not wanted
+
+
+def _allowed(dtype: str, body: str, result: int = 0) -> torch.Tensor:
+    """How far the results of a plan may be off in its first call."""
+    text = f"planform 1\n# seed: 5\n# dtype: {dtype}\n# calls: \nmodel network(x0: [4, 24]) {{\n{body}\n}}\nplan net = network()"
+    subject = backends.Subject(text, setting_of(text))
+    return expectations(subject, backends.eager(subject))[0][0].allowed[result]
+
+
+def test_choices_are_open_where_operands_are_nearly_equal_alone() -> None:
+    # Inputs are exact, so their order is.
+    assert (_allowed("f32", "return argsort(x0)") == 0).all()
+    assert (_allowed("f32", "return argsort(sigmoid(x0))") == 0).all()
+    ranks = _allowed("bf16", "return argsort(sigmoid(x0))")
+    assert ranks.isnan().any() and (ranks == 0).any()
+    assert (_allowed("f32", "return x0 > 0.0") == 0).all()
+    # Imaginary parts of the first and the middle frequency are 0 but for rounding.
+    signs = _allowed("f32", "return sign(view_as_real(fft(x0))[0, :, 1])")
+    assert signs.isnan().nonzero().flatten().tolist() == [0, 12]
+
+
+def test_positions_of_equal_elements_are_open_and_the_others_are_not() -> None:
+    ties = _allowed("f32", "return argsort(relu(x0[0]))")
+    zeros = int(ties.isnan().sum())
+    assert 1 < zeros < 24 and ties[:zeros].isnan().all()
+    assert (_allowed("f32", "return argsort(relu(x0[0]), stable=true)") == 0).all()
+    _, index = (_allowed("f32", "return max_pool_indices(relu(x0), 2)", n) for n in (0, 1))
+    assert index.isnan().any() and (index == 0).any()
+
+
+def test_numbers_stay_held_where_others_jump() -> None:
+    allowed = _allowed("bf16", "v = sigmoid(x0)\nreturn take_along_axis(x0, argsort(v), axis=1)")
+    assert allowed.isnan().any() and allowed[~allowed.isnan()].max() < 0.1
 
 
 def wrong_gelu(subject: backends.Subject) -> backends.Run:

@@ -128,7 +128,7 @@ def expectations(subject: Subject, eager: Run) -> tuple[list[Expected], list[lis
                 drawn = inputs_of(subject.program.graph, sizes, seed, subject.setting.below)
                 inputs = [subject.exact(x) for x in drawn]
                 near = eager(inputs)
-                wide = evaluate(inputs)
+                trace = evaluate.trace(inputs)
             except (InputError, RuntimeError, IndexError, ValueError, ZeroDivisionError) as error:
                 if number == 0:
                     raise Refused(f"torch: {error}") from error
@@ -137,17 +137,39 @@ def expectations(subject: Subject, eager: Run) -> tuple[list[Expected], list[lis
                 continue
             # In float64 nothing is left to round: it is told from float32 what rounding does, in proportion.
             kind = torch.float32 if subject.dtype == torch.float64 else subject.dtype
-            moved = [evaluate.rounded(inputs, kind, sample) for sample in range(_SAMPLES)]
-            allowed = [
-                _allowed(right, [x, *others], subject.dtype)
-                for right, x, *others in zip(wide, near, *moved, strict=True)
-            ]
-            alone = [
-                _SLACK * _allowed(right, others, subject.dtype)
-                for right, *others in zip(wide, *moved, strict=True)
-            ]
-            found.append(Expected(inputs, wide, allowed, alone))
+            moved = [trace.rounded(kind, sample) for sample in range(_SAMPLES)]
+            scale = _scale(subject.dtype)
+            shaken = list(trace.shaken(_SLACK * scale))
+            allowed: list[Tensor] = []
+            alone: list[Tensor] = []
+            for place, (right, x) in enumerate(zip(trace.results, near, strict=True)):
+                others = [each[place] for each in moved]
+                turned = [each[place] for each in shaken]
+                bound = _allowed(right, others, subject.dtype)
+                open = _elsewhere(right, turned, bound)
+                alone.append(torch.where(open, float("nan"), _SLACK * bound))
+                # Where a choice is open, eager torch tells nothing.
+                seen = torch.where(open.any(-1) if right.is_complex() else open, right, x.to(right.dtype))
+                bound = _allowed(right, [seen, *others], subject.dtype)
+                allowed.append(torch.where(open, float("nan"), bound))
+            found.append(Expected(inputs, trace.results, allowed, alone))
     return found, refused
+
+
+def _scale(dtype: torch.dtype) -> float:
+    """What to multiply errors by: those of float64 are told from float32."""
+    return 4 * torch.finfo(dtype).eps / torch.finfo(torch.float32).eps if dtype == torch.float64 else 1.0
+
+
+def _elsewhere(right: Tensor, others: list[Tensor], bound: Tensor) -> Tensor:
+    """Where one of the others is further off than rounding takes it."""
+    if right.is_complex():
+        right, *others = (torch.view_as_real(x.resolve_conj()) for x in (right, *others))
+    found = torch.zeros(right.shape, dtype=torch.bool)
+    for x in others:
+        same = (x == right) | (x.isnan() & right.isnan()) | ((x.double() - right.double()).abs() <= bound)
+        found |= ~same
+    return found
 
 
 def _allowed(right: Tensor, others: list[Tensor], dtype: torch.dtype) -> Tensor:
@@ -161,12 +183,10 @@ def _allowed(right: Tensor, others: list[Tensor], dtype: torch.dtype) -> Tensor:
     right, *others = (x.double() for x in (right, *others))
     finite = torch.stack([x.isfinite() for x in (right, *others)]).all(0)
     same = torch.stack([(x == right) | (x.isnan() & right.isnan()) for x in others]).all(0)
-    apart = torch.stack([(x - right).abs() for x in others]).amax(0)
+    apart = torch.stack([(x - right).abs() for x in others]).amax(0) * _scale(dtype)
     if not finite.any():
         return torch.where(same, 0.0, float("nan")).double()
     scale = right[finite].abs().max()
-    if dtype == torch.float64:
-        apart = apart * (4 * torch.finfo(dtype).eps / torch.finfo(torch.float32).eps)
     most = _SLACK * apart[finite].max() + 4 * torch.finfo(dtype).eps * scale + torch.finfo(dtype).tiny
     # An element that is not finite is so everywhere, or may be anything.
     return torch.where(finite, most, torch.where(same, 0.0, float("nan"))).reshape(

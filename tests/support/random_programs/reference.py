@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
@@ -15,6 +14,7 @@ from planform.backends.torch.lower import GraphLowering
 from planform.compiler.graph import Graph, Weight
 from support.random_graphs import tensors
 
+from .choices import PAIRS, Exact, Rounding, Shaken
 from .text import RandomProgram
 
 
@@ -30,59 +30,44 @@ class Evaluator:
             root.add_module(name, loop)
         self.module = fx.GraphModule(root, lowered)
 
-    @torch.no_grad()
     def __call__(self, inputs: list[Tensor]) -> list[Tensor]:
-        return tensors(_Exact(self.module).run(*[x.clone() for x in inputs]))
+        return self.trace(inputs).results
+
+    def trace(self, inputs: list[Tensor]) -> Trace:
+        """The results, and what others there may be."""
+        return Trace(self.module, inputs)
+
+
+class Trace:
+    """One run in float64."""
 
     @torch.no_grad()
-    def rounded(self, inputs: list[Tensor], dtype: torch.dtype, seed: int) -> list[Tensor]:
-        """The same with each result rounded to a type, up or down by chance (arXiv:2207.10321)."""
-        return tensors(_Rounding(self.module, dtype, seed).run(*[x.clone() for x in inputs]))
+    def __init__(self, module: fx.GraphModule, inputs: list[Tensor]) -> None:
+        self.inputs = inputs
+        self.exact = Exact(module)
+        self.results = tensors(self.exact.run(*[x.clone() for x in inputs]))
+        self.errors: dict[fx.Node, float] = {}
 
+    @torch.no_grad()
+    def rounded(self, dtype: torch.dtype, seed: int) -> list[Tensor]:
+        """The results with each value rounded to a type; whatever was chosen is chosen again."""
+        return tensors(Rounding(self.exact, dtype, seed, self.errors).run(*[x.clone() for x in self.inputs]))
 
-# What they give of equal elements is open.
-_ORDERED = frozenset(["sort", "argsort", "topk", "argmax", "argmin", "cummax", "cummin"])
+    @torch.no_grad()
+    def shaken(self, times: float) -> Iterator[list[Tensor]]:
+        """Results where choices between numbers fall otherwise that are as near as so many times their error.
 
-
-class _Exact(fx.Interpreter):
-    """Raises ValueError where the result would not be defined."""
-
-    def run_node(self, n: fx.Node) -> Any:
-        name = n.target if isinstance(n.target, str) else getattr(n.target, "__name__", "")
-        if name in _ORDERED or "with_indices" in name:
-            x = self.fetch_args_kwargs_from_env(n)[0][0]
-            if isinstance(x, Tensor) and not x.is_complex() and x.unique().numel() < x.numel():
-                raise ValueError(f"{name} of equal elements")
-        return super().run_node(n)
-
-
-class _Rounding(fx.Interpreter):
-    def __init__(self, module: fx.GraphModule, dtype: torch.dtype, seed: int) -> None:
-        super().__init__(module)
-        self.kind = dtype
-        self.generator = torch.Generator().manual_seed(seed)
-
-    def run_node(self, n: fx.Node) -> Any:
-        return self._round(super().run_node(n))
-
-    def _round(self, value: Any) -> Any:
-        if isinstance(value, (list, tuple)) and not hasattr(value, "_fields"):
-            return type(value)(self._round(each) for each in value)
-        if not isinstance(value, Tensor) or isinstance(value, nn.Parameter):
-            return value
-        if value.dtype == torch.complex128:
-            pairs = torch.view_as_real(value.resolve_conj())
-            return torch.view_as_complex(self._round(pairs).contiguous())
-        if value.dtype != torch.float64 or not value.numel():
-            return value
-        exact = value.to(self.kind).double()
-        # What is a number of the type already was copied, chosen or counted.
-        if torch.equal(exact.nan_to_num(), value.nan_to_num()):
-            return value
-        step = torch.finfo(self.kind).eps
-        chance = torch.rand(value.shape, generator=self.generator, dtype=torch.float64) * 2 - 1
-        moved = (value * (1 + step * chance)).to(self.kind).double()
-        return torch.where(exact == value, value, moved)
+        The error is that of the runs with rounding before.
+        """
+        if not self.exact.choices:
+            return
+        reach = {node: times * error for node, error in self.errors.items()}
+        for number in range(2 * PAIRS):
+            shaken = Shaken(self.exact, reach, 1000 * (number // 2), turned=bool(number % 2))
+            try:
+                yield tensors(shaken.run(*[x.clone() for x in self.inputs]))
+            except (RuntimeError, IndexError, ValueError):  # no index may come of it
+                continue
 
 
 def shapes_of(program: RandomProgram) -> dict[str, tuple[str, tuple[int | str, ...]]]:

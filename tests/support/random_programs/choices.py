@@ -1,0 +1,187 @@
+"""Where a result turns on a choice between numbers that are nearly equal, and what it is if they fall otherwise.
+
+Sorts, comparisons, `floor` and the like jump: a difference of rounding before them makes a whole other result. So a
+graph is run once exactly, with all choices recorded; then with rounding, where the choices stay (`Rounding`), which
+tells how far off numbers may be by right; and then with the operands of each choice moved by as much (`Shaken`). What
+is not the same then is open, and nothing else is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import Tensor, fx, nn
+
+# Each is run with the noise added and subtracted, so that of two equal numbers either is the larger one once.
+PAIRS = 4
+_ORDERED = frozenset(["sort", "argsort", "topk", "argmax", "argmin", "cummax", "cummin"])
+# Their floats jump too.
+_STEPS = frozenset(
+    [
+        "floor",
+        "ceil",
+        "round",
+        "trunc",
+        "fix",
+        "sign",
+        "sgn",
+        "heaviside",
+        "floor_divide",
+        "remainder",
+        "fmod",
+        "frac",
+        "hardshrink",
+        "threshold",
+        "angle",
+        "atan2",
+        "grid_sample",
+    ]
+)
+
+
+def name_of(node: fx.Node) -> str:
+    return node.target if isinstance(node.target, str) else getattr(node.target, "__name__", "")
+
+
+def orders(node: fx.Node) -> bool:
+    return name_of(node) in _ORDERED or "with_indices" in name_of(node) or "return_indices" in node.kwargs
+
+
+def parts(value: Any) -> Iterator[Tensor]:
+    """The tensors of what a node gives."""
+    if isinstance(value, Tensor):
+        yield value
+    elif isinstance(value, (list, tuple)):
+        for part in value:
+            yield from parts(part)
+
+
+def _is_float(x: Tensor) -> bool:
+    return x.is_floating_point() or x.is_complex()
+
+
+class Exact(fx.Interpreter):
+    """A run that remembers the value of each node, and which nodes choose."""
+
+    def __init__(self, module: fx.GraphModule) -> None:
+        super().__init__(module)
+        self.values: dict[fx.Node, Any] = {}
+        self.choices: set[fx.Node] = set()
+
+    def run_node(self, n: fx.Node) -> Any:
+        value = self.values[n] = super().run_node(n)
+        read = [x for m in n.all_input_nodes for x in parts(self.values[m])]
+        chosen = [x for x in parts(value) if not _is_float(x)]
+        jumps = any(map(_is_float, read)) and (chosen or name_of(n) in _STEPS)
+        if n.op.startswith("call") and (orders(n) or jumps):
+            self.choices.add(n)
+        return value
+
+
+class Rounding(fx.Interpreter):
+    """Each result rounded to a type, up or down by chance (arXiv:2207.10321); what was chosen stays."""
+
+    def __init__(self, exact: Exact, dtype: torch.dtype, seed: int, errors: dict[fx.Node, float]) -> None:
+        super().__init__(exact.module)
+        self.exact = exact
+        self.kind = dtype
+        self.generator = torch.Generator().manual_seed(seed)
+        self.errors = errors
+
+    def run_node(self, n: fx.Node) -> Any:
+        value, right = super().run_node(n), self.exact.values[n]
+        if n in self.exact.choices:
+            value = right if name_of(n) in _STEPS else _merged(value, right, floats=False)
+        value = self._round(value)
+        if any(user in self.exact.choices for user in n.users):
+            off = [float((x - y).abs().nan_to_num(0, 0, 0).max()) for x, y in _floats(value, right)]
+            self.errors[n] = max([self.errors.get(n, 0.0), *off])
+        return value
+
+    def _round(self, value: Any) -> Any:
+        if isinstance(value, (list, tuple)) and not hasattr(value, "_fields"):
+            return type(value)(self._round(each) for each in value)
+        if not isinstance(value, Tensor) or isinstance(value, nn.Parameter):
+            return value
+        if value.dtype == torch.complex128:
+            pairs = torch.view_as_real(value.resolve_conj())
+            return torch.view_as_complex(self._round(pairs).contiguous())
+        if value.dtype != torch.float64 or not value.numel():
+            return value
+        exact = value.to(self.kind).double()
+        # What is a number of the type already was copied, chosen or counted.
+        if torch.equal(exact.nan_to_num(), value.nan_to_num()):
+            return value
+        step = torch.finfo(self.kind).eps
+        chance = torch.rand(value.shape, generator=self.generator, dtype=torch.float64) * 2 - 1
+        moved = (value * (1 + step * chance)).to(self.kind).double()
+        return torch.where(exact == value, value, moved)
+
+
+class Shaken(fx.Interpreter):
+    """Choices between operands that are moved by up to `reach` of each; equal ones in the other order if `turned`."""
+
+    def __init__(self, exact: Exact, reach: dict[fx.Node, float], seed: int, turned: bool) -> None:
+        super().__init__(exact.module)
+        self.choices = exact.choices
+        self.reach = reach
+        self.seed = seed
+        self.turned = turned
+        self.numbers = {node: number for number, node in enumerate(exact.module.graph.nodes)}
+
+    def run_node(self, n: fx.Node) -> Any:
+        if n not in self.choices:
+            return super().run_node(n)
+        value = super().run_node(n)
+        first = n.all_input_nodes[0]
+        stable = bool(n.kwargs.get("stable")) and not self.reach.get(first)
+
+        def moved(m: fx.Node) -> Any:
+            x = self.env[m]
+            if orders(n) and m is first and isinstance(x, Tensor) and not x.is_complex():
+                return self._ranks(self._moved(m, x), smallest="min" in name_of(n), stable=stable)
+            return self._moved(m, x)
+
+        args, kwargs = (fx.node.map_arg(each, moved) for each in (n.args, n.kwargs))
+        return _merged(value, getattr(self, n.op)(n.target, args, kwargs), floats=name_of(n) in _STEPS)
+
+    def _moved(self, node: fx.Node, x: Any) -> Any:
+        reach = self.reach.get(node, 0.0)
+        if not isinstance(x, Tensor) or not _is_float(x) or not reach:
+            return x
+        generator = torch.Generator().manual_seed(self.seed + self.numbers[node])
+        parts = torch.view_as_real(x.resolve_conj()) if x.is_complex() else x
+        noise = torch.rand(parts.shape, generator=generator, dtype=torch.float64) * 2 - 1
+        moved = parts + (-reach if self.turned else reach) * noise
+        return torch.view_as_complex(moved) if x.is_complex() else moved
+
+    def _ranks(self, x: Tensor, smallest: bool, stable: bool) -> Tensor:
+        """The place of each element in the order of all, NaN at its end where torch has it: no two are equal."""
+        flat = x.flatten().double()
+        if smallest:
+            flat = flat.nan_to_num(float("nan"), float("inf"), -float("inf"))
+            flat = torch.where(flat.isnan(), -float("inf"), flat)
+        # Of equal ones any may be first.
+        generator = torch.Generator().manual_seed(self.seed)
+        before = torch.arange(len(flat)) if stable else torch.randperm(len(flat), generator=generator)
+        before = before.flip(0) if self.turned and not stable else before
+        order = before[flat[before].argsort(stable=True)]
+        ranks = torch.empty_like(flat)
+        ranks[order] = torch.arange(flat.numel(), dtype=torch.float64)
+        return ranks.reshape(x.shape)
+
+
+def _floats(value: Any, right: Any) -> Iterator[tuple[Tensor, Tensor]]:
+    for x, y in zip(parts(value), parts(right), strict=True):
+        if _is_float(x) and x.numel():
+            yield x, y
+
+
+def _merged(value: Any, other: Any, floats: bool) -> Any:
+    """The value with the integers of another, and its floats too where those jump."""
+    if isinstance(value, (list, tuple)):
+        merged = [_merged(x, y, floats) for x, y in zip(value, other, strict=True)]
+        return type(value)(merged) if type(value) in (list, tuple) else tuple(merged)
+    return value if isinstance(value, Tensor) and _is_float(value) and not floats else other
