@@ -63,15 +63,19 @@ def _is_float(x: Tensor) -> bool:
 
 
 class Exact(fx.Interpreter):
-    """A run that remembers the value of each node, and which nodes choose."""
+    """A run that remembers the value of each node, and which nodes choose; beyond `most` numbers are infinite."""
 
-    def __init__(self, module: fx.GraphModule) -> None:
+    def __init__(self, module: fx.GraphModule, most: float | None = None) -> None:
         super().__init__(module)
+        self.most = most
         self.values: dict[fx.Node, Any] = {}
         self.choices: set[fx.Node] = set()
 
     def run_node(self, n: fx.Node) -> Any:
-        value = self.values[n] = super().run_node(n)
+        value = super().run_node(n)
+        if self.most is not None and isinstance(value, Tensor) and value.dtype == torch.float64:
+            value = torch.where(value.abs() > self.most, value.sign() * float("inf"), value)
+        self.values[n] = value
         read = [x for m in n.all_input_nodes for x in parts(self.values[m])]
         chosen = [x for x in parts(value) if not _is_float(x)]
         jumps = any(map(_is_float, read)) and (chosen or name_of(n) in _STEPS)

@@ -13,13 +13,23 @@ from planform.compiler.graph import Graph, Weight
 from support.eager import TORCH
 
 _BELOW = 4
+# What some elements of some inputs are instead, by the name that a program has for it.
+SPECIAL = {
+    "": (),
+    "zeros": (0.0, -0.0, 1e-40, -1e-40),
+    "nonfinite": (float("nan"), float("inf"), -float("inf"), 0.0, -0.0),
+    "huge": (3e38, -3e38, 1e30, -1e20, 1e-30, 1e-40, float("inf"), 0.0),
+}
 
 
-def draw(name: str, dtype: str, shape: tuple[int, ...], seed: int, below: int | None = None) -> Tensor:
+def draw(
+    name: str, dtype: str, shape: tuple[int, ...], seed: int, below: int | None = None, special: str = ""
+) -> Tensor:
     """An input: floats are normal numbers of float32 in float64, the largest integer is `below` - 1."""
     generator = torch.Generator().manual_seed(zlib.crc32(f"{seed} {name} {shape}".encode()))
     if dtype == "float" or is_float(dtype):
-        return torch.randn(shape, generator=generator, dtype=torch.float32).double()
+        normal = torch.randn(shape, generator=generator, dtype=torch.float32).double()
+        return _sprinkled(normal, SPECIAL[special], generator) if special else normal
     made = torch.complex128 if dtype == "complex" else TORCH[dtype]
     if made.is_complex:
         return torch.randn(shape, generator=generator, dtype=torch.complex64).to(made)
@@ -28,6 +38,17 @@ def draw(name: str, dtype: str, shape: tuple[int, ...], seed: int, below: int | 
     if found.numel() > 1:
         found.view(-1)[-1] = limit - 1
     return found.to(made)
+
+
+def _sprinkled(x: Tensor, numbers: tuple[float, ...], generator: torch.Generator) -> Tensor:
+    """A tensor with a few of its elements replaced; some are left as they are."""
+    if not x.numel() or torch.rand((), generator=generator) < 0.25:
+        return x
+    count = 1 + x.numel() // 20
+    places = torch.randperm(x.numel(), generator=generator)[:count]
+    drawn = torch.randint(len(numbers), (count,), generator=generator)[: len(places)]
+    x.view(-1)[places] = torch.tensor(numbers, dtype=x.dtype)[drawn].float().double()
+    return x
 
 
 def weights_of(weights: Mapping[str, Weight], seed: int) -> dict[str, Tensor]:
@@ -54,10 +75,12 @@ def _weight(path: str, weight: Weight, seed: int) -> Tensor:
     return (normal * decade / fan**0.5).double()
 
 
-def inputs_of(graph: Graph, sizes: Mapping[str, int], seed: int, below: Mapping[str, int]) -> list[Tensor]:
+def inputs_of(
+    graph: Graph, sizes: Mapping[str, int], seed: int, below: Mapping[str, int], special: str = ""
+) -> list[Tensor]:
     """The inputs of a graph at those sizes of its symbols."""
     found: list[Tensor] = []
     for name, value in zip(graph.input_names, graph.inputs, strict=True):
         shape = tuple(sizes[str(size)] if str(size) in sizes else int(str(size)) for size in value.shape)
-        found.append(draw(name, value.type.dtype, shape, seed, below.get(name)))
+        found.append(draw(name, value.type.dtype, shape, seed, below.get(name), special))
     return found

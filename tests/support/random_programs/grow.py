@@ -257,7 +257,10 @@ def grow(seed: int, size: int | None = None) -> RandomProgram:
     program = settled(program)
     kind = rng.random()
     dtype = "f32" if kind < 0.8 else rng.choice(("f64", "f16", "bf16"))
-    return replace(program, dtype=dtype)
+    kind, special = rng.random(), ""
+    if kind < 0.25:
+        special = rng.choice(("zeros", "nonfinite", "huge" if dtype in ("f32", "bf16") else "nonfinite"))
+    return replace(program, dtype=dtype, special=special)
 
 
 def settled(program: RandomProgram) -> RandomProgram:

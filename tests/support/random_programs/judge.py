@@ -120,15 +120,18 @@ def expectations(subject: Subject, eager: Run) -> tuple[list[Expected], list[lis
     evaluate = Evaluator(subject.program.graph, subject.program.weights, subject.weights)
     found: list[Expected] = []
     refused: list[list[Tensor]] = []
+    special = subject.setting.special
+    # Where numbers are huge, so are those near them: each is held by itself, and overflows as the type does.
+    huge = special == "huge"
     for number, sizes in enumerate(subject.setting.calls):
         # The first sizes are called twice, with other numbers.
         for again in (0, 1) if number == 0 else (0,):
             seed = subject.setting.seed + 1000 * number + 77 * again
             try:
-                drawn = inputs_of(subject.program.graph, sizes, seed, subject.setting.below)
+                drawn = inputs_of(subject.program.graph, sizes, seed, subject.setting.below, special)
                 inputs = [subject.exact(x) for x in drawn]
                 near = eager(inputs)
-                trace = evaluate.trace(inputs)
+                trace = evaluate.trace(inputs, torch.finfo(subject.dtype).max if huge else None)
             except (InputError, RuntimeError, IndexError, ValueError, ZeroDivisionError) as error:
                 if number == 0:
                     raise Refused(f"torch: {error}") from error
@@ -145,12 +148,12 @@ def expectations(subject: Subject, eager: Run) -> tuple[list[Expected], list[lis
             for place, (right, x) in enumerate(zip(trace.results, near, strict=True)):
                 others = [each[place] for each in moved]
                 turned = [each[place] for each in shaken]
-                bound = _allowed(right, others, subject.dtype)
+                bound = _allowed(right, others, subject.dtype, huge)
                 open = _elsewhere(right, turned, bound)
                 alone.append(torch.where(open, float("nan"), _SLACK * bound))
                 # Where a choice is open, eager torch tells nothing.
                 seen = torch.where(open.any(-1) if right.is_complex() else open, right, x.to(right.dtype))
-                bound = _allowed(right, [seen, *others], subject.dtype)
+                bound = _allowed(right, [seen, *others], subject.dtype, huge)
                 allowed.append(torch.where(open, float("nan"), bound))
             found.append(Expected(inputs, trace.results, allowed, alone))
     return found, refused
@@ -172,8 +175,8 @@ def _elsewhere(right: Tensor, others: list[Tensor], bound: Tensor) -> Tensor:
     return found
 
 
-def _allowed(right: Tensor, others: list[Tensor], dtype: torch.dtype) -> Tensor:
-    """How far off elements may be: by how far those are that only round; NaN where they jump."""
+def _allowed(right: Tensor, others: list[Tensor], dtype: torch.dtype, each: bool = False) -> Tensor:
+    """How far off elements may be: by how far those are that only round, or `each` by itself; NaN where they jump."""
     shape = right.shape
     if right.is_complex():
         right, *others = (torch.view_as_real(x.resolve_conj().to(torch.complex128)) for x in (right, *others))
@@ -188,6 +191,9 @@ def _allowed(right: Tensor, others: list[Tensor], dtype: torch.dtype) -> Tensor:
         return torch.where(same, 0.0, float("nan")).double()
     scale = right[finite].abs().max()
     most = _SLACK * apart[finite].max() + 4 * torch.finfo(dtype).eps * scale + torch.finfo(dtype).tiny
+    if each:
+        most = torch.minimum(4 * _SLACK * (apart + torch.finfo(dtype).eps * right.abs()), most)
+        most = most + torch.finfo(dtype).tiny
     # An element that is not finite is so everywhere, or may be anything.
     return torch.where(finite, most, torch.where(same, 0.0, float("nan"))).reshape(
         (*shape, 2) if right.dim() > len(shape) else shape
@@ -214,7 +220,7 @@ def _judge(
         # Every other call is given tensors that do not lie row by row.
         given = [strided(x) if number % 2 else x.clone() for x in call.inputs]
         found = run(given)
-        if any(not torch.equal(x, y) for x, y in zip(given, call.inputs, strict=True)):
+        if any(not _equal(x, y) for x, y in zip(given, call.inputs, strict=True)):
             return Failure(backend, "writes to an input", f"call {number}")
         first = [x.clone() for x in found] if first is None else first
         allowed = call.alone if backend == "eager" else call.allowed

@@ -33,18 +33,18 @@ class Evaluator:
     def __call__(self, inputs: list[Tensor]) -> list[Tensor]:
         return self.trace(inputs).results
 
-    def trace(self, inputs: list[Tensor]) -> Trace:
-        """The results, and what others there may be."""
-        return Trace(self.module, inputs)
+    def trace(self, inputs: list[Tensor], most: float | None = None) -> Trace:
+        """The results, and what others there may be; numbers beyond `most` become infinite."""
+        return Trace(self.module, inputs, most)
 
 
 class Trace:
     """One run in float64."""
 
     @torch.no_grad()
-    def __init__(self, module: fx.GraphModule, inputs: list[Tensor]) -> None:
+    def __init__(self, module: fx.GraphModule, inputs: list[Tensor], most: float | None = None) -> None:
         self.inputs = inputs
-        self.exact = Exact(module)
+        self.exact = Exact(module, most)
         self.results = tensors(self.exact.run(*[x.clone() for x in inputs]))
         self.errors: dict[fx.Node, float] = {}
 

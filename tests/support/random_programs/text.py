@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass, replace
 
 _NAME = re.compile(r"\b[vx]\d+\b")
-_COMMENT = re.compile(r"^# (seed|dtype|calls|below|backends): (.*)$", re.MULTILINE)
+_COMMENT = re.compile(r"^# (seed|dtype|calls|below|special|backends): (.*)$", re.MULTILINE)
 Calls = tuple[dict[str, int], ...]
 
 
@@ -50,7 +50,8 @@ class RandomProgram:
     """A model with a plan `net`, and what it is called with.
 
     `calls` are the sizes of the symbols, one set for each call; the first are those that it is also bound at.
-    `seed` draws inputs and weights; `dtype` is what the plan's floats are.
+    `seed` draws inputs and weights; `dtype` is what the plan's floats are; `special` names what some elements of
+    inputs are, which is not there while the program is written.
     """
 
     inputs: tuple[Input, ...]
@@ -59,6 +60,7 @@ class RandomProgram:
     calls: Calls
     seed: int = 0
     dtype: str = "f32"
+    special: str = ""
     blocks: str = ""
     # Statements from one number up to another that stand in a block of their own, which is called once or twice.
     fold: tuple[int, int] | None = None
@@ -74,6 +76,8 @@ class RandomProgram:
         called = "; ".join(" ".join(f"{name}={size}" for name, size in call.items()) for call in self.calls)
         below = " ".join(f"{name}={limit}" for name, limit in self.below.items())
         about = [f"# seed: {self.seed}", f"# dtype: {self.dtype}", f"# calls: {called}", f"# below: {below}"]
+        if self.special:
+            about.append(f"# special: {self.special}")
         blocks = [self.blocks.strip("\n")] if self.blocks else []
         statements, results = list(map(str, self.statements)), self.results
         inner = self.statements[slice(*self.fold)] if self.fold else ()
@@ -128,6 +132,7 @@ class Setting:
     calls: Calls
     below: dict[str, int]
     backends: tuple[str, ...] = ()
+    special: str = ""
 
 
 def setting_of(text: str) -> Setting:
@@ -136,7 +141,8 @@ def setting_of(text: str) -> Setting:
     calls = tuple(_pairs(call) for call in said.get("calls", "").split(";"))
     backends = tuple(name.strip() for name in said.get("backends", "").split(",") if name.strip())
     below = _pairs(said.get("below", ""))
-    return Setting(int(said.get("seed", 0)), said.get("dtype", "f32"), calls, below, backends)
+    dtype, special = said.get("dtype", "f32"), said.get("special", "")
+    return Setting(int(said.get("seed", 0)), dtype, calls, below, backends, special)
 
 
 def _pairs(written: str) -> dict[str, int]:
