@@ -41,6 +41,12 @@ _STEPS = frozenset(
 )
 
 
+# Deployed, their weights are prepared with those of others: of an infinity each gives its own.
+_MAPS = frozenset(
+    ["linear", "conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d", "conv_transpose3d"]
+)
+
+
 def name_of(node: fx.Node) -> str:
     return node.target if isinstance(node.target, str) else getattr(node.target, "__name__", "")
 
@@ -79,7 +85,8 @@ class Exact(fx.Interpreter):
         read = [x for m in n.all_input_nodes for x in parts(self.values[m])]
         chosen = [x for x in parts(value) if not _is_float(x)]
         jumps = any(map(_is_float, read)) and (chosen or name_of(n) in _STEPS)
-        if n.op.startswith("call") and (orders(n) or jumps):
+        infinite = name_of(n) in _MAPS and any(x.isinf().any() for x in read)
+        if n.op.startswith("call") and (orders(n) or jumps or infinite):
             self.choices.add(n)
         return value
 
@@ -96,7 +103,7 @@ class Rounding(fx.Interpreter):
 
     def run_node(self, n: fx.Node) -> Any:
         value, right = super().run_node(n), self.exact.values[n]
-        if n in self.exact.choices:
+        if n in self.exact.choices and name_of(n) not in _MAPS:
             value = right if name_of(n) in _STEPS else _merged(value, right, floats=False)
         value = self._round(value)
         if any(user in self.exact.choices for user in n.users):
@@ -139,6 +146,8 @@ class Shaken(fx.Interpreter):
         if n not in self.choices:
             return super().run_node(n)
         value = super().run_node(n)
+        if name_of(n) in _MAPS:
+            return self._infinite(n, value)
         first = n.all_input_nodes[0]
         stable = bool(n.kwargs.get("stable")) and not self.reach.get(first)
 
@@ -150,6 +159,22 @@ class Shaken(fx.Interpreter):
 
         args, kwargs = (fx.node.map_arg(each, moved) for each in (n.args, n.kwargs))
         return _merged(value, getattr(self, n.op)(n.target, args, kwargs), floats=name_of(n) in _STEPS)
+
+    def _infinite(self, n: fx.Node, value: Tensor) -> Tensor:
+        """The result of a map with the other infinity where it comes of one, and not of NaN."""
+
+        def run(**numbers: float) -> Tensor:
+            def without(m: fx.Node) -> Any:
+                x = self.env[m]
+                return x.nan_to_num(**numbers) if isinstance(x, Tensor) and _is_float(x) else x
+
+            args, kwargs = (fx.node.map_arg(each, without) for each in (n.args, n.kwargs))
+            return getattr(self, n.op)(n.target, args, kwargs)
+
+        infinity = float("inf")
+        by_infinity = ~run(nan=0.0, posinf=infinity, neginf=-infinity).isfinite()
+        by_nan = run(nan=float("nan"), posinf=0.0, neginf=0.0).isnan()
+        return torch.where(by_infinity & ~by_nan, -infinity if self.turned else infinity, value)
 
     def _moved(self, node: fx.Node, x: Any) -> Any:
         reach = self.reach.get(node, 0.0)

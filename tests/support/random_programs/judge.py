@@ -130,7 +130,10 @@ def expectations(subject: Subject, eager: Run) -> tuple[list[Expected], list[lis
             try:
                 drawn = inputs_of(subject.program.graph, sizes, seed, subject.setting.below, special)
                 inputs = [subject.exact(x) for x in drawn]
-                near = eager(inputs)
+                near = [eager(inputs)]
+                if special:
+                    # By the layout torch chooses another way.
+                    near.append(eager([strided(x) for x in inputs]))
                 trace = evaluate.trace(inputs, torch.finfo(subject.dtype).max if huge else None)
             except (InputError, RuntimeError, IndexError, ValueError, ZeroDivisionError) as error:
                 if number == 0:
@@ -145,15 +148,16 @@ def expectations(subject: Subject, eager: Run) -> tuple[list[Expected], list[lis
             shaken = list(trace.shaken(_SLACK * scale))
             allowed: list[Tensor] = []
             alone: list[Tensor] = []
-            for place, (right, x) in enumerate(zip(trace.results, near, strict=True)):
+            for place, right in enumerate(trace.results):
                 others = [each[place] for each in moved]
                 turned = [each[place] for each in shaken]
                 bound = _allowed(right, others, subject.dtype, huge)
                 open = _elsewhere(right, turned, bound)
                 alone.append(torch.where(open, float("nan"), _SLACK * bound))
                 # Where a choice is open, eager torch tells nothing.
-                seen = torch.where(open.any(-1) if right.is_complex() else open, right, x.to(right.dtype))
-                bound = _allowed(right, [seen, *others], subject.dtype, huge)
+                aside = open.any(-1) if right.is_complex() else open
+                seen = [torch.where(aside, right, each[place].to(right.dtype)) for each in near]
+                bound = _allowed(right, [*seen, *others], subject.dtype, huge)
                 allowed.append(torch.where(open, float("nan"), bound))
             found.append(Expected(inputs, trace.results, allowed, alone))
     return found, refused
