@@ -41,10 +41,17 @@ _STEPS = frozenset(
 )
 
 
-# Deployed, their weights are prepared with those of others: of an infinity each gives its own.
+# Sums of products in which each infinity has its own part: weights that are prepared, and sums taken first.
 _MAPS = frozenset(
-    ["linear", "conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d", "conv_transpose3d"]
+    ["linear", "einsum", "bilinear"]
+    + [f"conv{kind}{rank}d" for kind in ("", "_transpose") for rank in (1, 2, 3)]
 )
+_ATTENTION = "scaled_dot_product_attention"
+
+
+def open_where_infinite(node: fx.Node) -> bool:
+    """Whether docs/algebra.md leaves open some of what it gives of numbers that are not finite."""
+    return name_of(node) in _MAPS or name_of(node) == _ATTENTION or "fft" in name_of(node)
 
 
 def name_of(node: fx.Node) -> str:
@@ -85,7 +92,7 @@ class Exact(fx.Interpreter):
         read = [x for m in n.all_input_nodes for x in parts(self.values[m])]
         chosen = [x for x in parts(value) if not _is_float(x)]
         jumps = any(map(_is_float, read)) and (chosen or name_of(n) in _STEPS)
-        infinite = name_of(n) in _MAPS and any(x.isinf().any() for x in read)
+        infinite = open_where_infinite(n) and not all(x.isfinite().all() for x in read)
         if n.op.startswith("call") and (orders(n) or jumps or infinite):
             self.choices.add(n)
         return value
@@ -103,7 +110,7 @@ class Rounding(fx.Interpreter):
 
     def run_node(self, n: fx.Node) -> Any:
         value, right = super().run_node(n), self.exact.values[n]
-        if n in self.exact.choices and name_of(n) not in _MAPS:
+        if n in self.exact.choices and not open_where_infinite(n):
             value = right if name_of(n) in _STEPS else _merged(value, right, floats=False)
         value = self._round(value)
         if any(user in self.exact.choices for user in n.users):
@@ -146,7 +153,7 @@ class Shaken(fx.Interpreter):
         if n not in self.choices:
             return super().run_node(n)
         value = super().run_node(n)
-        if name_of(n) in _MAPS:
+        if open_where_infinite(n):
             return self._infinite(n, value)
         first = n.all_input_nodes[0]
         stable = bool(n.kwargs.get("stable")) and not self.reach.get(first)
@@ -161,20 +168,29 @@ class Shaken(fx.Interpreter):
         return _merged(value, getattr(self, n.op)(n.target, args, kwargs), floats=name_of(n) in _STEPS)
 
     def _infinite(self, n: fx.Node, value: Tensor) -> Tensor:
-        """The result of a map with the other infinity where it comes of one, and not of NaN."""
+        """The result of a map with another infinity where it comes of one, and not of NaN."""
+        infinity, nan = float("inf"), float("nan")
+        other = -infinity if self.turned else infinity
+        if "fft" in name_of(n):
+            return torch.full_like(value, nan) if self.turned else value
 
         def run(**numbers: float) -> Tensor:
             def without(m: fx.Node) -> Any:
                 x = self.env[m]
-                return x.nan_to_num(**numbers) if isinstance(x, Tensor) and _is_float(x) else x
+                return x.nan_to_num(**numbers) if isinstance(x, Tensor) and x.is_floating_point() else x
 
             args, kwargs = (fx.node.map_arg(each, without) for each in (n.args, n.kwargs))
             return getattr(self, n.op)(n.target, args, kwargs)
 
-        infinity = float("inf")
+        if name_of(n) == _ATTENTION:
+            # Keys that are masked, and rows in which no score is finite.
+            masked = len(n.all_input_nodes) > 3 or n.kwargs.get("is_causal")
+            if masked and not self.turned:
+                return run(nan=0.0, posinf=0.0, neginf=0.0)
+            return torch.where(value.isnan() & ~run(nan=nan, posinf=1.0, neginf=-1.0).isnan(), 0.0, value)
         by_infinity = ~run(nan=0.0, posinf=infinity, neginf=-infinity).isfinite()
-        by_nan = run(nan=float("nan"), posinf=0.0, neginf=0.0).isnan()
-        return torch.where(by_infinity & ~by_nan, -infinity if self.turned else infinity, value)
+        by_nan = run(nan=nan, posinf=0.0, neginf=0.0).isnan()
+        return torch.where(by_infinity & ~by_nan, other, value)
 
     def _moved(self, node: fx.Node, x: Any) -> Any:
         reach = self.reach.get(node, 0.0)
