@@ -519,6 +519,23 @@ def test_layouts() -> None:
         assert weight.is_contiguous(memory_format=torch.channels_last) is wanted
 
 
+def test_group_norm_behind_a_convolution_is_as_accurate_as_torch() -> None:
+    text = """planform 1
+model net(x: [2, 8, 16, 16]) {
+    return x -> conv: conv(8, 1) -> norm: group_norm(2)
+}
+plan main = net()
+"""
+    source = planform.PlanFile.from_text(text, "norm.plan").program("main")
+    weights = to_torch(source).state_dict()
+    weights["conv.weight"] = torch.eye(8).reshape(8, 8, 1, 1)
+    weights["norm.weight"], weights["norm.bias"] = torch.ones(8), torch.zeros(8)
+    image = torch.randn(2, 8, 16, 16, generator=torch.Generator().manual_seed(0)) + 100
+    right = torch.nn.functional.group_norm(image.double(), 2)
+    with torch.no_grad():
+        assert (to_deployed(source, weights)(image) - right).abs().max() < 5e-5
+
+
 # --- the command ---
 
 

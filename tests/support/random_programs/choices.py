@@ -8,14 +8,17 @@ is not the same then is open, and nothing else is.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
 
-# Each is run with the noise added and subtracted, so that of two equal numbers either is the larger one once.
+# Each is run with the noise added and subtracted, so that of two equal numbers either is the larger one once. Of three
+# equal ones the middle one may stay: where there are such, more are tried.
 PAIRS = 4
+PAIRS_OF_TIES = 9
 _ORDERED = frozenset(["sort", "argsort", "topk", "argmax", "argmin", "cummax", "cummin"])
 # Their floats jump too.
 _STEPS = frozenset(
@@ -49,9 +52,18 @@ _MAPS = frozenset(
 _ATTENTION = "scaled_dot_product_attention"
 
 
+# Sums of many numbers may overflow on their way, in one order or way and not in another.
+_SUMS = re.compile(
+    r"sum|mean|var|std|norm|avg_pool|lp_pool|linear|conv|matmul|bmm|einsum|prod|interpolate|grid_sample|attention"
+    r"|distance|similarity|fft|bilinear|dot|addmm"
+)
+_LARGE = 1e12
+
+
 def open_where_infinite(node: fx.Node) -> bool:
     """Whether docs/algebra.md leaves open some of what it gives of numbers that are not finite."""
-    return name_of(node) in _MAPS or name_of(node) == _ATTENTION or "fft" in name_of(node)
+    name = name_of(node)
+    return name in _MAPS or name in (_ATTENTION, "grid_sample") or "fft" in name
 
 
 def name_of(node: fx.Node) -> str:
@@ -76,13 +88,15 @@ def _is_float(x: Tensor) -> bool:
 
 
 class Exact(fx.Interpreter):
-    """A run that remembers the value of each node, and which nodes choose; beyond `most` numbers are infinite."""
+    """A run that remembers the value of each node, and which nodes choose; beyond `most` all is infinite."""
 
     def __init__(self, module: fx.GraphModule, most: float | None = None) -> None:
         super().__init__(module)
         self.most = most
         self.values: dict[fx.Node, Any] = {}
         self.choices: set[fx.Node] = set()
+        self.overflowing: set[fx.Node] = set()
+        self.pairs = PAIRS
 
     def run_node(self, n: fx.Node) -> Any:
         value = super().run_node(n)
@@ -95,6 +109,10 @@ class Exact(fx.Interpreter):
         infinite = open_where_infinite(n) and not all(x.isfinite().all() for x in read)
         if n.op.startswith("call") and (orders(n) or jumps or infinite):
             self.choices.add(n)
+        if orders(n) and len(read[0].unique()) < read[0].numel():
+            self.pairs = PAIRS_OF_TIES
+        if self.most is not None and _SUMS.search(name_of(n)) and any(map(_large, read)):
+            self.overflowing.add(n)
         return value
 
 
@@ -143,16 +161,18 @@ class Shaken(fx.Interpreter):
 
     def __init__(self, exact: Exact, reach: dict[fx.Node, float], seed: int, turned: bool) -> None:
         super().__init__(exact.module)
-        self.choices = exact.choices
+        self.choices, self.overflowing = exact.choices, exact.overflowing
         self.reach = reach
         self.seed = seed
         self.turned = turned
         self.numbers = {node: number for number, node in enumerate(exact.module.graph.nodes)}
 
     def run_node(self, n: fx.Node) -> Any:
-        if n not in self.choices:
-            return super().run_node(n)
         value = super().run_node(n)
+        if n in self.overflowing:
+            return fx.node.map_aggregate(value, self._overflown)
+        if n not in self.choices:
+            return value
         if open_where_infinite(n):
             return self._infinite(n, value)
         first = n.all_input_nodes[0]
@@ -167,11 +187,16 @@ class Shaken(fx.Interpreter):
         args, kwargs = (fx.node.map_arg(each, moved) for each in (n.args, n.kwargs))
         return _merged(value, getattr(self, n.op)(n.target, args, kwargs), floats=name_of(n) in _STEPS)
 
+    def _overflown(self, x: Any) -> Any:
+        if not isinstance(x, Tensor) or not _is_float(x):
+            return x
+        return torch.full_like(x, float("nan") if self.turned else float("inf"))
+
     def _infinite(self, n: fx.Node, value: Tensor) -> Tensor:
         """The result of a map with another infinity where it comes of one, and not of NaN."""
         infinity, nan = float("inf"), float("nan")
         other = -infinity if self.turned else infinity
-        if "fft" in name_of(n):
+        if "fft" in name_of(n) or name_of(n) == "grid_sample":
             return torch.full_like(value, nan) if self.turned else value
 
         def run(**numbers: float) -> Tensor:
@@ -216,6 +241,10 @@ class Shaken(fx.Interpreter):
         ranks = torch.empty_like(flat)
         ranks[order] = torch.arange(flat.numel(), dtype=torch.float64)
         return ranks.reshape(x.shape)
+
+
+def _large(x: Tensor) -> bool:
+    return _is_float(x) and bool((x.abs() > _LARGE).any())
 
 
 def _floats(value: Any, right: Any) -> Iterator[tuple[Tensor, Tensor]]:

@@ -14,7 +14,7 @@ from planform.backends.torch.lower import GraphLowering
 from planform.compiler.graph import Graph, Weight
 from support.random_graphs import tensors
 
-from .choices import PAIRS, Exact, Rounding, Shaken
+from .choices import Exact, Rounding, Shaken
 from .text import RandomProgram
 
 
@@ -59,10 +59,10 @@ class Trace:
 
         The error is that of the runs with rounding before.
         """
-        if not self.exact.choices:
+        if not self.exact.choices and not self.exact.overflowing:
             return
         reach = {node: times * error for node, error in self.errors.items()}
-        for number in range(2 * PAIRS):
+        for number in range(2 * self.exact.pairs):
             shaken = Shaken(self.exact, reach, 1000 * (number // 2), turned=bool(number % 2))
             try:
                 yield tensors(shaken.run(*[x.clone() for x in self.inputs]))
