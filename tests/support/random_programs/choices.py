@@ -109,7 +109,8 @@ class Exact(fx.Interpreter):
         infinite = open_where_infinite(n) and not all(x.isfinite().all() for x in read)
         if n.op.startswith("call") and (orders(n) or jumps or infinite):
             self.choices.add(n)
-        if orders(n) and len(read[0].unique()) < read[0].numel():
+        # NaN is not equal to itself, and has no order either.
+        if orders(n) and (read[0].isnan().sum() > 1 or len(read[0].unique()) < read[0].numel()):
             self.pairs = PAIRS_OF_TIES
         if self.most is not None and _SUMS.search(name_of(n)) and any(map(_large, read)):
             self.overflowing.add(n)
