@@ -117,8 +117,14 @@ class Grower:
                 rng.choice((3, 5)),
             ),
         }[rank]
-        if rng.random() < 0.012 and rank:
+        kind = rng.random()
+        if kind < 0.012 and rank:
             shape = (0, *shape[1:])
+        elif kind < 0.04 and rank in (1, 2, 3):
+            # A long row, of no round length.
+            shape = (1,) * (rank - 1) + (rng.choice((1021, 1024, 2003, 2500)),)
+        elif kind < 0.06 and rank:
+            shape = tuple(rng.choice((1, 1, size, 13)) if axis else 1 for axis, size in enumerate(shape))
         return self.input(*shape, dtype=dtype)
 
     def same(self, value: Value) -> Value:

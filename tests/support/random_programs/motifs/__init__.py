@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from ..grow import Grower
 from .attention import attention, einsum, heads, matmul
+from .blocks import stage
 from .maps import conv, depthwise_chain, linear, transposed, twice
 from .norms import norm, pool, resize
 from .operators import anything
@@ -22,7 +23,7 @@ MOTIFS: dict[Callable[[Grower], None], float] = {
     pool: 2,
     resize: 1,
     attention: 2,
-    heads: 0.7,
+    heads: 1.5,
     matmul: 1,
     einsum: 0.8,
     view: 5,
@@ -31,7 +32,8 @@ MOTIFS: dict[Callable[[Grower], None], float] = {
     elements: 4,
     rows: 2.5,
     spectrum: 0.6,
-    recurrence: 0.8,
+    recurrence: 1.5,
+    stage: 1.5,
     indices: 1,
     masks: 1,
     integers: 0.8,
