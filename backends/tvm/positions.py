@@ -1,7 +1,8 @@
 """Checks of positions that data gives: a graph with the extremes of all that are not known to be in range.
 
-Kernels hold positions within their axis, and so touch no other memory. What was given is wrong all the same, and
-whoever called is told so: the extremes are results of the graph, beside its own, and in a loop one more state.
+Kernels hold positions within their axis, and so touch no other memory. What was given is wrong all the same,
+and whoever called is told so: the extremes are results of the graph, beside its own, and in a loop one more
+state.
 """
 
 from __future__ import annotations

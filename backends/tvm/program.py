@@ -127,9 +127,8 @@ class Program:
     """Slots; the steps that make constants once, and those of each call; the interface.
 
     `outputs` are, leaf by leaf, (slot, shape): several may view one slot. `tree` is the structure of the
-    results, with numbers of leaves. `guards` are relations that must hold of the sizes, and `checks` what must
-    hold of positions that data gives. `order` and `offsets` place the arena's slots where all sizes are
-    numbers.
+    results, with numbers of leaves. `guards` are relations that must hold of the sizes, `checks` of positions
+    that data gives. `order` and `offsets` place the arena's slots where all sizes are numbers.
     """
 
     name: str
