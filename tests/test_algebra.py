@@ -246,6 +246,47 @@ def test_scalars_that_would_spoil_weights_stay() -> None:
             torch.testing.assert_close(as_list(written.to_tvm(seed=0)(image)), wanted, equal_nan=True)
 
 
+KERNELS = ("bound", "free")
+TINY = [1e-45, -1e-45, 1e-39, -1e-39, 2.9e-39, 3e-39, 5e-40]
+
+
+def test_a_scalar_over_a_tensor() -> None:
+    """Kernels round the quotient once; modules give torch's product with the reciprocal."""
+    x = torch.tensor([*SPECIAL, *TINY, 1e38])
+    scalars = ["0.0", "-0.0", "2", "3", "1.0", "-1.0", "1e30", "inf", "1e39", "1e-46", "nan"]
+    found = answers("return " + ", ".join(f"{each} / x" for each in scalars), "x: [N]", x, N=len(x))
+    assert {*KERNELS, "eager"} < set(found)
+    for face, results in found.items():
+        for text, result in zip(scalars, results, strict=True):
+            scalar = torch.tensor(float(text))
+            exact = (scalar.double() / x.double()).float()
+            assert_equal(result, exact if face in KERNELS else float(text) / x, f"{text} / x on {face}")
+    zero = found["eager"][0][x == 1e-39], found["bound"][0][x == 1e-39]
+    assert bool(zero[0].isnan().all()) and zero[1].tolist() == [0.0]
+
+
+def test_remainders_by_subnormal_numbers() -> None:
+    pairs = torch.tensor(list(itertools.product([1.0, -1.0, 3e-39, 5.0, 1e-45, -1e-39, 0.0], TINY))).T
+    x, y = pairs.contiguous()
+    exact = torch.remainder(x.double(), y.double()).float()
+    found = answers("return x % y", "x: [N], y: [N]", x, y, N=len(x))
+    for face in KERNELS:
+        assert_equal(found[face][0], exact, face)
+    for face in set(found) - {*KERNELS}:
+        assert_equal(found[face][0], torch.remainder(x, y), face)
+
+
+def test_whole_numbers_over_zero() -> None:
+    runs = faces("return x // y, x % y", "x: i64[N], y: i64[N]", {"N": 3})
+    x, y = torch.tensor([5, -5, 0]), torch.tensor([0, 0, 0])
+    for face, run in runs.items():
+        if face in KERNELS:
+            assert [each.tolist() for each in run(x, y)] == [[0, 0, 0], [0, 0, 0]]
+        else:
+            with pytest.raises(RuntimeError, match="ZeroDivisionError"):
+                run(x, y)
+
+
 def test_the_faces_are_all_there() -> None:
     assert set(faces("return x", "x: [N]", {"N": 2})) == {
         *("eager", "deploy", "source", "deployed source", "bound", "free", "free eager")

@@ -37,6 +37,7 @@ from ..dtypes import DType
 from .base import REGISTRY, Elements, Lowering, Op, Shape, case
 from .functions import logistic
 from .pointwise import Unary, as_float, wide
+from .promotion import need_element
 from .rules import (
     ShapeError,
     axis_of,
@@ -337,6 +338,11 @@ class Threshold(Activation, name="threshold"):
         case({"threshold": 0.1, "value": -2.0}, (2, 3)),
         case({"threshold": 1, "value": 0}, ("i64", (3,))),
     )
+
+    def dtype(self, x: DType) -> DType:
+        for argument in ("threshold", "value"):
+            need_element(getattr(self, argument), x, argument)
+        return super().dtype(x)
 
     def torch(self, t: Lowering, x: Any) -> Any:
         return t.F.threshold(x, self.threshold, self.value)

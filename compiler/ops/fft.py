@@ -63,6 +63,9 @@ class Transform(Op):
         axes, lengths = self.plan(x)
         if not axes and self.spectrum != "full":
             raise ShapeError(f"{self.name} transforms at least one axis", "value", argument="axis")
+        for axis, size in enumerate(x):
+            if axis not in axes:  # torch's library takes no batch of nothing
+                need_at_least(size, 1, f"axis {axis} of {self.name}'s input", ("x", axis))
         sizes = list(x)
         for axis, length in zip(axes, lengths, strict=True):
             sizes[axis] = length
