@@ -244,6 +244,10 @@ class Arithmetic:
 
     def clamp(self, x: Expr, least: Expr | float | None = None, most: Expr | float | None = None) -> Expr:
         """X within bounds, of which the upper one wins; NaN stays."""
+        if not is_float(x):
+            # TVM's simplifier makes 0 - 1 of `x < 0`, which ends the process where x is unsigned.
+            x = x if least is None else tirx.max(x, like(least, x))
+            return x if most is None else tirx.min(x, like(most, x))
         if least is not None:
             x = self.let(x)
             low = like(least, x)

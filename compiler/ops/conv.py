@@ -120,6 +120,9 @@ def need_window(kernel: Shape, stride: Shape, dilation: Shape, pads: Pads) -> No
     for values, argument in ((kernel, "kernel"), (stride, "stride"), (dilation, "dilation")):
         for value in values:
             need_positive(value, argument)
+    for size in kernel:
+        if not isinstance(size, int):
+            need_at_least(size, 1, "the size of the kernel")
     for pair in pads:
         for size in pair:
             need_at_least(size, 0, "`pad`")
