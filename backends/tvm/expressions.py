@@ -16,6 +16,7 @@ from . import elementary
 from .dtypes import HALVES, held_dtype, kernel_dtype, tvm_dtype
 from .floats import constant, is_float, to_integer
 from .halves import narrow, widen
+from .indices import index_type
 from .loops import CURRENT, Buffer, Expr, Loops, type_of
 from .tensors import Built, Combine, Computed, Program, Reduced, Shape, Tensor
 
@@ -187,10 +188,13 @@ class Expressions(elementary.Functions):
             return to_integer(self.let(value), dtype)
         return value.astype(dtype)
 
+    def index_type(self, *sizes: Any) -> str:
+        """The type of an index below these sizes, and of what is combined with it in a choice."""
+        return index_type(*sizes)
+
     def position(self, i: Expr, most: Any) -> Expr:
         """An index that is to be multiplied, of 64 bits where the result, of at most `most`, needs them."""
-        fits = isinstance(most, int) and most < 2**31
-        return i if fits or type_of(i) == "int64" else i.astype("int64")
+        return i if type_of(i) == "int64" else i.astype(index_type(most))
 
     def quotient(self, x: Expr, y: Any) -> Expr:
         """X // y in an index, of numbers that are not negative: TVM joins floored quotients wrongly."""

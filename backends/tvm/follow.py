@@ -19,6 +19,7 @@ from ...compiler.ops.layout import Permute, SameOrder, Transpose
 from ...compiler.ops.rules import axis_of
 from ...compiler.ops.shift import Roll
 from .aliases import order_of
+from .indices import index_const
 from .loops import CURRENT, Expr
 
 Index = tuple[Expr, ...]
@@ -142,7 +143,7 @@ def _common(left: Sequence[Any], right: Sequence[Any]) -> tuple[int, int]:
 
 def _regroup(index: Sequence[Expr], before: Sequence[Any], after: Sequence[Any]) -> list[Expr]:
     """An index of some axes as one of others with the same elements in the same order."""
-    flat: Any = tirx.const(0, "int32")
+    flat: Any = index_const(0)
     for at, size in zip(index, before, strict=True):
         flat = flat * int(size) + at
     found: list[Expr] = []

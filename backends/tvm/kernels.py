@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Container, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +19,7 @@ from .dtypes import HALVES, held_dtype, kernel_dtype, tvm_dtype
 from .expressions import Expressions, emitting, size_expression
 from .follow import Onto, axis_behind, follows, onto, paths
 from .grouping import is_block, main_of, mains_of
+from .indices import FAR, declared, index_type, is_far, wide
 from .layouts import CHANNELS_LAST, PLAIN, Layout
 from .loops import Loops, pointer, private_function
 from .machine import Machine
@@ -132,8 +133,9 @@ class KernelMaker:
         places = [operands.index((value, packings.get(at))) for at, value in enumerate(node.inputs)]
         name = "kernel_" + hashlib.sha256(f"{_structure(body)} {how} {places}".encode()).hexdigest()[:16]
         if name not in self.functions:
-            writer = self._writer(node, body, layouts, self.machine, self.float_as, symbols)
-            self.functions[name], self._over[name] = writer.write(operands, places, template)
+            with wide(_is_wide(body, operands, layouts)):
+                writer = self._writer(node, body, layouts, self.machine, self.float_as, symbols)
+                self.functions[name], self._over[name] = writer.write(operands, places, template)
         return Kernel(name, self.functions[name], node, operands, node.results, symbols, self._over[name])
 
 
@@ -249,7 +251,7 @@ class Writer:
     def _buffer(self, sizes: Sequence[Any], dtype: str, name: str) -> Any:
         dtype = held_dtype(dtype)
         data = pointer(f"{name}_data", dtype)
-        made = tirx.decl_buffer(list(sizes) or [1], dtype, name=name, data=data)
+        made = declared(sizes, dtype, name=name, data=data)
         self.loops.emit(tirx.DeclBuffer(made, data=data))
         self.parameters.append(data)
         return made
@@ -275,6 +277,29 @@ class Writer:
         for value, tensor in known.items():
             tensor.shared = isinstance(tensor, Computed) and reads[value] > 1
         return made
+
+
+def _is_wide(body: Graph, operands: Sequence[Operand], layouts: Layouts) -> bool:
+    """Whether a kernel's indices are of 64 bits: a value or an argument of an operator is large."""
+    values = *body.inputs, *(value for node in body.nodes for value in node.results)
+    shapes = [value.shape for value in values]
+    shapes += [
+        layouts.get(value, PLAIN).shape(value.shape) if packing is None else packing.shape
+        for value, packing in operands
+    ]
+    numbers = (number for node in body.nodes for number in _numbers(node))
+    return any(map(is_far, shapes)) or any(abs(number) >= FAR for number in numbers)
+
+
+def _numbers(node: Node) -> Iterator[int]:
+    """The whole numbers among an operator's arguments: strides and paddings, say."""
+    left = [getattr(node.op, name) for name in node.op.arguments()]
+    while left:
+        thing = left.pop()
+        if isinstance(thing, int):
+            yield thing
+        elif isinstance(thing, (tuple, list)):
+            left += thing
 
 
 def _structure(body: Graph) -> str:
@@ -345,7 +370,7 @@ def _same_place(
     if any(not isinstance(tensor, Computed) or tensor.keep for tensor in made):
         return ()
     result = results[0]
-    index = tuple(tirx.Var(f"i{axis}", "int32") for axis in range(result.rank))
+    index = tuple(tirx.Var(f"i{axis}", index_type(0)) for axis in range(result.rank))
     found: dict[int, bool] = {}
     for tensor, at in watch(lambda: result.at(index)):
         if isinstance(tensor, Source):

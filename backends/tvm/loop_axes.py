@@ -10,6 +10,7 @@ import tvm
 from tvm import tirx
 from tvm_ffi import structural_equal
 
+from .indices import declared, index_type
 from .loops import Expr, Loops, type_of
 from .tensors import Access, Built, Reduced, Source, Tensor, watch
 
@@ -19,10 +20,7 @@ PARALLEL = 1 << 14
 
 def index_variables(shape: Sequence[Any], name: str) -> tuple[Expr, ...]:
     """A variable for each axis."""
-    return tuple(
-        tirx.Var(f"{name}{axis}", "int32" if isinstance(size, int) else "int64")
-        for axis, size in enumerate(shape)
-    )
+    return tuple(tirx.Var(f"{name}{axis}", index_type(size)) for axis, size in enumerate(shape))
 
 
 def reads_of(tensor: Tensor, at: tuple[Expr, ...] = (), reduced: tuple[Expr, ...] = ()) -> list[Access]:
@@ -30,7 +28,7 @@ def reads_of(tensor: Tensor, at: tuple[Expr, ...] = (), reduced: tuple[Expr, ...
     if isinstance(tensor, Source):
         return []
     if isinstance(tensor, Built):
-        outs = [tirx.decl_buffer(each.shape or [1], each.dtype) for each in tensor.program.results]
+        outs = [declared(each.shape, each.dtype) for each in tensor.program.results]
         return watch(lambda: tensor.program.emit(Loops(), outs))
     indices = at or index_variables(tensor.shape, "i")
     if isinstance(tensor, Reduced):

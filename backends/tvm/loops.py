@@ -12,6 +12,7 @@ from tvm import tirx
 from tvm.ir import PointerType, PrimType
 
 from .halves import narrow
+from .indices import index_const, index_type
 
 Expr = Any
 Buffer = Any
@@ -22,11 +23,6 @@ _KINDS = {
     "vectorized": tirx.ForKind.VECTORIZED,
     "unrolled": tirx.ForKind.UNROLLED,
 }
-
-
-def index_type(extent: Expr) -> str:
-    """The type of a loop variable: 32 bits where the extent is a number, else the extent's own."""
-    return "int32" if isinstance(extent, int) else str(extent.ty.dtype)
 
 
 def type_of(value: Expr) -> str:
@@ -100,9 +96,9 @@ class Loops:
     def loop(self, extent: Expr, name: str = "i", kind: Kind = "serial") -> Iterator[Expr]:
         """Run the context for each value of the variable that it gives, from 0; one turn needs no loop."""
         if isinstance(extent, int) and extent == 1:
-            yield tirx.const(0, "int32")
+            yield index_const(0)
             return
-        dtype = index_type(extent)
+        dtype = index_type(extent) if isinstance(extent, int) else type_of(extent)
         variable = tirx.Var(name, dtype)
         first = tirx.const(0, dtype)
         last = tirx.const(extent, dtype) if isinstance(extent, int) else extent
@@ -160,7 +156,7 @@ class Loops:
         """Write an element, rounded to what the buffer holds."""
         value = narrow(value, str(buffer.dtype), self.let)
         self.in_vectors = self.in_vectors and self._lanes is not None
-        self.emit(tirx.BufferStore(buffer, value, [_index(index) for index in indices]))
+        self.emit(tirx.BufferStore(buffer, value, [index_const(index) for index in indices]))
 
     def let(self, value: Expr, name: str = "v") -> Expr:
         """Compute once: a variable with the value, visible to the end of the scope.
@@ -236,8 +232,8 @@ class Loops:
 
     def _cell(self, dtype: str, name: str) -> tuple[Buffer, Expr]:
         """A place for a number, of which each lane has its own, and the index to use."""
-        scope, at, size = self._lanes or (len(self._scopes) - 1, tirx.const(0, "int32"), 1)
-        cell = tirx.decl_buffer([tirx.const(size, "int32")], dtype, name=name, scope="local")
+        scope, at, size = self._lanes or (len(self._scopes) - 1, index_const(0), 1)
+        cell = tirx.decl_buffer([index_const(size)], dtype, name=name, scope="local")
         self._scopes[scope].append(tirx.AllocBuffer(cell, {"disable_lower_builtin": tirx.IntImm("bool", 1)}))
         self._cells.add(cell)
         return cell, at
@@ -249,9 +245,8 @@ class Loops:
     def alloc(self, shape: Sequence[Expr], dtype: str, name: str = "local", scope: str = "global") -> Buffer:
         """A buffer that lives to the end of the scope; a `local` one is on the stack, or in registers."""
         # LLVM has no room of nothing, which is what loops over no elements ask for.
-        sizes = [_index(1 if isinstance(size, int) and size == 0 else size) for size in shape] or [
-            tirx.const(1, "int32")
-        ]
+        found = [1 if isinstance(size, int) and size == 0 else size for size in shape]
+        sizes = [index_const(size) for size in found or [1]]
         if scope == "global" and not _fits_stack(sizes, dtype):
             return self._alloc_workspace(sizes, dtype, name)
         made = tirx.decl_buffer(sizes, dtype, name=name, scope=scope)
@@ -300,10 +295,6 @@ def _fits_stack(sizes: Sequence[Expr], dtype: str) -> bool:
             return False
         count *= int(size)
     return count <= _STACK
-
-
-def _index(value: Expr) -> Expr:
-    return tirx.const(value, "int32") if isinstance(value, int) else value
 
 
 def pointer(name: str, dtype: str) -> Any:

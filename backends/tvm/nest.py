@@ -16,6 +16,7 @@ from tvm import tirx
 from tvm_ffi import structural_equal
 
 from .expressions import emitting
+from .indices import declared, index_const
 from .layouts import PLAIN
 from .loop_axes import (
     PARALLEL,
@@ -43,7 +44,7 @@ def emit_nest(loops: Loops, made: Sequence[Tensor], results: Sequence[Tensor], m
     stages = stages_of(made, results)
     inner = [stage for stage in stages if stage.buffer is None]
     for stage in inner:
-        stage.buffer = tirx.decl_buffer(stage.layout.shape(stage.shape) or [1], stage.dtype)
+        stage.buffer = declared(stage.layout.shape(stage.shape), stage.dtype)
     shared = _shared_axes(stages, machine)
     for stage in inner:
         stage.buffer = None
@@ -140,7 +141,7 @@ def _emit_computed(loops: Loops, stage: Tensor, prefix: list[Expr], machine: Mac
     number, starts = _cuts(stage, logical, accesses, len(prefix), groups)
 
     def write(at: Sequence[Expr]) -> None:
-        index: list[Any] = [tirx.const(0, "int32")] * len(physical)
+        index: list[Any] = [index_const(0)] * len(physical)
         for group, position in zip(groups, at, strict=True):
             for axis, part in zip(group, split_index(position, [physical[a] for a in group]), strict=True):
                 index[axis] = part

@@ -10,6 +10,7 @@ from tvm import tirx
 from .cascade import Cascade, Cut, Walk, cut_of, parts, turns
 from .elementary import Functions
 from .expressions import emitting
+from .indices import index_const
 from .layouts import PLAIN
 from .loop_axes import (
     PARALLEL,
@@ -37,7 +38,7 @@ def emit_reduced(loops: Loops, stage: Reduced, prefix: list[Expr], machine: Mach
     ones = 0
     while stage.layout == PLAIN and ones < len(shape) and is_one(shape[-1 - ones]):
         ones += 1
-    shape, none = shape[: len(shape) - ones], [tirx.const(0, "int32")] * ones
+    shape, none = shape[: len(shape) - ones], [index_const(0)] * ones
     spatial, over = index_variables(shape, "i"), index_variables(stage.extents, "k")
     accesses = [
         access
@@ -48,7 +49,7 @@ def emit_reduced(loops: Loops, stage: Reduced, prefix: list[Expr], machine: Mach
     extents = [product_of([stage.extents[axis] for axis in group]) for group in groups]
 
     def element(at: tuple[Expr, ...], reduced: Sequence[Expr]) -> Expr:
-        index: list[Any] = [tirx.const(0, "int32")] * len(stage.extents)
+        index: list[Any] = [index_const(0)] * len(stage.extents)
         for group, position in zip(groups, reduced, strict=True):
             for axis, part in zip(
                 group, split_index(position, [stage.extents[a] for a in group]), strict=True
@@ -111,7 +112,7 @@ def _count(loops: Loops, stage: Reduced, tile: int, extent: Any, start: Expr, in
     if axis is not None and stage.layout.block:
         if divides(tile, stage.shape[axis]):
             return tile
-        first = index(tirx.const(0, "int32"))[axis]
+        first = index(index_const(0))[axis]
         return loops.let(tirx.min(tile, stage.shape[axis] - first), "count")
     return tile if divides(tile, extent) else loops.let(tirx.min(tile, extent - start), "count")
 
@@ -181,7 +182,7 @@ class Combination:
             return self.single(extents, element)
         wide = 2 * lanes if not isinstance(last, int) or last >= 4 * lanes else lanes
         sums = self._cells(wide)
-        zero = tirx.const(0, "int32")
+        zero = index_const(0)
         cut = cut_of([*extents[:-1], over(last, wide)])
         if cut is not None and cut.axis == len(extents) - 1:
             cut = cut._replace(step=cut.step * wide)
@@ -201,7 +202,7 @@ class Combination:
 
     def single(self, extents: Sequence[Any], element: Any) -> Expr:
         """All elements as one, one after the other."""
-        loops, zero = self.loops, tirx.const(0, "int32")
+        loops, zero = self.loops, index_const(0)
         sums = self._cells(1)
         cascade = self.cascade(sums, cut_of(extents), self.side_by_side(1))
         with turns(loops, extents, cascade) as at:

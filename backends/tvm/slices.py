@@ -11,6 +11,7 @@ from tvm import tirx
 from ...compiler.dims import Size, free_symbols, prod, render
 from .dtypes import held_dtype
 from .expressions import size_expression
+from .indices import declared, index_const, is_far, wide
 from .loops import Loops, pointer, private_function
 from .program import TURN
 
@@ -30,12 +31,16 @@ class Move(NamedTuple):
     def function(self) -> Any:
         """Loops over rows and columns; it takes pointers to what is read and written, and the symbols."""
         symbols = {name: tirx.Var(name, "int64") for name in self.symbols}
+        with wide(is_far(self.sizes)):
+            return self._function(symbols)
+
+    def _function(self, symbols: dict[str, Any]) -> Any:
         loops = Loops()
         pointers: list[Any] = []
         buffers: list[Any] = []
         for name, sizes in self.shapes(symbols):
             pointers.append(pointer(f"{name}_data", self.dtype))
-            buffers.append(tirx.decl_buffer(sizes, self.dtype, name=name, data=pointers[-1]))
+            buffers.append(declared(sizes, self.dtype, name=name, data=pointers[-1]))
             loops.emit(tirx.DeclBuffer(buffers[-1], data=pointers[-1]))
         source, target = buffers
         rows, columns = self.extents(symbols)
@@ -58,7 +63,7 @@ class Move(NamedTuple):
     ) -> None:
         """Move the element of a row and a column."""
         # A copy has one turn.
-        turn = tirx.const(0, "int32") if self.kind == "copy" else symbols[TURN]
+        turn = index_const(0) if self.kind == "copy" else symbols[TURN]
         if self.kind == "put":
             loops.store(target, tirx.BufferLoad(source, [i, j]), i, turn, j)
         else:

@@ -14,6 +14,7 @@ from typing import Any, Literal, NamedTuple
 from tvm import tirx
 
 from .halves import NARROW, widen
+from .indices import index_const
 from .layouts import PLAIN, Layout
 from .loops import CURRENT, Buffer, Expr, Known, Loops, recall
 
@@ -59,7 +60,7 @@ class Tensor:
 
     def __getitem__(self, indices: Any) -> Expr:
         given = indices if isinstance(indices, tuple) else (indices,)
-        found = tuple([tirx.const(i, "int32") if isinstance(i, int) else i for i in given])
+        found = tuple([index_const(i) if isinstance(i, int) else i for i in given])
         if len(found) != self.rank:
             raise IndexError(f"{self.name} has {self.rank} axes, and is read at {len(found)}")
         watched = _watched.get()
@@ -89,7 +90,7 @@ class Tensor:
 
     def place(self, indices: Sequence[Expr]) -> list[Expr]:
         """Where an element is in the buffer."""
-        found = self.layout.indices(tuple(indices[self.outer :])) or [tirx.const(0, "int32")]
+        found = self.layout.indices(tuple(indices[self.outer :])) or [index_const(0)]
         loops = CURRENT.get()
         if not self.layout.blocked or loops is None:
             return found

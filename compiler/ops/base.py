@@ -320,6 +320,10 @@ class Elements(Protocol):
         """A value in another type, as torch converts."""
         ...
 
+    def index_type(self, *sizes: Any) -> str:
+        """The type of an index below these sizes, and of what is combined with it in a choice."""
+        ...
+
     def position(self, i: Any, most: Any) -> Any:
         """An index that is to be multiplied, wide enough for results up to `most`."""
         ...

@@ -84,7 +84,7 @@ def moved(t: Elements, x: Any, place: Callable[..., Sequence[Any]]) -> Any:
 
 def typed(t: Elements, position: Any, size: Any) -> Any:
     """The position in the type of an axis' size, as both sides of a choice must be."""
-    return t.let(position if isinstance(size, int) else t.cast(position, "int64"))
+    return t.let(t.cast(position, t.index_type(size)))
 
 
 def within(t: Elements, position: Any, dtype: str, size: Any) -> Any:
@@ -92,7 +92,7 @@ def within(t: Elements, position: Any, dtype: str, size: Any) -> Any:
     may be read.
     """
     held = t.maximum(t.minimum(position, t.cast(size - 1, dtype)), t.const(0, dtype))
-    return t.let(t.cast(held, "int32") if isinstance(size, int) else held)
+    return t.let(t.cast(held, t.index_type(size)) if isinstance(size, int) else held)
 
 
 def where_all(t: Elements, conditions: Sequence[Any], read: Callable[[], Any], other: Any) -> Any:

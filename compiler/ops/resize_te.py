@@ -65,7 +65,7 @@ class Axis:
     @property
     def index(self) -> str:
         """The type of indices."""
-        return "int32" if isinstance(self.size, int) and isinstance(self.count, int) else "int64"
+        return self.t.index_type(self.size, self.count)
 
     def centre(self, o: Any, dtype: str) -> Any:
         """The position of the result `o` in the input, from the first element's centre."""

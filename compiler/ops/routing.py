@@ -131,16 +131,17 @@ _LANES = 16
 
 def _by_expert(t: Elements, b: Any, chosen: Any, experts: int, choices: Any) -> tuple[Any, Any]:
     """The choices in the order of their experts, and where those of each begin: counted and put in place."""
-    starts = b.alloc([experts + 1], "int32", "starts")
-    ends = b.alloc([experts], "int32", "ends")
-    order = b.alloc([choices], "int32", "order")
+    kind = t.index_type(choices)
+    starts = b.alloc([experts + 1], kind, "starts")
+    ends = b.alloc([experts], kind, "ends")
+    order = b.alloc([choices], kind, "order")
 
     def expert(choice: Any) -> Any:
         at = tuple(parted(t, choice, chosen.shape))
-        return b.let(t.cast(within(t, chosen[at], chosen.dtype, experts), "int32"), "expert")
+        return b.let(within(t, chosen[at], chosen.dtype, experts), "expert")
 
     with b.loop(experts + 1, "e") as e:
-        b.store(starts, t.const(0, "int32"), e)
+        b.store(starts, t.const(0, kind), e)
     with b.loop(choices, "p") as p:
         e = expert(p)
         b.store(starts, starts[e + 1] + 1, e + 1)
@@ -149,7 +150,7 @@ def _by_expert(t: Elements, b: Any, chosen: Any, experts: int, choices: Any) -> 
         b.store(ends, starts[e], e)
     with b.loop(choices, "p") as p:
         e = expert(p)
-        b.store(order, t.cast(p, "int32"), ends[e])
+        b.store(order, t.cast(p, kind), ends[e])
         b.store(ends, ends[e] + 1, e)
     return starts, order
 

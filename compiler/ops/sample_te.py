@@ -43,7 +43,7 @@ def whole(t: Elements, value: Any, least: Any, most: Any, dtype: str) -> Any:
     """A float, of the type that is given, as an index within bounds; NaN becomes the lower one."""
     low, high = (t.cast(bound, dtype) for bound in (least, most))
     bounded = t.select(value > low, t.select(value < high, value, high), low)
-    return t.let(t.cast(bounded, "int32" if isinstance(most, int) else "int64"))
+    return t.let(t.cast(bounded, t.index_type(most)))
 
 
 def nearby(t: Elements, at: Any, size: Any, dtype: str) -> list[Tap]:

@@ -15,6 +15,7 @@ from ....compiler.dtypes import BOOL
 from ....compiler.graph import Node
 from ..elementary import Functions
 from ..expressions import emitting
+from ..indices import index_const
 from ..layouts import PLAIN
 from ..loop_axes import over, product_of
 from ..loops import Expr, type_of
@@ -159,7 +160,7 @@ class _Block:
                     if type_of(value) != self.plan.kind:
                         value = value.astype(self.plan.kind)
                     thread.store(held, value, 0)
-                thread.store(buffer, held[tirx.const(0, "int32")], line, column)
+                thread.store(buffer, held[index_const(0)], line, column)
 
     def _shared(self, slot: str, *at: Expr) -> Expr:
         """An element of the keys or values that this head reads."""
@@ -222,14 +223,14 @@ class _Block:
                         tirx.Select(own, value, self.never) if plan.boolean else value + own.astype(plan.kind)
                     )
                 thread.store(held, value, 0)
-            thread.store(self.scores, held[tirx.const(0, "int32")], self.row, column)
+            thread.store(self.scores, held[index_const(0)], self.row, column)
         thread.wait()
 
     def _soften(self) -> None:
         """Powers in place of the scores of a row; what was summed before is scaled to the new largest."""
         thread, kind = self.thread, self.plan.kind
         top = thread.alloc([1], kind, "top", "local")
-        zero = tirx.const(0, "int32")
+        zero = index_const(0)
         before = thread.let(self.state[zero], "before")
         thread.store(top, before, 0)
         with thread.loop(_KEYS, "m") as m:

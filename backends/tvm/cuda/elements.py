@@ -9,6 +9,7 @@ from typing import Any
 from tvm import tirx
 
 from ..expressions import emitting
+from ..indices import index_const, index_type
 from ..loop_axes import index_variables, merged_axes, over, product_of, reads_of
 from ..loops import Buffer, Expr
 from ..reductions import Combination
@@ -43,8 +44,8 @@ class Tail:
     def store(self, thread: Thread, tensor: Tensor, index: Sequence[Expr]) -> None:
         """Write the element at hand to memory."""
         assert tensor.buffer is not None
-        found = tensor.layout.indices(index) or [tirx.const(0, "int32")]
-        thread.store(self.homes[tensor], tensor.buffer[tirx.const(0, "int32")], *found)
+        found = tensor.layout.indices(index) or [index_const(0)]
+        thread.store(self.homes[tensor], tensor.buffer[index_const(0)], *found)
 
     def release(self) -> None:
         """After the launch: who reads a tensor reads memory."""
@@ -62,7 +63,7 @@ def computed(work: Work, stage: Tensor) -> None:
     with work.launch(over(total, THREADS), THREADS, alias=True) as thread:
         position = thread.let(thread.position(total), "position")
         with _within(thread, position, total):
-            index: list[Any] = [tirx.const(0, "int32")] * stage.rank
+            index: list[Any] = [index_const(0)] * stage.rank
             for group, part in zip(groups, split(thread, position, extents), strict=True):
                 sizes = [stage.shape[axis] for axis in group]
                 for axis, at in zip(group, split(thread, part, sizes), strict=True):
@@ -96,7 +97,9 @@ def split(thread: Thread, position: Expr, extents: Sequence[Any]) -> list[Expr]:
     found: list[Expr] = []
     for extent in reversed(extents[1:]):
         part = tirx.truncmod(position, extent)
-        found.append(thread.let(part.astype("int32") if isinstance(extent, int) else part, "i"))
+        found.append(thread.let(part.astype(index_type(extent)) if isinstance(extent, int) else part, "i"))
         position = thread.let(tirx.truncdiv(position, extent), "rest")
-    known = extents and isinstance(extents[0], int)
-    return [position.astype("int32") if known else position, *reversed(found)] if extents else []
+    if not extents:
+        return []
+    first = position.astype(index_type(extents[0])) if isinstance(extents[0], int) else position
+    return [first, *reversed(found)]

@@ -11,6 +11,7 @@ from tvm import tirx
 from ....compiler.dtypes import DType
 from ....compiler.graph import Graph
 from .. import slices
+from ..indices import is_far, wide
 from ..kernels import Unsupported
 from ..loop_axes import over
 from ..lower import Lowered, Lowering, kernels_of
@@ -47,6 +48,10 @@ class _Lowering(Lowering):
         return replace(found, functions=functions)
 
     def _function_of(self, move: slices.Move) -> Work:
+        with wide(is_far(move.sizes)):
+            return self._launch_of(move)
+
+    def _launch_of(self, move: slices.Move) -> Work:
         symbols = {name: tirx.Var(name, "int64") for name in move.symbols}
         rows, columns = move.extents(symbols)
         work = Work(symbols)

@@ -13,6 +13,7 @@ from typing import Any
 from tvm import tirx
 from tvm.ir import Call
 
+from ..indices import declared
 from ..layouts import PLAIN
 from ..loop_axes import index_variables, product_of, reads_of, same_size
 from ..loops import Buffer, type_of
@@ -54,7 +55,7 @@ class _Nest:
         self.gpu = gpu
         for stage in stages:
             if stage not in results:
-                stage.buffer = tirx.decl_buffer(list(stage.shape) or [1], stage.dtype)
+                stage.buffer = declared(stage.shape, stage.dtype)
         self.reads = {stage: [access.tensor for access in reads_of(stage)] for stage in stages}
 
     def run(self) -> None:
@@ -207,7 +208,7 @@ def _keep_dear(stage: Reduced, results: Sequence[Tensor]) -> None:
         if not dear:
             return
         dear[0].keep = True
-        dear[0].buffer = tirx.decl_buffer(list(dear[0].shape) or [1], dear[0].dtype)
+        dear[0].buffer = declared(dear[0].shape, dear[0].dtype)
 
 
 def _is_one(size: Any) -> bool:

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 from tvm import tirx
 
 from ..cascade import Cascade, cut_of, turn
+from ..indices import index_const, index_type
 from ..loop_axes import depends_on, index_variables, over, product_of
 from ..loops import Expr
 from ..templates.tiles import LONG, PANEL
@@ -177,8 +178,7 @@ class _Tile:
     def run(self, down: Any, across: Any) -> None:
         """All of it: where the tile is, the steps, and the results."""
         thread, plan, shape = self.thread, self.plan, self.shape
-        known = all(isinstance(size, int) for size in (down, across))
-        block = thread.block if known else thread.block.astype("int64")
+        block = thread.block.astype(index_type(down, across))
         column = thread.let(tirx.floormod(block, across) * shape.columns, "column")
         rest = tirx.floordiv(block, across)
         row = thread.let(tirx.floormod(rest, down) * shape.rows, "row")
@@ -240,7 +240,7 @@ class _Tile:
             other = thread.let(outer + part * each, "other")
             depth, line = (inner, other) if along else (other, inner)
             position = thread.let(first + line.astype(first.ty.dtype), "at")
-            kind = "int32" if isinstance(self.depth, int) else "int64"
+            kind = index_type(self.depth)
             deep = thread.let(step.astype(kind) * _DEPTH + depth.astype(kind), "deep")
             inside = [] if slow % each == 0 else [other < slow]
             with _where(thread, inside):
@@ -248,7 +248,7 @@ class _Tile:
                 thread.store(held, tirx.const(0.0, plan.stage.dtype), 0)
                 with _where(thread, [*_bound(position, total, count), *_bound(deep, self.depth, _DEPTH)]):
                     thread.store(held, self._value(side, position, deep, batch), 0)
-                thread.store(buffer, tirx.BufferLoad(held, [tirx.const(0, "int32")]), depth, line)
+                thread.store(buffer, tirx.BufferLoad(held, [index_const(0)]), depth, line)
 
     def _value(self, side: Side, position: Expr, deep: Expr, batch: list[Expr]) -> Expr:
         thread, plan = self.thread, self.plan
@@ -297,7 +297,7 @@ class _Tile:
             x = thread.let(column + (place[1] + j * across).astype(column.ty.dtype), "column")
             inside = [*_bound(y, self.rows, shape.rows), *_bound(x, self.columns, shape.columns)]
             with _where(thread, inside):
-                index: list[Any] = [tirx.const(0, "int32")] * plan.stage.rank
+                index: list[Any] = [index_const(0)] * plan.stage.rank
                 for axes, at in ((plan.left.axes, y), (plan.right.axes, x)):
                     for axis, part in zip(axes, split(thread, at, plan.sizes(axes)), strict=True):
                         index[axis] = part

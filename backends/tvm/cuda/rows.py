@@ -12,6 +12,7 @@ from tvm import tirx
 
 from ..cascade import Cascade, cut_of, turn
 from ..expressions import emitting
+from ..indices import index_const, index_type
 from ..loop_axes import over, product_of
 from ..loops import Expr
 from ..reductions import Combination
@@ -39,7 +40,7 @@ def emit(work: Work, tail: Tail, common: int, gpu: Gpu) -> None:
     team = WARP if short else THREADS
     blocks = over(count, _WARPS) if short else count
     with work.launch(blocks, WARP * _WARPS if short else THREADS) as thread:
-        kind = "int64" if not isinstance(count, int) else "int32"
+        kind = index_type(count)
         if short:
             warp = tirx.floordiv(thread.number, WARP)
             first: Any = thread.block.astype(kind)
@@ -92,7 +93,7 @@ class _Row:
         if isinstance(total, int) and total == 0:
             return
         with turn(thread, over(total, self.team), cascade, "turn") as number:
-            kind = "int32" if isinstance(total, int) else "int64"
+            kind = index_type(total)
             at = thread.let(number.astype(kind) * self.team + self.lane.astype(kind), "at")
             bound = tirx.const(total, kind) if isinstance(total, int) else total
             with thread.when(at < bound):
@@ -108,7 +109,7 @@ class _Row:
 
     def _combined(self, stage: Reduced) -> Expr:
         """All elements of the row as one, known to each thread of the team."""
-        thread, zero = self.thread, tirx.const(0, "int32")
+        thread, zero = self.thread, index_const(0)
         combination = Combination(thread, stage, self.gpu.machine)
         cell = thread.alloc([1], stage.dtype, "sums", "local")
         found = tirx.BufferLoad(cell, [zero])
@@ -137,16 +138,16 @@ class _Row:
         kind = dtype if dtype in ("float16", "float32", "float64", "int32", "int64") else "int32"
         if dtype == "bfloat16":
             kind = "float32"
-        value = tirx.BufferLoad(cell, [tirx.const(0, "int32")]).astype(kind)
+        value = tirx.BufferLoad(cell, [index_const(0)]).astype(kind)
         mask = tirx.const(2**32 - 1, "uint32")
         held = self.thread.alloc([1], kind, "other", "local")
         found = tirx.call_extern(kind, "__shfl_xor_sync", mask, value, tirx.const(apart, "int32"))
         self.thread.store(held, found, 0)
-        return tirx.BufferLoad(held, [tirx.const(0, "int32")]).astype(dtype)
+        return tirx.BufferLoad(held, [index_const(0)]).astype(dtype)
 
     def _across(self, cell: Any, combination: Combination, dtype: str) -> None:
         """What the warps of the block found, as one."""
-        thread, warps, zero = self.thread, self.team // WARP, tirx.const(0, "int32")
+        thread, warps, zero = self.thread, self.team // WARP, index_const(0)
         parts = thread.shared([warps], dtype, "parts")
         with thread.when(tirx.floormod(self.lane, WARP) == 0):
             thread.store(parts, tirx.BufferLoad(cell, [zero]), tirx.floordiv(self.lane, WARP))

@@ -11,7 +11,8 @@ import tvm
 from tvm import tirx
 
 from ..dtypes import held_dtype
-from ..loops import Buffer, Expr, Kind, Loops, index_type, pointer
+from ..indices import declared, index_const, index_type
+from ..loops import Buffer, Expr, Kind, Loops, pointer
 from ..program import Formula
 from .expressions import buffers, variables, with_known_bits
 
@@ -21,8 +22,6 @@ THREADS = 256
 """Threads of a block, where nothing asks for another number."""
 _LOCAL = 16 << 10
 """Bytes of a buffer that a thread has for itself at most; larger ones are in the device's memory."""
-
-_FAR = 1 << 31
 
 Role = tuple[str, int]
 """What a pointer points to: an operand, a result or scratch memory of the group, by number."""
@@ -65,7 +64,7 @@ class Work:
     def buffer(self, sizes: Sequence[Any], dtype: str, name: str, role: Role) -> Buffer:
         """A buffer that a parameter points to."""
         data = pointer(f"{name}_data", dtype)
-        made = tirx.decl_buffer(list(sizes) or [1], dtype, name=name, data=data)
+        made = declared(sizes, dtype, name=name, data=data)
         self.pointers[made] = data, role
         return made
 
@@ -115,7 +114,7 @@ class Thread(Loops):
         self.work = work
         self.blocks = blocks
         self.threads = threads
-        self.block = tirx.Var("block", index_type(blocks) if isinstance(blocks, int) else "int32")
+        self.block = tirx.Var("block", "int32")
         self.number = tirx.Var("thread", "int32")
         self.know(self.number, threads)
         if isinstance(blocks, int):
@@ -128,7 +127,7 @@ class Thread(Loops):
 
     def position(self, total: Any) -> Expr:
         """The thread's own number among those of all blocks, in the type of `total`."""
-        kind = "int32" if isinstance(total, int) and total < _FAR else "int64"
+        kind = index_type(total)
         block: Any = self.block.astype(kind)
         return block * self.threads + self.number.astype(kind)
 
@@ -172,7 +171,7 @@ class _Part:
 
     def __getitem__(self, indices: Any) -> Expr:
         given = indices if isinstance(indices, tuple) else (indices,)
-        found = [tirx.const(i, "int32") if isinstance(i, int) else i for i in (self.row, *given)]
+        found = [index_const(i) if isinstance(i, int) else i for i in (self.row, *given)]
         return tirx.BufferLoad(self.whole, found)
 
 

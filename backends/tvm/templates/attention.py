@@ -18,6 +18,7 @@ from ....compiler.graph import Node
 from ..cascade import Cascade, cut_of, turn
 from ..elementary import Functions
 from ..expressions import emitting
+from ..indices import index_const
 from ..layouts import PLAIN, Layout
 from ..loops import Expr, Loops
 from ..machine import Machine
@@ -145,7 +146,7 @@ class _Head:
             with self.loops.when(number < whole):
                 self._rows(first, plan.strip)
         with self.loops.when(number >= whole):
-            self._rows(tirx.const(whole * plan.strip, "int32"), rest)
+            self._rows(index_const(whole * plan.strip), rest)
 
     def _rows(self, first: Expr, rows: int) -> None:
         self._score(first, rows)
@@ -213,14 +214,14 @@ class _Head:
 
             fold(self._never(), largest)
             top = loops.alloc([1], plan.dtype, "top", "local")
-            loops.store(top, tirx.BufferLoad(cells, [tirx.const(0, "int32")]), tirx.const(0, "int32"))
+            loops.store(top, tirx.BufferLoad(cells, [index_const(0)]), index_const(0))
             with loops.loop(lanes - 1, "lane") as lane:
                 here, best = (
                     tirx.BufferLoad(cells, [lane + 1]),
-                    tirx.BufferLoad(top, [tirx.const(0, "int32")]),
+                    tirx.BufferLoad(top, [index_const(0)]),
                 )
-                loops.store(top, tirx.Select(here > best, here, best), tirx.const(0, "int32"))
-            found = tirx.BufferLoad(top, [tirx.const(0, "int32")])
+                loops.store(top, tirx.Select(here > best, here, best), index_const(0))
+            found = tirx.BufferLoad(top, [index_const(0)])
             # Where all is masked nothing is subtracted: the powers are zero, and so is the result.
             if plan.op.empty == "zero":
                 found = tirx.Select(found == self._never(), zero(plan.dtype), found)
@@ -297,14 +298,14 @@ class _Head:
                 with loops.loop(whole, "c") as column:
                     tile(row, count, column * blocks, blocks, blocks * lanes)
             if vectors > whole * blocks:
-                start = tirx.const(whole * blocks, "int32")
+                start = index_const(whole * blocks)
                 tile(row, count, start, vectors - whole * blocks, valid - whole * blocks * lanes)
 
         if rows // pixels:
             with loops.loop(rows // pixels, "t") as number:
                 columns(number * pixels, pixels)
         if rows % pixels:
-            columns(tirx.const(rows - rows % pixels, "int32"), rows % pixels)
+            columns(index_const(rows - rows % pixels), rows % pixels)
 
 
 def _read(x: Tensor, index: Sequence[Expr]) -> Expr:

@@ -13,6 +13,7 @@ from typing import Any
 from tvm import tirx
 
 from ....compiler.graph import Node, Value
+from ..indices import index_const, index_type
 from ..layouts import Layout
 from ..loops import Expr, Loops
 from ..machine import Machine
@@ -44,7 +45,7 @@ class Block:
         kind = "parallel" if not isinstance(total, int) or total > 1 else "serial"
         with loops.loop(total, "o", kind) as outer:
             sample = loops.let(tirx.floordiv(outer, plan.parts), "sample")
-            part = tirx.floormod(outer, plan.parts).astype("int32")
+            part = tirx.floormod(outer, plan.parts).astype(index_type(plan.parts))
             start = loops.let(part * share, "start")
             end: Any = share if plan.parts == 1 else loops.let(tirx.min(start + share, rows), "end")
             writers = self._writers(loops, tensors, results)
@@ -80,7 +81,7 @@ class Block:
             if taps.count > 1 or taps.stride > 1 or taps.padded:
                 high = loops.let(tirx.min(taps.at(high - 1, taps.count - 1) + 1, taps.size), "high")
                 made = loops.let(tirx.min(taps.at(made - 1, taps.count - 1) + 1, taps.size), "made")
-                least = tirx.Select(turn > 0, made, tirx.const(0, "int32"))
+                least = tirx.Select(turn > 0, made, index_const(0))
                 low = loops.let(tirx.max(tirx.max(taps.at(low, 0), least), 0), "low")
             found.append((low, high))
         return found[::-1]

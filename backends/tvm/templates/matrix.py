@@ -13,6 +13,7 @@ from tvm import tirx
 
 from ....compiler.graph import Node
 from ....compiler.ops.einsum import Einsum
+from ..indices import index_const
 from ..layouts import PLAIN, Layout
 from ..loops import Expr, Loops
 from ..machine import Machine
@@ -124,7 +125,7 @@ class PanelWriter(Writer):
         """Loops over panels, each for a part of the rows on one thread."""
         product, loops = self.product, self.loops
         tiles = self._tiles()
-        whole, none = product.out // product.wide, tirx.const(0, "int32")
+        whole, none = product.out // product.wide, index_const(0)
         for first, count in ((0, whole), (whole, product.groups - whole)):
             if not count:
                 continue
@@ -187,7 +188,7 @@ class PanelWriter(Writer):
         return _element(self.left, self.axes.left, at)
 
     def _index(self, sample: Expr, channel: Expr, row: Expr, column: Expr) -> tuple[Expr, ...]:
-        none = tirx.const(0, "int32")
+        none = index_const(0)
         at = self.at | self._parts(self.axes.rows, column) | {self.axes.column: channel}
         return tuple(at.get(name, none) for name in self.axes.result)
 
@@ -205,7 +206,7 @@ class _Panel:
 
 def _element(tensor: Tensor, names: Sequence[str], at: Index) -> Expr:
     """An operand's element; an axis of one is stretched."""
-    none = tirx.const(0, "int32")
+    none = index_const(0)
     sizes = zip(names, tensor.shape, strict=True)
     return tensor[tuple(none if isinstance(size, int) and size == 1 else at[name] for name, size in sizes)]
 

@@ -17,6 +17,7 @@ from tvm import tirx
 
 from ..cascade import Cascade, cut_of, turn
 from ..expressions import emitting
+from ..indices import index_const, index_type
 from ..loops import Expr, Loops
 from ..tensors import Access, Tensor, watch
 from .base import Accumulated, elements, finish, zero
@@ -67,7 +68,7 @@ class Writer:
                 rest = tirx.floordiv(rest, count)
                 section = loops.let(tirx.floormod(rest, product.sections), "section")
                 sample = loops.let(tirx.floordiv(rest, product.sections), "sample")
-                nothing = tirx.const(0, "int32")
+                nothing = index_const(0)
                 row: Any = nothing if single else turn
                 if product.depth is not None:
                     plane = loops.let(tirx.floordiv(row, product.rows), "plane")
@@ -80,7 +81,7 @@ class Writer:
     def rows(self, sample: Expr, first: Expr, count: Expr) -> None:
         """Some rows of a sample, on one thread: all of them for a group of output channels, then the next."""
         product, loops = self.product, self.loops
-        tiles, nothing = self._tiles(), tirx.const(0, "int32")
+        tiles, nothing = self._tiles(), index_const(0)
         whole = product.out // product.wide
         for start, groups in ((0, whole), (whole, product.groups - whole)):
             if not groups:
@@ -119,7 +120,7 @@ class Writer:
         inner = [tile for tile in tiles if self._like(tile) == Tile(-1, tiles[0].pixels)]
         for tile in tiles:
             if tile not in inner:
-                self._tile(spot._replace(start=tirx.const(tile.start, "int32")), self._like(tile), left)
+                self._tile(spot._replace(start=index_const(tile.start)), self._like(tile), left)
         if inner:
             with self.loops.loop(len(inner), "tile") as number:
                 start = inner[0].start + number * inner[0].pixels
@@ -147,7 +148,7 @@ class Writer:
             with turn(loops, parts, self._cut_at(_PARTS), "part") as part:
                 self._taps(cells, spot, tile, blocks, part, product.part)
         if rest:
-            self._taps(cells, spot, tile, blocks, tirx.const(parts, "int32"), rest)
+            self._taps(cells, spot, tile, blocks, index_const(parts), rest)
         self._total()
         self._finish(cells, spot, tile, left)
 
@@ -188,7 +189,7 @@ class Writer:
                 spots = [horizontal.at(tile.start + pixel, number) for pixel in range(tile.pixels)]
                 pixels = [pixel for pixel, at in enumerate(spots) if 0 <= at < horizontal.size]
                 if pixels:
-                    taps = (*above, tirx.const(number, "int32"))
+                    taps = (*above, index_const(number))
                     self._step(cells, spot, pixels, blocks, taps, read, part, channels)
                     carried = self._cut_at(_COLUMNS)
                     if carried is not None and (number + 1) % carried.cut.step == 0:
@@ -207,7 +208,7 @@ class Writer:
 
     def _narrow(self) -> list[Access]:
         """The reads, of tensors with 16 bits an element, that make an element of the input at a channel."""
-        none, channel = tirx.const(0, "int32"), tirx.Var("channel", "int32")
+        none, channel = index_const(0), tirx.Var("channel", index_type(0))
         line = none if self.product.depth is None else (none, none)
         reads = watch(lambda: self.product.read(none, channel, line, none))
         return [access for access in reads if access.tensor.is_narrow]
@@ -317,14 +318,14 @@ class Writer:
                 with loops.loop(blocks, "block") as block:
                     self._vector(sums, spot, count, pixel, block, lanes)
             if rest:
-                self._vector(sums, spot, count, pixel, tirx.const(blocks, "int32"), rest)
+                self._vector(sums, spot, count, pixel, index_const(blocks), rest)
 
     def _is_short(self) -> bool:
         """Whether the rest of the group is a few operations for each element."""
         trial = Loops()
-        none = tirx.const(0, "int32")
+        none = index_const(0)
         rank = len(self.product.index(none, none, none if self.product.depth is None else (none, none), none))
-        index = tuple(tirx.Var(f"i{axis}", "int32") for axis in range(rank))
+        index = tuple(tirx.Var(f"i{axis}", index_type(0)) for axis in range(rank))
 
         def named(value: Expr) -> Expr:
             return tirx.Var("element", value.ty)

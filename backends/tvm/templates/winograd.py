@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 from tvm import tirx
 
 from ....compiler.graph import Node
+from ..indices import index_const
 from ..layouts import Layout
 from ..loops import Buffer, Expr, Loops
 from ..machine import Machine
@@ -154,7 +155,7 @@ class _Writer:
                     loops.store(half, value, i, j, lane)
         at = part * self.plan.room + tile
         with loops.loop(size, "j") as j, loops.loop(valid, "lane", "vectorized") as lane:
-            given = [loops.let(tirx.BufferLoad(half, [tirx.const(i, "int32"), j, lane])) for i in range(size)]
+            given = [loops.let(tirx.BufferLoad(half, [index_const(i), j, lane])) for i in range(size)]
             for i, value in enumerate(self.transforms.forward(loops, given)):
                 loops.store(strip.made, value, i * size + j, at, lane)
 
@@ -200,7 +201,7 @@ class _Writer:
             if rest:
                 last = whole - first * plan.blocks
                 with loops.when(tirx.And(last >= 0, last < panels * plan.blocks)):
-                    self._finish(sums, tirx.const(whole, "int32"), last * plan.room + tile, place, rest)
+                    self._finish(sums, index_const(whole), last * plan.room + tile, place, rest)
 
     def _multiply(
         self, strip: _Strip, sums: Buffer, point: Expr, place: tuple[Expr, Expr], turn: Expr
@@ -234,7 +235,7 @@ class _Writer:
             with loops.loop(parts, "part") as part:
                 channels(part, lanes)
         if rest:
-            channels(tirx.const(parts, "int32"), rest)
+            channels(index_const(parts), rest)
         with loops.loop(lanes, "lane", "vectorized") as lane:
             for pixel in range(plan.pixels):
                 for block in range(plan.blocks):
@@ -247,7 +248,7 @@ class _Writer:
         """The vectors of input channels that are before those of a panel's section."""
         winograd = self.winograd
         if winograd.sections == 1:
-            return tirx.const(0, "int32")
+            return index_const(0)
         section = tirx.floordiv(panel, winograd.panels // winograd.sections)
         return self.loops.let(section * (winograd.channels // self.lanes), "before")
 
@@ -289,9 +290,7 @@ class _Writer:
             rows = loops.let(tirx.min(winograd.made[0] - row, outputs), "rows")
         with loops.loop(columns, "j") as j:
             with loops.loop(lanes, "lane", "vectorized") as lane:
-                given = [
-                    loops.let(tirx.BufferLoad(half, [tirx.const(i, "int32"), j, lane])) for i in range(size)
-                ]
+                given = [loops.let(tirx.BufferLoad(half, [index_const(i), j, lane])) for i in range(size)]
                 for i, value in enumerate(self.transforms.backward(loops, given)):
                     bias = zero("float32") if self.bias is None else self.bias[vector, lane]
                     loops.store(cells, value + bias, i, lane)
