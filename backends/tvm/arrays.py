@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from math import prod
 
@@ -11,10 +12,26 @@ ALIGNMENT = 64
 
 
 def room(bytes: int) -> np.ndarray:
-    """Room for so many bytes at a multiple of `ALIGNMENT`, without content."""
+    """Room for so many bytes at a multiple of `ALIGNMENT`, without content; raises MemoryError.
+
+    The system promises more memory than there is, and ends a process that uses what it was promised.
+    """
+    if bytes >= _LARGE and bytes > (most := _memory()):
+        raise MemoryError(f"{bytes} bytes are more than the machine has, {most}")
     whole = np.empty(bytes + ALIGNMENT, np.uint8)
     start = -whole.ctypes.data % ALIGNMENT
     return whole[start : start + bytes]
+
+
+_LARGE = 1 << 30
+
+
+def _memory() -> int:
+    """Bytes of memory of the machine."""
+    try:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, OSError, ValueError):  # not known on this system
+        return 1 << 62
 
 
 def aligned_array(shape: Sequence[int], dtype: np.dtype) -> np.ndarray:

@@ -73,7 +73,7 @@ class _Function:
 
     def _fits(self, node: Any) -> bool:
         bound: Any = self.analyzer.const_int_bound(_without_loads(node))
-        return -_LIMIT <= bound.min_value and bound.max_value < _LIMIT
+        return bound.min_value >= -_LIMIT and bound.max_value < _LIMIT
 
 
 _ARITHMETIC = (tirx.Add, tirx.Sub, tirx.Mul)
