@@ -11,7 +11,7 @@ from test_tvm_results import MAINS, agree, body_of, operand_of
 
 from planform.api import Model, PlanFile
 from planform.backends.tvm import indices, kernels, slices
-from planform.backends.tvm.arrays import room
+from planform.backends.tvm.arrays import aligned_array
 from planform.backends.tvm.build import build
 from planform.backends.tvm.compile import lowered_for
 from planform.backends.tvm.cuda import lower as cuda_lower
@@ -72,7 +72,7 @@ PROGRAMS = [
     ("x: [40000, 40000]", "return pad(x, [20000, 20000, 0, 0])"),
     ("x: [4]", "return expand(x, [1000000000, 4])"),
     ("x: [4]", "return arange(0, 5000000000) + sum(x)"),
-    ("x: [4]", "return pad(x, [1000000000000, 1])"),
+    ("x: [4]", "return pad(x, [5000000000, 1])"),
     ("x: [64, 8, 100000, 64]", "return scaled_dot_product_attention(x, x, x)"),
     ("x: [3000000000]", "return x[::3] + 1.0"),
     ("x: [3000000000]", "return flip(x, axis=0)"),
@@ -96,7 +96,7 @@ def test_numbers_in_indices_fit_their_bits(machine: str) -> None:
 
 
 @pytest.mark.parametrize("machine", MACHINES)
-@pytest.mark.parametrize("program", [PROGRAMS[1], PROGRAMS[9], PROGRAMS[35]])
+@pytest.mark.parametrize("program", [PROGRAMS[1], PROGRAMS[9], PROGRAMS[-3]])
 def test_numbers_that_do_not_fit_are_found(
     program: tuple[str, str], machine: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -107,14 +107,16 @@ def test_numbers_that_do_not_fit_are_found(
 def test_a_product_of_positions_that_does_not_fit_is_found() -> None:
     loops, data = Loops(), [pointer(name, "float32") for name in ("x", "y")]
     x, y = (indices.declared([100000], "float32", name=each.name, data=each) for each in data)
+    for buffer, each in zip((x, y), data, strict=True):
+        loops.emit(tirx.DeclBuffer(buffer, data=each))
     with loops.loop(60001, "i") as i:
         loops.store(y, x[i * 100000 // 60001], i)
-    assert overflowing(private_function(data, loops.body())) == ["i * 100000"]
+    assert overflowing(private_function(data, loops.body())) == ["i * 100000"]  # and not the quotient
 
 
 def test_small_kernels_keep_indices_of_32_bits() -> None:
     (function,) = functions("x: [2, 64, 56, 56]", "return softmax(x, axis=1)", host()).values()
-    assert "int64" not in function.script()
+    assert "T.int64" not in function.script()
     assert index_type(FAR) == "int32"
     with wide(True):
         assert index_type(1) == "int64"
@@ -137,7 +139,6 @@ def large() -> np.ndarray:
     [
         ("x[-1, -1]", 7),
         ("x[65534:, 5]", [0, 3]),
-        ("transpose(x, 0, 1)[-1, 39999:40002]", [0, 9, 0]),
         ("x[39999:40002, 32790:] -> max(axis=1)", [0, 9, 0]),
     ],
 )
@@ -191,9 +192,14 @@ def test_constants_larger_than_the_memory_are_refused(body: str) -> None:
         answer("x: [4]", body, np.zeros(4, np.float32))
 
 
+def test_launches_for_more_elements_than_a_gpu_has_memory_for_are_refused() -> None:
+    with pytest.raises(MemoryError, match="blocks"):
+        functions("x: [4]", "return pad(x, [1000000000000, 1])", MACHINES["gpu"]())
+
+
 def test_memory_that_the_machine_has_not_is_refused() -> None:
     with pytest.raises(MemoryError, match="the machine has"):
-        room(1 << 50)
+        aligned_array([1 << 50], np.dtype(np.uint8))
 
 
 # Indices of 64 bits compute the same as those of 32.

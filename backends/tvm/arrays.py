@@ -12,12 +12,7 @@ ALIGNMENT = 64
 
 
 def room(bytes: int) -> np.ndarray:
-    """Room for so many bytes at a multiple of `ALIGNMENT`, without content; raises MemoryError.
-
-    The system promises more memory than there is, and ends a process that uses what it was promised.
-    """
-    if bytes >= _LARGE and bytes > (most := _memory()):
-        raise MemoryError(f"{bytes} bytes are more than the machine has, {most}")
+    """Room for so many bytes at a multiple of `ALIGNMENT`, without content."""
     whole = np.empty(bytes + ALIGNMENT, np.uint8)
     start = -whole.ctypes.data % ALIGNMENT
     return whole[start : start + bytes]
@@ -35,8 +30,13 @@ def _memory() -> int:
 
 
 def aligned_array(shape: Sequence[int], dtype: np.dtype) -> np.ndarray:
-    """An array without content, row by row, at a multiple of `ALIGNMENT`."""
+    """An array without content, row by row, at a multiple of `ALIGNMENT`; raises MemoryError.
+
+    Systems promise more memory than there is, and end a process that uses what it was promised.
+    """
     bytes = prod(shape) * dtype.itemsize
+    if bytes >= _LARGE and bytes > (most := _memory()):
+        raise MemoryError(f"{bytes} bytes are needed, and the machine has {most}")
     return room(max(bytes, 1))[:bytes].view(dtype).reshape(shape)
 
 

@@ -22,7 +22,8 @@ def overflowing(function: Any) -> list[str]:
 
     What is read from memory is taken for less than `FAR` from 0, as positions are that operators have checked.
     """
-    (flat,) = Sequential([tirx.transform.FlattenBuffer()])(module_of({"kernel": function})).functions.values()
+    module = Sequential([tirx.transform.FlattenBuffer()])(module_of({"kernel": function}))
+    (flat,) = module.functions.values()
     return _Function(flat.body).found()
 
 

@@ -91,6 +91,8 @@ class Work:
             tirx.const(thread.threads, "int32"),
         )
         grid = thread.blocks
+        if isinstance(grid, int) and grid >= 1 << 31:
+            raise MemoryError(f"a launch of {grid} blocks is for more elements than a GPU has memory for")
         count = tirx.const(grid, "int32") if isinstance(grid, int) else grid.astype("int32")
         body = _over(body, thread.block, "blockIdx.x", count)
         used = variables(body)
