@@ -20,7 +20,7 @@ _LIMIT = 1 << 31
 def overflowing(function: Any) -> list[str]:
     """The parts of indices, bounds of loops and conditions that have 32 bits, and may need more.
 
-    What is read from memory is taken for less than `FAR` from 0, as positions are that operators have checked.
+    What is read from memory is taken for a position that its operator has checked: at most `FAR` from 0.
     """
     module = Sequential([tirx.transform.FlattenBuffer()])(module_of({"kernel": function}))
     (flat,) = module.functions.values()
@@ -49,7 +49,8 @@ class _Function:
 
     def _enter(self, node: Any) -> None:
         if isinstance(node, tirx.For):
-            self.roots.extend((node.min, node.min + node.extent))
+            least: Any = node.min
+            self.roots.extend((least, least + node.extent))
             self._know(node.loop_var, node.min, node.extent)
         elif isinstance(node, tirx.AttrStmt) and node.attr_key == "thread_extent":
             self._know(node.node.var, tirx.const(0, type_of(node.value)), node.value)

@@ -91,8 +91,6 @@ class Work:
             tirx.const(thread.threads, "int32"),
         )
         grid = thread.blocks
-        if isinstance(grid, int) and grid >= 1 << 31:
-            raise MemoryError(f"a launch of {grid} blocks is for more elements than a GPU has memory for")
         count = tirx.const(grid, "int32") if isinstance(grid, int) else grid.astype("int32")
         body = _over(body, thread.block, "blockIdx.x", count)
         used = variables(body)
@@ -113,6 +111,8 @@ class Thread(Loops):
 
     def __init__(self, work: Work, blocks: Any, threads: int) -> None:
         super().__init__()
+        if isinstance(blocks, int) and blocks >= 1 << 31:
+            raise MemoryError(f"a launch of {blocks} blocks is for more elements than a GPU has memory for")
         self.work = work
         self.blocks = blocks
         self.threads = threads
