@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, TypeAlias, TypeVar
 from weakref import WeakValueDictionary
 
 from .printers import LIMIT, Leaf, SizeTooLarge, Tree, UnboundSize, fold_tree, render_tree
+from .size_limits import writing
 
 if TYPE_CHECKING:
     from . import size_proofs
@@ -207,7 +208,8 @@ def _memoised(operation: str) -> Callable[[Size, Size], Size]:
         if found is None:
             from . import size_algebra
 
-            found = _size(size_algebra.BINARY[operation](_expr(a), _expr(b)))
+            with writing():
+                found = _size(size_algebra.BINARY[operation](_expr(a), _expr(b)))
             if len(cache) >= CACHE_SIZE:
                 cache.clear()
             cache[a, b] = found
@@ -287,7 +289,8 @@ def total(sizes: Iterable[Size]) -> Size:
         return _within_limit(number)
     from . import size_polynomials
 
-    return _size(size_polynomials.add(*symbolic, size_polynomials.integer(number)))
+    with writing():
+        return _size(size_polynomials.add(*symbolic, size_polynomials.integer(number)))
 
 
 # --- reading sizes ---

@@ -19,6 +19,7 @@ class once(Generic[T]):
         update_wrapper(self, make)
 
     def __call__(self) -> T:
+        """What was made."""
         with self._lock:
             return self._kept()
 

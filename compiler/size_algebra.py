@@ -14,6 +14,7 @@ from functools import lru_cache
 from typing import Any
 
 from .printers import SizeTooLarge
+from .size_limits import spend
 from .size_polynomials import (
     ONE,
     RANGES,
@@ -279,9 +280,12 @@ def modulo(a: Expr, b: Expr) -> Expr:
 
 def extremum(kind: Any, args: Iterable[Expr]) -> Expr:
     """The least or greatest of the arguments, flattened, without those that another always beats."""
-    flat = {inner for arg in args for inner in (arg.args if isinstance(arg, kind) else (arg,))}
-    kept: list[Expr] = []
-    for arg in sorted(flat, key=order):
+    first, *others = sorted(args, key=lambda arg: isinstance(arg, kind), reverse=True)
+    # Of the arguments of one that is there already none beats another.
+    kept = list(first.args) if isinstance(first, kind) else [first]
+    flat = {inner for arg in others for inner in (arg.args if isinstance(arg, kind) else (arg,))}
+    for arg in sorted(flat.difference(kept), key=order):
+        spend(5 * len(kept))
         if not any(_beats(kind, other, arg) for other in kept):
             kept = [other for other in kept if not _beats(kind, arg, other)] + [arg]
     return kept[0] if len(kept) == 1 else kind(*sorted(kept, key=order), evaluate=False)

@@ -14,6 +14,7 @@ from typing import NamedTuple
 from . import size_algebra as alg
 from . import size_polynomials as poly
 from .size_algebra import FloorDiv, Greatest, Least
+from .size_limits import spend
 from .size_polynomials import ZERO, Expr
 from .size_walks import rewrite
 
@@ -171,6 +172,7 @@ class Facts:
         options: list[tuple[int, bool, list[int], Expr, Expr]] = []
         for s, c in parts.items():
             if s.is_Symbol and abs(c) == 1 and s not in keep:
+                spend(len(parts))
                 value = -c * poly.join({m: c for m, c in parts.items() if m != s}, constant)
                 if s not in poly.symbols_in(value):
                     name = str(s)
@@ -181,6 +183,7 @@ class Facts:
             self._replace(s, value)
             return True
         for atom, c in parts.items():
+            spend(len(parts))
             if isinstance(atom, FloorDiv) and atom.args[1].is_Integer and self._remainder(e, atom, c):
                 return True
             if not (isinstance(atom, FloorDiv) and abs(c) == 1):

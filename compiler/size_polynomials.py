@@ -10,16 +10,14 @@ Loaded at the first symbol (see `dims`), since importing sympy takes a third of 
 from __future__ import annotations
 
 import math
-from collections.abc import Generator, Mapping, Sequence
-from contextlib import contextmanager
-from contextvars import ContextVar
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any, TypeAlias
 
 import sympy as untyped_sympy  # pyright: ignore[reportMissingTypeStubs]  (sympy has no types)
 
 from .printers import LIMIT, Leaf, SizeTooLarge
-from .size_limits import MAX_DEPTH, MAX_PARTS, MAX_TERMS, allowed, used
+from .size_limits import MAX_DEPTH, MAX_PARTS, MAX_TERMS, spend
 
 sympy: Any = untyped_sympy
 Expr: TypeAlias = Any
@@ -69,7 +67,8 @@ def join(parts: Mapping[Expr, int], constant: int = 0) -> Expr:
     return sympy.Add(*[sympy.Mul(sympy.Integer(c), m) for m, c in parts.items()], sympy.Integer(constant))
 
 
-def powers(monomial: Expr) -> dict[Expr, int]:
+@lru_cache(maxsize=1 << 16)
+def powers(monomial: Expr) -> Mapping[Expr, int]:
     """The exponent of each atom of a monomial without coefficient."""
     pairs = [factor.as_base_exp() for factor in sympy.Mul.make_args(monomial) if factor != ONE]
     return {base: int(exponent) for base, exponent in pairs}
@@ -78,33 +77,6 @@ def powers(monomial: Expr) -> dict[Expr, int]:
 def from_powers(exponents: Mapping[Expr, int]) -> Expr:
     """The inverse of `powers`."""
     return sympy.Mul(*[sympy.Pow(base, n) for base, n in exponents.items()])
-
-
-class OutOfWork(Exception):
-    """A question took more work than it was given; see `limited`."""
-
-
-_work_left: ContextVar[float] = ContextVar("work left", default=math.inf)
-
-
-@contextmanager
-def limited() -> Generator[int]:
-    """What is done inside may take the work of one question, which is given, or raises `OutOfWork`."""
-    work = allowed()
-    token = _work_left.set(work)
-    try:
-        yield work
-    finally:
-        used(work - int(max(0, _work_left.get())))
-        _work_left.reset(token)
-
-
-def spend(work: int) -> None:
-    """Count terms that are about to be written or read."""
-    left = _work_left.get() - work
-    _work_left.set(left)
-    if left < 0:
-        raise OutOfWork
 
 
 def add(*args: Expr) -> Expr:
@@ -197,9 +169,9 @@ def from_poly(poly: Any, atoms: Sequence[Expr]) -> Expr:
     )
 
 
-def content(parts: Mapping[Expr, int], constant: int) -> tuple[int, dict[Expr, int]]:
+def content(parts: Mapping[Expr, int], constant: int) -> tuple[int, Mapping[Expr, int]]:
     """The greatest integer and the greatest monomial that divide every term."""
-    common: dict[Expr, int] | None = {} if constant else None
+    common: Mapping[Expr, int] | None = {} if constant else None
     for monomial in parts:
         own = powers(monomial)
         common = own if common is None else {a: min(n, own[a]) for a, n in common.items() if a in own}

@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Sequence
 from functools import lru_cache
 from itertools import count
-from typing import NamedTuple, TypeAlias
+from typing import Final, NamedTuple, TypeAlias
 from weakref import WeakValueDictionary
 
 from . import size_algebra as alg
@@ -20,8 +20,8 @@ from . import size_polynomials as poly
 from .printers import SizeTooLarge
 from .size_algebra import Greatest, Least
 from .size_facts import Facts, known_multiple, primitive, without_floors, written_back
-from .size_limits import MAX_WORK
-from .size_polynomials import Expr, OutOfWork
+from .size_limits import OutOfWork, limited, paid, pay, spend
+from .size_polynomials import Expr
 from .size_walks import residues, rewrite, value_at
 
 Fact: TypeAlias = tuple[str, Expr, Expr]
@@ -33,19 +33,25 @@ MAX_MEMO = 1 << 17
 SAMPLES = 8
 RECENT = 512
 
-NOTHING: Context
-"""The context of no facts."""
+
+class Answer(NamedTuple):
+    """A verdict, and the work that it took."""
+
+    verdict: bool | None
+    work: int
 
 
 class Sample(NamedTuple):
-    """The value of an expression, and of each hypothesis, at one point."""
+    """The value of an expression, and of each hypothesis, at a point within the ranges."""
 
     value: int
     known: Sequence[int]
+    admitted: bool
+    """Whether all facts hold there."""
 
     def without(self, number: int, factor: int) -> Sample:
         """The value without a multiple of a hypothesis."""
-        return Sample(self.value - factor * self.known[number], self.known)
+        return self._replace(value=self.value - factor * self.known[number])
 
 
 def _negated(samples: Sequence[Sample]) -> list[Sample]:
@@ -64,8 +70,9 @@ class Context(Facts):
         super().__init__()
         self.number = next(_numbers)
         self.size = 0
-        self.memo: dict[tuple[str, Expr, Expr], bool | None] = {}
-        self.simplest: dict[Expr, Expr] = {}
+        self.work = 0
+        self.memo: dict[tuple[str, Expr, Expr], Answer] = {}
+        self._simplified: dict[Expr, Expr] = {}
         self._extended: WeakValueDictionary[Fact, Context] = WeakValueDictionary()
 
     def extended(self, fact: Fact) -> Context:
@@ -78,8 +85,11 @@ class Context(Facts):
         made = self._extended.get(fact)
         if made is None:
             made, whole = self._with(fact)
+            paid(made.number)
             if whole:
                 self._extended[fact] = made
+        elif not pay(made.number, made.work):
+            made, _ = self._with(fact)
         _recent.append(made)
         return made
 
@@ -90,17 +100,18 @@ class Context(Facts):
         made.copy_from(self)
         made.size = self.size + 1
         whole = True
-        try:
-            with poly.limited() as work:
-                poly.spend(10 + len(made.rules) // 10)
+        with limited() as question:
+            try:
+                spend(10 + len(made.rules) // 10)
                 getattr(made, f"assume_{kind}")(a, b)
-        except (SizeTooLarge, OutOfWork) as error:
-            # What was half understood is left out.
-            made.copy_from(self)
-            whole = isinstance(error, SizeTooLarge) or work == MAX_WORK
+            except (SizeTooLarge, OutOfWork) as error:
+                # What was half understood is left out.
+                made.copy_from(self)
+                whole = isinstance(error, SizeTooLarge) or question.whole
+        made.work = question.work
         # What was asked on the way was answered without all of the fact.
         made.memo.clear()
-        made.simplest.clear()
+        made._simplified.clear()
         return made, whole
 
     # --- questions ---
@@ -119,15 +130,14 @@ class Context(Facts):
 
     def simplified(self, e: Expr) -> Expr:
         """The expression as the ranges and residues of its symbols let it be written."""
-        # The values of a network have few sizes, and each is asked for many times.
-        found = self.simplest.get(e)
-        if found is None:
-            if len(self.simplest) >= MAX_MEMO:
-                self.simplest.clear()
-            found = self.simplest[e] = self._simplified(e)
-        return found
+        written = self._simplified.get(e)
+        if written is None:
+            if len(self._simplified) >= MAX_MEMO:
+                self._simplified.clear()
+            written = self._simplified[e] = self._rewritten(e)
+        return written
 
-    def _simplified(self, e: Expr) -> Expr:
+    def _rewritten(self, e: Expr) -> Expr:
         known = {
             s: multiple
             for s in sorted(poly.symbols_in(e), key=str)
@@ -136,7 +146,7 @@ class Context(Facts):
         if not known:
             return e
         try:
-            with poly.limited():
+            with limited():
                 inside = {s: k.factor * k.symbol + k.rest for s, k in known.items()}
                 return written_back(rewrite(e, inside), known)
         except (SizeTooLarge, OutOfWork):
@@ -144,32 +154,37 @@ class Context(Facts):
 
     def _remembered(self, question: str, a: Expr, b: Expr) -> bool | None:
         key = (question, a, b)
-        if key in self.memo:
-            return self.memo[key]
+        known = self.memo.get(key)
+        if known is not None:
+            return known.verdict if pay((self.number, key), known.work) else None
         answer, whole = self._answer(question, a, b)
+        paid((self.number, key))
         if whole:
             if len(self.memo) >= MAX_MEMO:
                 self.memo.clear()
             self.memo[key] = answer
-        return answer
+        return answer.verdict
 
-    def _answer(self, question: str, a: Expr, b: Expr) -> tuple[bool | None, bool]:
+    def _answer(self, question: str, a: Expr, b: Expr) -> tuple[Answer, bool]:
         """The answer, and whether it was not cut short by the work that was left."""
-        nodes = poly.extent(a)[0] + poly.extent(b)[0]
-        if nodes > MAX_NODES:
-            return None, True
-        try:
-            with poly.limited() as work:
-                poly.spend(10 + nodes)
-                if question == "equal":
-                    return self._is_zero(self.normal(a - b)), True
-                if question == "at_least":
-                    return self._is_nonnegative(self.normal(a - b)), True
-                return self._is_multiple(self.normal(a), self.normal(b)), True
-        except SizeTooLarge:
-            return None, True
-        except OutOfWork:
-            return None, work == MAX_WORK
+        if poly.extent(a)[0] + poly.extent(b)[0] > MAX_NODES:
+            return Answer(None, 0), True
+        verdict, whole = None, True
+        with limited() as limit:
+            try:
+                spend(10)
+                match question:
+                    case "equal":
+                        verdict = self._is_zero(self.normal(a - b))
+                    case "at_least":
+                        verdict = self._is_nonnegative(self.normal(a - b))
+                    case _:
+                        verdict = self._is_multiple(self.normal(a), self.normal(b))
+            except SizeTooLarge:
+                pass
+            except OutOfWork:
+                whole = limit.whole
+        return Answer(verdict, limit.work), whole
 
     def _is_multiple(self, a: Expr, k: Expr) -> bool | None:
         for known, known_k in self.multiples:
@@ -187,7 +202,7 @@ class Context(Facts):
         if any(poly.exact_quotient(e, zero) is not None for zero in self.zeros):
             return True
         samples = self._samples(e)
-        values = [sample.value for sample in samples]
+        values = [sample.value for sample in samples if sample.admitted]
         may_hold, may_fail = 0 in values or not values, any(values) or not values
         if may_hold and may_fail and values:
             return None
@@ -213,7 +228,7 @@ class Context(Facts):
         if poly.extent(e)[0] > MAX_NODES:
             return None
         samples = self._samples(e)
-        signs = {sample.value >= 0 for sample in samples}
+        signs = {sample.value >= 0 for sample in samples if sample.admitted}
         if len(signs) == 2:
             return None
         if False not in signs and self._nonnegative(e, samples):
@@ -225,8 +240,6 @@ class Context(Facts):
 
     def _nonnegative(self, e: Expr, samples: Sequence[Sample], depth: int = 2) -> bool:
         """Whether e >= 0 is proved, from the ranges and by taking away at most `depth` hypotheses."""
-        if any(sample.value < 0 for sample in samples):
-            return False
         if lower(e) >= 0:
             return True
         cases = residues(e, MAX_CASES)
@@ -242,31 +255,37 @@ class Context(Facts):
             factor = max((c // d for c, d in shared), default=0)
             if factor > 0:
                 rest = [sample.without(number, factor) for sample in samples]
+                # With no hypothesis left to take away it would hold at all points.
+                if any(sample.value < 0 and (sample.admitted or depth == 1) for sample in rest):
+                    continue
+                spend(len(parts) + len(hypothesis.args))
                 if self._nonnegative(e - factor * hypothesis, rest, depth - 1):
                     return True
         return False
 
     def _samples(self, e: Expr) -> list[Sample]:
-        """Values at a few points within the ranges that satisfy the hypotheses."""
+        """Values at a few points within the ranges."""
         samples: list[Sample] = []
         multiples = [alg.modulo(a, k) for a, k in self.multiples]
         everything = [e, *self.nonnegative, *self.zeros, *multiples]
-        poly.spend(SAMPLES * sum(poly.extent(x)[0] for x in everything) // 8)
+        spend(SAMPLES * sum(poly.extent(x)[0] for x in everything) // 8)
         symbols = sorted({s for x in everything for s in poly.symbols_in(x)}, key=str)
         for i in range(SAMPLES):
             point = {s: _sample(s, i, j) for j, s in enumerate(symbols)}
             try:
-                if any(value_at(x, point) for x in (*self.zeros, *multiples)):
-                    continue
                 known = [value_at(hypothesis, point) for hypothesis in self.nonnegative]
-                if all(value >= 0 for value in known):
-                    samples.append(Sample(value_at(e, point), known))
+                admitted = min(known, default=0) >= 0 and not any(
+                    value_at(x, point) for x in (*self.zeros, *multiples)
+                )
+                samples.append(Sample(value_at(e, point), known, admitted))
             except ZeroDivisionError:
                 continue
         return samples
 
 
-NOTHING = Context()
+NOTHING: Final = Context()
+"""The context of no facts."""
+
 _recent: deque[Context] = deque(maxlen=RECENT)
 
 
@@ -290,7 +309,7 @@ def lower(e: Expr, depth: int = 3) -> float:
     best = alg.bounds(e)[0]
     if best >= 0 or e.is_Integer:
         return best
-    poly.spend(20)
+    spend(20)
     shifted = _shift(e)
     best = max(best, alg.bounds(shifted)[0])
     if depth:

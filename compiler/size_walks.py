@@ -9,6 +9,7 @@ from itertools import product as cartesian
 
 from .printers import Node, Tree, render_tree
 from .size_algebra import FloorDiv, Greatest, Least, remade
+from .size_limits import spend
 from .size_polynomials import (
     MAX_FACTOR_TERMS,
     NAMES,
@@ -24,7 +25,6 @@ from .size_polynomials import (
     order,
     power,
     powers,
-    spend,
     symbol,
     symbols_in,
     sympy,

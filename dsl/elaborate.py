@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
 from typing import Any, cast
 
 from ..compiler.dims import Dim, Size, assuming, symbol
 from ..compiler.graph import Builder, Graph, TensorType, Value
 from ..compiler.ops.base import Mode
-from ..compiler.size_limits import proving
+from ..compiler.size_limits import MAX_PROOF_WORK, proving
 from . import limits, syntax
 from .blocks import walk
 from .budget import Budget
@@ -59,7 +60,7 @@ class Elaboration(Statements):
         frame = Frame(block.file)
         at = block.syntax.target
         try:
-            with proving(), assuming(self.builder.facts):
+            with self._proving(), assuming(self.builder.facts):
                 self._check_bindings(block, bindings)
                 arguments = {**plan.arguments, **{name: Bound(value) for name, value in overrides.items()}}
                 inner = Frame(block.file, "", None, None, block.name)
@@ -79,6 +80,17 @@ class Elaboration(Statements):
         if self.diagnostics:
             raise PlanError(self.diagnostics)
         return self.builder.freeze(result)
+
+    @contextmanager
+    def _proving(self) -> Generator[None]:
+        """Proofs and formulas inside are paid from the budget."""
+        self.budget.spend(limits.ELABORATION)
+        with proving(min(MAX_PROOF_WORK, max(0, self.budget.left) // limits.PROOF)) as allowance:
+            before = allowance.left + allowance.formulas
+            try:
+                yield
+            finally:
+                self.budget.spend(limits.PROOF * (before - allowance.left - allowance.formulas))
 
     def _check_bindings(self, block: BlockDef, bindings: Mapping[str, Any]) -> None:
         named = {

@@ -76,6 +76,12 @@ WEIGHT = 40
 NODE = 20
 """The price of an operator of the graph."""
 
+ELABORATION = 300
+"""The price of an elaboration, besides what it does."""
+
+PROOF = 12
+"""The price of a step of proofs about sizes."""
+
 ERROR = 100
 """The price of a diagnostic."""
 

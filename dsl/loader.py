@@ -7,6 +7,7 @@ from __future__ import annotations
 import os
 import posixpath
 import re
+from collections.abc import Sequence
 from difflib import get_close_matches
 from importlib import resources
 from importlib.resources.abc import Traversable
@@ -56,7 +57,7 @@ class Loader:
             known = self.files[key] = parse(source)
         return known
 
-    def imported(self, use: syntax.Use, within: Source) -> list[syntax.File]:
+    def imported(self, use: syntax.Use, within: Source) -> Sequence[syntax.File]:
         """The files that a `use` may find its names in; raises `PlanError`."""
         if use.library is not None:
             return self._of_library(use, use.library)
@@ -89,7 +90,7 @@ class Loader:
         except UnicodeDecodeError as error:
             raise fail("E104", use.span, str(error), path=path) from None
 
-    def _of_library(self, use: syntax.Use, name: str) -> list[syntax.File]:
+    def _of_library(self, use: syntax.Use, name: str) -> Sequence[syntax.File]:
         if name == "std" and use.path is None:
             return library()
         if name == "std":
