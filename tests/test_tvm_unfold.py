@@ -57,14 +57,14 @@ model wide(x: [B, 4, 8, 8], w: [36, 40]) {
 model normed(x: [B, 4, 8, 8]) {
     return x -> unfold(2, stride=2) -> transpose(1, 2) -> layer_norm(affine=false)
 }
-plan involution = involution()
-plan dilate = dilate()
-plan outlook = outlook()
-plan smooth = smooth()
-plan merging = merging()
-plan patches = patches()
-plan wide = wide()
-plan normed = normed()
+plan net_involution = involution()
+plan net_dilate = dilate()
+plan net_outlook = outlook()
+plan net_smooth = smooth()
+plan net_merging = merging()
+plan net_patches = patches()
+plan net_wide = wide()
+plan net_normed = normed()
 """
 
 
@@ -99,7 +99,7 @@ TOLERANCE = {"f32": 2e-5, "bf16": 2e-2}
 
 
 def model(name: str, **sizes: int) -> Model:
-    return Model(PlanFile.from_text(TEXT, "windows.plan"), name, {}, sizes)
+    return Model(PlanFile.from_text(TEXT, "windows.plan"), f"net_{name}", {}, sizes)
 
 
 def inputs(name: str, sizes: dict[str, int]) -> list[Tensor]:
