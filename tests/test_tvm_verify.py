@@ -13,7 +13,7 @@ from test_tvm_results import MAINS, RESULTS, body_of, operand_of, plan
 from tvm import tirx
 
 import planform
-from planform.api import Model
+from planform.api import Model, PlanFile
 from planform.backends.torch.arrays import deployed_arrays, source_weights
 from planform.backends.tvm.build import build
 from planform.backends.tvm.compile import lowered_for
@@ -99,6 +99,35 @@ def test_kernels_of_templates_are_sound(main: str, dtype: str, results: str) -> 
             wanted = model.to_torch(seed=0).eval().double()(x.double())
         for left, right in zip(found.results, wanted, strict=True):
             torch.testing.assert_close(torch.from_numpy(left).double(), right, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("free", [False, True])
+@pytest.mark.parametrize(
+    ("body", "shape"),
+    [
+        ("mean(x, axis=1)", (3, 5000)),
+        ("mean(x, axis=0)", (1300, 5)),
+        ("mean(x, axis=[0, 2])", (300, 2, 5)),
+        ("x -> c: linear(16)", (2, 4700)),
+        pytest.param("x -> c: conv(16, 7, pad=3)", (1, 100, 7, 8), marks=pytest.mark.slow),
+    ],
+)
+def test_kernels_of_long_sums_are_sound(body: str, shape: tuple[int, ...], free: bool) -> None:
+    """Blocks of sums, of which the last is not full."""
+    letters = ["M", "N", "K", "L"][: len(shape)]
+    known = [
+        str(size) if "c:" in body and axis == 1 else letter
+        for axis, (size, letter) in enumerate(zip(shape, letters, strict=True))
+    ]
+    text = f"planform 1\nmodel net(x: [{', '.join(known)}]) {{\n    return {body}\n}}\nplan net = net()\n"
+    sizes = {letter: size for letter, size in zip(known, shape, strict=True) if letter.isalpha()}
+    model = Model(PlanFile.from_text(text), "net", {}, {} if free else sizes)
+    x = torch.rand(shape)
+    found = evaluated(model, x)
+    assert not found.faults
+    with torch.inference_mode():
+        wanted = model.to_torch(seed=0).eval().double()(x.double())
+    torch.testing.assert_close(torch.from_numpy(found.results).double(), wanted, rtol=1e-5, atol=1e-5)
 
 
 # Faults that are seeded.

@@ -129,7 +129,7 @@ class _Block:
             self._soften()
             self._add(start)
             if self.places > 1:
-                with thread.when(tirx.EQ(tirx.truncmod(part + 1, _CARRIED), 0)):
+                with thread.when(tirx.truncmod(part + 1, _CARRIED) == 0):
                     self._carry()
         if self.places > 1:
             self._carry()
