@@ -119,7 +119,7 @@ def test_kernels_of_long_sums_are_sound(body: str, shape: tuple[int, ...], free:
         str(size) if "c:" in body and axis == 1 else letter
         for axis, (size, letter) in enumerate(zip(shape, letters, strict=True))
     ]
-    text = f"planform 1\nmodel net(x: [{', '.join(known)}]) {{\n    return {body}\n}}\nplan net = net()\n"
+    text = f"planform 1\nmodel network(x: [{', '.join(known)}]) {{\n    return {body}\n}}\nplan net = network()\n"
     sizes = {letter: size for letter, size in zip(known, shape, strict=True) if letter.isalpha()}
     model = Model(PlanFile.from_text(text), "net", {}, {} if free else sizes)
     x = torch.rand(shape)
