@@ -165,7 +165,9 @@ def params(names: Iterable[str], *quick: str) -> list[Any]:
 
 
 def model(given: Case, free: bool) -> Model:
-    text = f"planform 1\nmodel network({given.inputs}) {{\n    return {given.body}\n}}\nplan net = network()\n"
+    text = (
+        f"planform 1\nmodel network({given.inputs}) {{\n    return {given.body}\n}}\nplan net = network()\n"
+    )
     return Model(PlanFile.from_text(text), "net", {}, {} if free else given.sizes)
 
 
