@@ -256,12 +256,22 @@ class Fftshift(Op, name="fftshift"):
 
     axis: int | tuple[int, ...] | None = None
     back: ClassVar[bool] = False
-    samples = (case({}, (4, 5)), case({"axis": -1}, ("complex", (2, 5))), case({"axis": (0, 1)}, (4, 5, 2)))
+    samples = (
+        case({}, (4, 5)),
+        case({"axis": -1}, ("complex", (2, 5))),
+        case({"axis": (0, 1)}, (4, 5, 2)),
+        case({"axis": (1, -2)}, (4, 5, 2)),
+    )
+
+    def _axes(self, rank: int) -> list[int]:
+        """The axes from the front; one that is named twice is shifted twice."""
+        listed = (
+            range(rank) if self.axis is None else (self.axis,) if isinstance(self.axis, int) else self.axis
+        )
+        return [axis_of(axis, rank) for axis in listed]
 
     def shape(self, x: Shape) -> Shape:
-        listed = self.axis if isinstance(self.axis, tuple) else () if self.axis is None else (self.axis,)
-        for axis in listed:
-            axis_of(axis, len(x))
+        self._axes(len(x))
         if not x or self.axis == ():
             raise ShapeError(f"{self.name} shifts at least one axis", "value", argument="axis")
         return x
@@ -273,15 +283,15 @@ class Fftshift(Op, name="fftshift"):
         return getattr(t.torch.fft, self.name)(x, dim=self.axis)
 
     def te(self, t: Elements, x: Any) -> Any:
-        axes = axes_of(self.axis, x.rank)
-
         def moved(i: Any, size: Any) -> Any:
             # The zero frequency comes from, or goes to, the place size // 2.
             shift = size // 2 if self.back else (size + 1) // 2
             return t.select(i < size - shift, i + shift, i + shift - size)
 
         def element(*index: Any) -> Any:
-            at = [moved(i, x.shape[axis]) if axis in axes else i for axis, i in enumerate(index)]
+            at = list(index)
+            for axis in self._axes(x.rank):
+                at[axis] = moved(at[axis], x.shape[axis])
             return x[tuple(at)]
 
         return t.compute(x.shape, element)
