@@ -28,7 +28,7 @@ from support.kernels import kernels as runner_of
 
 
 def model_of(given: str, body: str) -> Model:
-    text = f"planform 1\nmodel net({given}) {{\n{body}\n}}\nplan net = net()\n"
+    text = f"planform 1\nmodel network({given}) {{\n{body}\n}}\nplan net = network()\n"
     return Model(PlanFile.from_text(text), "net", {}, {})
 
 

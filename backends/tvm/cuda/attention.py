@@ -129,7 +129,8 @@ class _Block:
             self._soften()
             self._add(start)
             if self.places > 1:
-                with thread.when(tirx.truncmod(part + 1, _CARRIED) == 0):
+                passed = tirx.truncmod(part + 1, _CARRIED)
+                with thread.when(tirx.EQ(passed, tirx.const(0, type_of(passed)))):
                     self._carry()
         if self.places > 1:
             self._carry()
