@@ -6,6 +6,7 @@ The text of `check_inputs` goes into emitted files too, and so needs torch alone
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -24,7 +25,7 @@ def check_inputs(plan: str, inputs: list) -> dict:  # pyright: ignore[reportMiss
     sizes = {}
     places = {}
     # A tracer's sizes are not numbers, and it has guards of its own.
-    if torch.compiler.is_compiling() or torch.jit.is_tracing():
+    if torch.compiler.is_compiling() or torch.jit.is_tracing():  # pyright: ignore[reportPrivateImportUsage]
         return sizes
     for _, x, _, _ in inputs:
         if isinstance(x, torch.fx.Proxy) or any(not isinstance(n, int) for n in getattr(x, "shape", ())):
@@ -65,7 +66,7 @@ def check_inputs(plan: str, inputs: list) -> dict:  # pyright: ignore[reportMiss
     return sizes
 
 
-SOURCE = inspect.getsource(check_inputs).replace("  # pyright: ignore[reportMissingTypeArgument]", "")
+SOURCE = re.sub(r"  # pyright: .*", "", inspect.getsource(check_inputs))
 
 Axis = int | str | tuple[Any, ...]
 
