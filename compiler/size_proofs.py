@@ -206,7 +206,9 @@ class Context(Facts):
         may_hold, may_fail = 0 in values or not values, any(values) or not values
         if may_hold and may_fail and values:
             return None
-        if may_fail and (_never_zero(e) or self._positive(e, samples) or self._positive(-e, _negated(samples))):
+        if may_fail and (
+            _never_zero(e) or self._positive(e, samples) or self._positive(-e, _negated(samples))
+        ):
             return False
         cases = residues(e, MAX_CASES)
         if cases is None:
