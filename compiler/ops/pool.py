@@ -56,7 +56,11 @@ class MaxPool(Windows, name="max_pool"):
         rank = t.rank(x) - 2
         function = (t.F.max_pool1d, t.F.max_pool2d, t.F.max_pool3d)[rank - 1]
         x, pad = self.padded(t, x, self.pad, self.dilation, float("-inf"))
-        return function(x, **_window(t, self, rank), padding=pad, **_more(t, self, rank))
+        how = {**_window(t, self, rank), "padding": pad, **_more(t, self, rank)}
+        if rank == 1 and not is_float(t.dtype_of(x)):
+            # Without indices torch pools one axis of whole numbers by code that has none of them.
+            return function(x, **how, return_indices=True)[0]
+        return function(x, **how)
 
     def te(self, t: Elements, x: Any) -> Any:
         window = self.window(t, self.pad, self.dilation, self.ceil_mode)

@@ -122,7 +122,9 @@ def _piece(
         text = f"{operator.name}({', '.join([*written, *arguments])})"
     else:
         text = f"({', '.join(written)}) -> {{label}}: {operator.name}({', '.join(arguments)})"
-    yield Piece(f"{operator.name}, {kind}", tuple(inputs), text, _results(made))
+    results = _results(made)
+    if results:
+        yield Piece(f"{operator.name}, {kind}", tuple(inputs), text, results)
 
 
 def _results(made: Application) -> int:
