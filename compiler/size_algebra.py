@@ -285,7 +285,7 @@ def extremum(kind: Any, args: Iterable[Expr]) -> Expr:
     kept = list(first.args) if isinstance(first, kind) else [first]
     flat = {inner for arg in others for inner in (arg.args if isinstance(arg, kind) else (arg,))}
     for arg in sorted(flat.difference(kept), key=order):
-        spend(5 * len(kept))
+        spend(15 * len(kept))
         if not any(_beats(kind, other, arg) for other in kept):
             kept = [other for other in kept if not _beats(kind, arg, other)] + [arg]
     return kept[0] if len(kept) == 1 else kind(*sorted(kept, key=order), evaluate=False)

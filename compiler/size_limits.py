@@ -36,12 +36,14 @@ MAX_FORMULA_WORK = 100_000
 class Allowance:
     """The work that is left for questions, of which each is paid once, and for writing formulas."""
 
-    __slots__ = ("formulas", "left", "paid")
+    __slots__ = ("formulas", "left", "paid", "spent")
 
     def __init__(self, work: int) -> None:
         self.left = work
         self.formulas = MAX_FORMULA_WORK
         self.paid: set[Hashable] = set()
+        self.spent = 0
+        """The work that was done, without what was remembered."""
 
 
 _allowance: ContextVar[Allowance | None] = ContextVar("allowance", default=None)
@@ -69,6 +71,7 @@ def used(work: int) -> None:
     found = _allowance.get()
     if found is not None:
         found.left -= work
+        found.spent += work
 
 
 def pay(question: Hashable, work: int) -> bool:
@@ -146,9 +149,12 @@ def writing() -> Generator[None]:
         return
     token = _work_left.set(allowance.formulas)
     try:
+        spend(5)
         yield
     except OutOfWork:
         raise SizeTooLarge("the formulas of the sizes are too many and too long together") from None
     finally:
-        allowance.formulas = int(max(0, _work_left.get()))
+        left = int(max(0, _work_left.get()))
+        allowance.spent += allowance.formulas - left
+        allowance.formulas = left
         _work_left.reset(token)

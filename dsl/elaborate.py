@@ -86,11 +86,10 @@ class Elaboration(Statements):
         """Proofs and formulas inside are paid from the budget."""
         self.budget.spend(limits.ELABORATION)
         with proving(min(MAX_PROOF_WORK, max(0, self.budget.left) // limits.PROOF)) as allowance:
-            before = allowance.left + allowance.formulas
             try:
                 yield
             finally:
-                self.budget.spend(limits.PROOF * (before - allowance.left - allowance.formulas))
+                self.budget.spend(limits.PROOF * allowance.spent)
 
     def _check_bindings(self, block: BlockDef, bindings: Mapping[str, Any]) -> None:
         named = {

@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from contextlib import suppress
 from typing import Any, cast
 
-from ..compiler.dims import Dim
+from ..compiler.dims import Dim, SizeTooLarge
 from ..compiler.dtypes import DTYPES
 from ..compiler.graph import Value
 from . import limits, statics, syntax
@@ -112,6 +112,8 @@ class Expressions(Operations, ABC):
             return compute()
         except StaticError as error:
             raise self.static_error(error, node, frame) from None
+        except SizeTooLarge:
+            raise self.static_error(StaticError("large", limit=statics.SIZES), node, frame) from None
 
     def static_error(self, error: StaticError, node: syntax.Node, frame: Frame) -> Exception:
         """The diagnostic of a failed static computation."""

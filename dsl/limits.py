@@ -76,8 +76,11 @@ WEIGHT = 40
 NODE = 20
 """The price of an operator of the graph."""
 
-ELABORATION = 300
+ELABORATION = 200
 """The price of an elaboration, besides what it does."""
+
+GUARD = 20
+"""The price of a constraint that is kept for run time."""
 
 PROOF = 12
 """The price of a step of proofs about sizes."""

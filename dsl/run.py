@@ -86,6 +86,7 @@ class Run:
         self, relation: str, left: Size, right: Size, message: str, node: syntax.Node, frame: Frame
     ) -> None:
         """Keep a relation between sizes for run time; raises `PlanError` where others rule it out."""
+        self.spend(limits.GUARD, node)
         try:
             self.builder.require(Guard(relation, left, right, message, self.origin(node, frame)))
         except Contradiction as error:

@@ -13,6 +13,8 @@ from ..compiler.dims import Dim, SizeTooLarge
 from . import limits
 from .values import Record, kind_of
 
+SIZES = "2**63, or a formula of sizes past its limit"
+
 
 class StaticError(Exception):
     """A static computation that fails: `kind` is "value", "type", "size" (unbound) or "large"."""
@@ -67,7 +69,7 @@ def arithmetic(op: str, left: Any, right: Any) -> Any:
     except ZeroDivisionError:
         raise StaticError("value", "division by zero") from None
     except SizeTooLarge:
-        raise StaticError("large", limit="2**63, or a formula of sizes past its limit") from None
+        raise StaticError("large", limit=SIZES) from None
     except OverflowError:
         raise StaticError("large", limit="the range of floats") from None
     raise StaticError("operands", op=op, left=kind_of(left), right=kind_of(right))
