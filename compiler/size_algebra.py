@@ -144,6 +144,7 @@ def relax(e: Expr) -> tuple[Expr, int]:
             if bounds(cofactor)[0] >= 0:
                 pieces[-1] = (c * mul(cofactor, x - (q - 1) if c > 0 else x), int(q))
                 break
+    spend(4 * len(pieces))
     scale = math.lcm(*(q for _, q in pieces))
     return add(*(piece * (scale // q) for piece, q in pieces)), scale
 

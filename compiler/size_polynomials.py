@@ -25,6 +25,9 @@ Interval: TypeAlias = tuple[float, float]
 """Least and greatest value, both included; integers or an infinity."""
 
 MAX_FACTOR_TERMS = 48
+MAX_FACTOR_ATOMS = 8
+"""What sums are factored for texts: the time that it takes grows fast with each."""
+
 ONE: Expr = sympy.Integer(1)
 ZERO: Expr = sympy.Integer(0)
 

@@ -11,6 +11,7 @@ from .printers import Node, Tree, render_tree
 from .size_algebra import FloorDiv, Greatest, Least, remade
 from .size_limits import spend
 from .size_polynomials import (
+    MAX_FACTOR_ATOMS,
     MAX_FACTOR_TERMS,
     NAMES,
     ONE,
@@ -136,7 +137,8 @@ def _sum_tree(e: Expr) -> Tree:
             inside = {m / from_powers(common): c // divisor for m, c in parts.items()}
             rest = _expanded_tree(*terms(join(inside, constant // divisor)))
             candidates.append(_product_tree(divisor, [*_power_trees(common), rest]))
-        if len(parts) > 2 and any(order(m)[0] < -1 for m in parts):
+        atoms = {atom for m in parts for atom in powers(m)}
+        if len(parts) > 2 and len(atoms) <= MAX_FACTOR_ATOMS and -8 <= min(order(m)[0] for m in parts) < -1:
             candidates.append(_factored_tree(parts, constant))
     return min(reversed(candidates), key=lambda tree: len(render_tree(tree)))
 
