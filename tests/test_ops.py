@@ -25,7 +25,7 @@ from planform.compiler.graph import TensorType
 from planform.compiler.ops import Layer, Op, Operator, registry
 from planform.compiler.ops.base import Mode
 from planform.compiler.ops.rules import ShapeError
-from support.eager import PLAN, TORCH, Eager, in_double, run, tensors
+from support.eager import PLAN, TORCH, Eager, in_double, run, seed, tensors
 from support.opcases import Application, argument_variants, samples, variants
 from support.references import references
 
@@ -54,7 +54,7 @@ def _torchs(core: Core, device: str) -> Outcome | None:
     """Shapes and types that torch gives; None where it refuses."""
     op, slots, types = core
     operands = tensors([(type.dtype, type.shape) for type in types], device=device)  # pyright: ignore
-    torch.manual_seed(0)
+    seed()
     own = references().get(op.name)
     try:
         if own is None:
@@ -275,7 +275,7 @@ def _operands(core: Core, seed: int = 0) -> list[torch.Tensor]:
 
 
 def _run(core: Core, operands: list[torch.Tensor]) -> list[torch.Tensor]:
-    torch.manual_seed(0)
+    seed()
     # Operators with state write into their operands.
     return run(core[0], core[1], [x.clone() for x in operands], "f64")
 
@@ -295,7 +295,7 @@ def test_values_equal_the_reference(name: str) -> None:
         )
         own = references().get(op.name)
         if own is not None:
-            torch.manual_seed(0)
+            seed()
             with in_double():
                 wanted = op.call(own, op.arrange(slots, [x.clone() for x in operands]), op)
             wanted = [wanted] if isinstance(wanted, torch.Tensor) else list(wanted)
@@ -324,7 +324,7 @@ def test_gradients_are_those_of_finite_differences(name: str) -> None:
             differentiable = x.is_floating_point() or x.is_complex()
             x.requires_grad_(differentiable and not slot.startswith("running_"))
         with torch.enable_grad():
-            torch.manual_seed(0)
+            seed()
             outputs = run(op, slots, operands, "f64")
         live = [x for x in outputs if x.requires_grad]
         if not live:
@@ -333,7 +333,7 @@ def test_gradients_are_those_of_finite_differences(name: str) -> None:
         def function(
             *xs: torch.Tensor, op: Op = op, slots: tuple[str, ...] = slots
         ) -> tuple[torch.Tensor, ...]:
-            torch.manual_seed(0)
+            seed()
             return tuple(x for x in run(op, slots, list(xs), "f64") if x.requires_grad)
 
         assert torch.autograd.gradcheck(function, operands, fast_mode=True, nondet_tol=1e-9), str(application)
@@ -357,7 +357,7 @@ def test_module_computes_what_the_function_computes(name: str) -> None:
         module.load_state_dict(weights, strict=True)
         module.train(op.in_mode("eval") != op)
         arranged = op.arrange(slots[:given], operands[:given])
-        torch.manual_seed(0)
+        seed()
         if hasattr(op, "call_module"):
             found = op.call(op.call_module, arranged, t, module)  # pyright: ignore
         else:

@@ -84,6 +84,13 @@ def tensors(
     return found
 
 
+def seed() -> None:
+    """The CPU's generator as it is always begun with. `torch.manual_seed` asks all accelerators too, and where one is
+    not in use keeps for it how it was called, which takes longer than most operators.
+    """
+    torch.default_generator.manual_seed(0)
+
+
 def run(
     op: Op, slots: tuple[str, ...], operands: list[torch.Tensor], float_as: str = "f32"
 ) -> list[torch.Tensor]:
