@@ -210,8 +210,12 @@ def _expanded_tree(parts: Mapping[Expr, int], constant: int) -> Tree:
     return trees[0] if len(trees) == 1 else Node("add", tuple(trees))
 
 
+def _atoms(parts: Mapping[Expr, int]) -> set[Expr]:
+    return {atom for monomial in parts for atom in powers(monomial)}
+
+
 def _factored_tree(parts: Mapping[Expr, int], constant: int) -> Tree:
-    atoms = sorted({atom for m in parts for atom in powers(m)}, key=text)
+    atoms = sorted(_atoms(parts), key=text)
     coefficient, factors = to_poly(parts, constant, atoms).factor_list()
     trees: list[Tree] = []
     for factor, n in factors:

@@ -99,7 +99,8 @@ def merged_axes(
     places: list[tuple[list[Expr], list[Any]]] = []
     for tensor, indices in accesses:
         if tensor.buffer is not None or isinstance(tensor, Source):
-            simple = [analyzer.simplify(each) for each in tensor.place(indices)]
+            # A place that is read from memory is no axis, and may be thousands of operations long.
+            simple = [each if _is_read(each) else analyzer.simplify(each) for each in tensor.place(indices)]
             places.append((simple, tensor.layout.shape(tensor.shape[tensor.outer :])))
     groups: list[list[int]] = []
     for axis, extent in enumerate(extents):
@@ -113,6 +114,11 @@ def merged_axes(
         else:
             groups.append([axis])
     return groups
+
+
+def _is_read(value: Expr) -> bool:
+    """Whether an index depends on what a buffer holds."""
+    return not all(isinstance(each.ty, tvm.ir.PrimType) for each in tirx.analysis.undefined_vars(value))
 
 
 def _side_by_side(place: Sequence[Expr], shape: Sequence[Any], first: Expr, last: Expr, extent: Any) -> bool:
