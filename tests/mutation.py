@@ -62,7 +62,7 @@ FAULTS = [
     # --- sizes
     Fault("compiler/dims.py", "return -(-a // b)", "return a // b + 1", "test_dims.py"),
     Fault("compiler/size_algebra.py", "return low**n, high**n", "return high**n, low**n", "test_dims.py"),
-    Fault("compiler/size_proofs.py", "return self._is_nonnegative(self.normal(a - b))", "return self._is_nonnegative(self.normal(b - a))",
+    Fault("compiler/size_proofs.py", "verdict = self._is_nonnegative(self.normal(a - b))", "verdict = self._is_nonnegative(self.normal(b - a))",
           "test_dims.py"),
     Fault("compiler/size_facts.py", "g = math.gcd(c, factor)", "g = factor", "test_dims.py test_guards.py"),
     Fault("compiler/readings.py", "if pair is None or pair[0] <= 0", "if pair is None or pair[0] < 0", "test_guards.py test_size_scalars.py test_torch_backend.py test_tvm_manifest.py"),
