@@ -259,11 +259,11 @@ block reading(i: i64[B, 1], s: [B, 4]) {
     new = gather(s, i, axis=1) + s
     return new, new
 }
-model net(s: [B, 4], i: i64[B, T, 1]) {
+model loop(s: [B, 4], i: i64[B, T, 1]) {
     y, last = (i, s) -> scan(reading, axis=1, unroll=0)
     return y
 }
-plan net = net()
+plan net = loop()
 """
     made = Model(PlanFile.from_text(text, "loop.plan"), "net", {}, {})
     x, i = torch.randn(2, 4), torch.tensor([[0, 3, 1, 2, 2], [3, 3, 0, 1, 0]])[..., None]

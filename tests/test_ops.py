@@ -24,6 +24,7 @@ from planform.compiler.dtypes import bind, is_complex, is_float
 from planform.compiler.graph import TensorType
 from planform.compiler.ops import Layer, Op, Operator, registry
 from planform.compiler.ops.base import Mode
+from planform.compiler.ops.roi import RoiAlign
 from planform.compiler.ops.rules import ShapeError
 from support.eager import PLAN, TORCH, Eager, in_double, run, seed, tensors
 from support.opcases import Application, argument_variants, samples, variants
@@ -275,6 +276,10 @@ def _operands(core: Core, seed: int = 0) -> list[torch.Tensor]:
         made = [
             low + (high - low) * x.sigmoid() if x.is_floating_point() or x.is_complex() else x for x in made
         ]
+    if isinstance(core[0], RoiAlign):
+        # The samples that there are, not near to where another begins.
+        x, boxes = made
+        boxes[:, 0] = torch.arange(len(boxes)) % len(x) + 0.5
     return [x.abs() if slot == "running_var" else x for slot, x in zip(core[1], made, strict=True)]
 
 

@@ -120,7 +120,7 @@ class TakeAlongAxis(Op, name="take_along_axis"):
         return (*common[:axis], index[axis], *common[axis:])
 
     def dtype(self, x: DType, index: DType) -> DType:
-        need_index(index, "take_along_axis", "index", ())
+        need_index(index, "take_along_axis", "index")
         return x
 
     def cost(self, out: Shape, x: Shape, index: Shape) -> Cost:
@@ -156,17 +156,20 @@ class TakeAlongAxis(Op, name="take_along_axis"):
 
 
 def _broadcast(x: Any, own: Sequence[Any], other: Sequence[Any], besides: int) -> Any:
-    """The tensor with its axes of one as long as another's, but for one axis."""
-    ones = [isinstance(size, int) and size == 1 for size in own]
-    longer = [
-        one and axis != besides and not (isinstance(size, int) and size == 1)
-        for axis, (one, size) in enumerate(zip(ones, other, strict=True))
+    """The tensor with the axes of another, but for one; torch refuses it where these do not broadcast."""
+    wanted = [
+        None
+        if axis == besides or mine is size or _is(size, 1) or (isinstance(mine, int) and _is(size, mine))
+        else size
+        for axis, (mine, size) in enumerate(zip(own, other, strict=True))
     ]
-    return (
-        x.expand(*(size if more else -1 for more, size in zip(longer, other, strict=True)))
-        if any(longer)
-        else x
-    )
+    changed = any(size is not None for size in wanted)
+    return x.expand(*(-1 if size is None else size for size in wanted)) if changed else x
+
+
+def _is(size: Any, number: int) -> bool:
+    """Whether a size is known, and that number: sizes of run time cannot be compared."""
+    return isinstance(size, int) and size == number
 
 
 class IndexSelect(Op, name="index_select"):
