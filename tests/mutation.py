@@ -52,7 +52,7 @@ FAULTS = [
     Fault("compiler/ops/matmul.py", "(*leading[:-2], *x[-2:-1], *y[-1:][: len(y) - 1])",
           "(*leading[:-2], *x[-2:-1], *y[-1:])", "test_ops.py", "matmul"),
     Fault("compiler/ops/fft.py", "if self.inverse and self.spectrum == \"full\"", "if self.spectrum == \"full\"",
-          "test_ops.py", "fft"),
+          "test_te.py", "fft"),
     Fault("compiler/ops/attention.py", 'return (*leading, q[-2], k[-2])', 'return (*leading, k[-2], q[-2])',
           "test_ops.py test_attention.py", "attention"),
     Fault("compiler/ops/index.py", "(*x[:axis], count, *x[axis + 1 :])", "(*x[:axis], *x[axis + 1 :], count)",

@@ -42,6 +42,7 @@ from planform.compiler.dims import (
     to_python,
     total,
 )
+from planform.compiler.size_algebra import bounds
 
 H, W, B, N = (symbol(name) for name in "HWBN")
 Z = symbol("Z", -20)  # takes negative values, so that numerators do too
@@ -171,6 +172,15 @@ def test_no_verdict_is_wrong_under_assumptions(
         left, right = as_int(a, point), as_int(b, point)
         assert same in (None, left == right)
         assert ordered in (None, left >= right)
+
+
+@settings(max_examples=200)
+@given(formulas, points, st.integers(2, 5))
+def test_bounds_hold_every_value(formula: Any, point: dict[str, int], n: int) -> None:
+    for size in (as_size(formula), (H % 7) ** n, (W // 3) ** n - (H % 5) ** n):
+        if isinstance(size, Dim):
+            low, high = bounds(size.expr)
+            assert low <= evaluate(size, point) <= high
 
 
 @settings(max_examples=100)
