@@ -6,7 +6,8 @@
     python tests/mutation.py --tree OTHER    # with the tests of another checkout
 
 A fault is an edit of one place. The quick tests of the files named with it run until one fails; a fault that none
-sees is a hole in the tests, and the exit code says so. Files of tests that are not in the tree are left out.
+sees is a hole in the tests, and the exit code says so. What catches a fault is run without it too, and must pass.
+Files of tests that are not in the tree are left out.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -194,6 +196,12 @@ def main() -> int:
         return bool(lost)
     missed: list[Fault] = []
     with copied(told.tree) as tree:
+
+        @cache
+        def passes(tests: str, select: str) -> bool:
+            """Whether the tests pass on the tree as it is: all, not the first that sees a fault."""
+            return run(Fault("", "", "", tests, select), tree)[0] == 0
+
         for fault in (each for each in chosen if each not in lost):
             path = tree / fault.file
             right = path.read_text(encoding="utf-8")
@@ -201,9 +209,15 @@ def main() -> int:
             start = time.monotonic()
             code, said = run(fault, tree)
             path.write_text(right, encoding="utf-8")
-            verdict = {0: "MISSED", 1: "caught"}.get(code, f"exit {code}")
-            print(f"{verdict}  {time.monotonic() - start:4.0f} s  {fault}", flush=True)
-            if code not in (1, -6, -11):
+            seconds = time.monotonic() - start
+            # A kernel that leaves its buffers ends the process.
+            caught = code in (1, -6, -7, -11)
+            sound = not caught or passes(fault.tests, fault.select)
+            verdict = (
+                "BROKEN" if not sound else "caught" if caught else "MISSED" if code == 0 else f"exit {code}"
+            )
+            print(f"{verdict}  {seconds:4.0f} s  {fault}", flush=True)
+            if verdict != "caught":
                 missed.append(fault)
                 print(said, flush=True)
     print(f"{len(chosen) - len(lost) - len(missed)} of {len(chosen)} faults were caught")
