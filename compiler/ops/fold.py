@@ -6,9 +6,11 @@ from typing import Any
 
 from ..counts import NOTHING, Cost
 from ..dims import Size, prod
+from ..dtypes import DType
 from .base import Elements, Lowering, Op, Shape, Sizes, case
 from .conv import need_window, per_axis, window_sizes
 from .places import parted, where_all
+from .promotion import need_category
 from .rules import need_at_least, need_divisible, need_equal, need_positive, need_rank
 
 
@@ -143,6 +145,10 @@ class Fold(Windows, name="fold"):
 
     def _plane(self) -> Shape:
         return per_axis(self.size, 2, "size")
+
+    def dtype(self, x: DType) -> DType:
+        need_category(x, "bfc", "fold")
+        return x
 
     def cost(self, out: Shape, x: Shape) -> Cost:
         # Each element is added to its place.

@@ -7,7 +7,13 @@ from typing import Any
 from ..counts import NOTHING, Cost
 from .base import Elements, Lowering, Op, Shape, case
 from .places import moved
-from .rules import need_divisible, need_positive, need_rank
+from .rules import need_at_least, need_divisible, need_positive, need_rank
+
+
+def _need_some(x: Shape, what: str) -> None:
+    """No size is 0, for which torch gives back the operand as it is."""
+    for axis, size in enumerate(x):
+        need_at_least(size, 1, f"axis {axis} of {what}'s input", ("x", axis))
 
 
 class PixelShuffle(Op, name="pixel_shuffle"):
@@ -20,6 +26,7 @@ class PixelShuffle(Op, name="pixel_shuffle"):
     def shape(self, x: Shape) -> Shape:
         need_rank(x, 3, None, "pixel_shuffle")
         need_positive(self.factor, "factor")
+        _need_some(x, "pixel_shuffle")
         *leading, channels, height, width = x
         square = self.factor * self.factor
         need_divisible(channels, square, "the number of channels", ("x", -3), argument="factor")
@@ -61,6 +68,7 @@ class PixelUnshuffle(Op, name="pixel_unshuffle"):
     def shape(self, x: Shape) -> Shape:
         need_rank(x, 3, None, "pixel_unshuffle")
         need_positive(self.factor, "factor")
+        _need_some(x, "pixel_unshuffle")
         *leading, channels, height, width = x
         need_divisible(height, self.factor, "the height", ("x", -2), argument="factor")
         need_divisible(width, self.factor, "the width", ("x", -1), argument="factor")

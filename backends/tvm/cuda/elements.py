@@ -96,6 +96,8 @@ def split(thread: Thread, position: Expr, extents: Sequence[Any]) -> list[Expr]:
     # By truncation, which is the same here: flooring by a size that is not known takes many instructions.
     found: list[Expr] = []
     for extent in reversed(extents[1:]):
+        if isinstance(extent, int) and extent == 0:
+            extent = 1  # no position is there to be split, and TVM divides at once
         part = tirx.truncmod(position, extent)
         found.append(thread.let(part.astype(index_type(extent)) if isinstance(extent, int) else part, "i"))
         position = thread.let(tirx.truncdiv(position, extent), "rest")
