@@ -145,7 +145,7 @@ define(
     "Plan files are untrusted text, so that everything they ask for is bounded: single things, as lists, texts, "
     "tensors and calls within each other, and the work of a file altogether. Work is counted in units, of which an "
     "expression costs 1, an item that a static function goes through 1, 16 characters of text 1, a block call 30, "
-    "an operator 20 and a weight 40. docs/language.md lists all limits.",
+    "an operator 20, a weight 40 and a step of proofs about sizes 12. docs/language.md lists all limits.",
     net('K = ["a" * 100000 for i in range(100000)]\nreturn x'),
     H
     + "block f(x: [B, C]) {\n    return f(x)\n}\nmodel net(x: [B, 8]) {\n    return f(x)\n}\nplan p = net()\n",
