@@ -24,6 +24,7 @@ from planform.compiler.ops.elementwise import Add
 from planform.compiler.ops.init import zeros
 from planform.compiler.ops.matmul import MatMul
 from planform.compiler.ops.pool import AvgPool, MaxPool
+from support.timing import Stopwatch
 
 TOLERANCE = {"f64": 1e-12, "f32": 1e-5}
 
@@ -193,6 +194,35 @@ def test_volumes_and_signals(
     network.check(1, 3)
     assert network.packings()
     Network(op, (channels, *sizes), weight, packed=False, bias=False, dtype=dtype).check(2)
+
+
+@pytest.mark.parametrize("dtype", ["f32", "f64"])
+@pytest.mark.parametrize(
+    ("channels", "out", "groups", "sizes", "kernel", "arguments"),
+    [
+        (8, 20, 1, (260,), (257,), {"pad": 1}),
+        (8, 16, 1, (90,), (65,), {"pad": ((40, 3),), "stride": 2, "dilation": 2}),
+        (32, 32, 32, (70,), (67,), {"pad": 33}),
+        (16, 16, 4, (3, 70), (1, 67), {"pad": (0, 33)}),
+    ],
+)
+def test_kernels_as_long_as_the_row(
+    channels: int,
+    out: int,
+    groups: int,
+    sizes: tuple[int, ...],
+    kernel: tuple[int, ...],
+    arguments: dict[str, Any],
+    dtype: str,
+) -> None:
+    op = ConvWith(groups=groups, **arguments)
+    Network(op, (channels, *sizes), (out, channels // groups, *kernel), dtype=dtype).check(1, 2)
+
+
+def test_the_code_of_long_kernels_is_short() -> None:
+    with Stopwatch() as watch:
+        Network(ConvWith(pad=1), (16, 4100), (16, 16, 4099), packed=False).check(1)
+    assert watch.seconds < 30
 
 
 POOLS = [

@@ -16,7 +16,7 @@ from ..tensors import Tensor
 from .axes import Axes, groups_of
 from .base import Accumulated, zero
 from .product import Writer
-from .tiles import Spot, Tile
+from .tiles import WRITTEN, Spot, Tile
 
 
 class Depthwise:
@@ -89,7 +89,7 @@ def fit(node: Node, layouts: Mapping[str, Layout], machine: Machine, dtype: str)
     known = all(isinstance(size, int) for size in (*x[1:], *weight))
     if not known or len(weight) != len(x):
         return None
-    if not groups_of(node) == x[1] == weight[0]:
+    if not groups_of(node) == x[1] == weight[0] or int(weight[-1]) > WRITTEN:  # pyright: ignore[reportArgumentType]
         return None
     lanes, layout = machine.lanes(dtype), layouts.get("x")
     # Where channels are not side by side, gathering them is still less than to sum one by one.

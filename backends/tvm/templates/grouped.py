@@ -21,7 +21,7 @@ from ..tensors import Tensor
 from .axes import Axes, groups_of
 from .base import Accumulated, zero
 from .product import Writer
-from .tiles import Spot, Tile
+from .tiles import WRITTEN, Spot, Tile
 
 _WRITTEN = 768
 """Products in the code of a tile, about, at most."""
@@ -142,8 +142,10 @@ def fit(node: Node, layouts: Mapping[str, Layout], machine: Machine, dtype: str)
     # Of a last vector that is not full all registers are there too.
     if -(-int(weight[0]) // lanes) * each > -(-groups * channels // lanes) * lanes:  # pyright: ignore[reportArgumentType]
         return None
+    if channels > _CHANNELS or int(weight[-1]) > WRITTEN:  # pyright: ignore[reportArgumentType]
+        return None
     # The groups of a vector read whole registers, or an even part of one.
-    if channels > _CHANNELS or (lanes % each if each < lanes else each % lanes):
+    if lanes % each if each < lanes else each % lanes:
         return None
     return Grouped(node, machine, dtype)
 

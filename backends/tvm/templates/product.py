@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from itertools import groupby
 from math import gcd
 from typing import Any
 
@@ -21,7 +22,7 @@ from ..indices import index_const, index_type
 from ..loops import Expr, Loops
 from ..tensors import Access, Tensor, watch
 from .base import Accumulated, elements, finish, zero
-from .tiles import LONG, PANEL, Product, Spot, Taps, Tile
+from .tiles import ANYWHERE, INSIDE, LONG, PANEL, WRITTEN, Product, Spot, Taps, Tile
 
 Read = Callable[[int, Any, Expr], Expr]
 """An element of the input, by pixel of a tile, tap of a row and channel of a part."""
@@ -116,19 +117,21 @@ class Writer:
                 self._tile(spot._replace(start=start), self._like(alike[0]), left)
 
     def _row(self, spot: Spot, tiles: Sequence[Tile], left: int) -> None:
-        """A row's tiles: those at its ends, where the window may leave the input, and a loop between."""
-        inner = [tile for tile in tiles if self._like(tile) == Tile(-1, tiles[0].pixels)]
-        for tile in tiles:
-            if tile not in inner:
-                self._tile(spot._replace(start=index_const(tile.start)), self._like(tile), left)
-        if inner:
-            with self.loops.loop(len(inner), "tile") as number:
-                start = inner[0].start + number * inner[0].pixels
-                self._tile(spot._replace(start=start), self._like(inner[0]), left)
+        """A row's tiles: those at its ends, where windows may leave the input, and loops over those alike."""
+        for like, alike in groupby(tiles, self._like):
+            first, *others = alike
+            if like.start >= 0:
+                self._tile(spot._replace(start=index_const(first.start)), like, left)
+                continue
+            with self.loops.loop(1 + len(others), "tile") as number:
+                self._tile(spot._replace(start=first.start + number * first.pixels), like, left)
 
     def _like(self, tile: Tile) -> Tile:
-        """The tile as the code for it sees it: one that lies inside may be anywhere."""
-        return tile._replace(start=-1) if self.product.horizontal.inside(*tile) else tile
+        """The tile as the code for it sees it, of which there is one for all tiles that are alike."""
+        horizontal = self.product.horizontal
+        if horizontal.inside(*tile):
+            return tile._replace(start=INSIDE)
+        return tile._replace(start=ANYWHERE) if horizontal.count > WRITTEN else tile
 
     def _tile(self, spot: Spot, tile: Tile, left: int) -> None:
         product, loops, lanes = self.product, self.loops, self.product.lanes
@@ -180,7 +183,10 @@ class Writer:
         loops, horizontal = self.loops, self.product.horizontal
         with self.lines(spot) as (above, line):
             read = self._reader(spot, tile, line, part, channels)
-            if tile.start < 0:
+            if tile.start == ANYWHERE:
+                self._long_row(cells, spot, tile, blocks, above, read, part, channels)
+                return
+            if tile.start == INSIDE:
                 with turn(loops, horizontal.count, self._cut_at(_COLUMNS), "x") as x:
                     taps = (*above, x)
                     self._step(cells, spot, range(tile.pixels), blocks, taps, read, part, channels)
@@ -194,6 +200,37 @@ class Writer:
                     carried = self._cut_at(_COLUMNS)
                     if carried is not None and (number + 1) % carried.cut.step == 0:
                         carried.carry()
+
+    def _long_row(
+        self,
+        cells: Any,
+        spot: Spot,
+        tile: Tile,
+        blocks: int,
+        above: tuple[Expr, ...],
+        read: Read,
+        part: Expr,
+        channels: int,
+    ) -> None:
+        """A long row of taps: a loop over those that all pixels read inside, and guarded ones around it."""
+        loops, horizontal = self.loops, self.product.horizontal
+        count, dilation = horizontal.count, horizontal.dilation
+        end = horizontal.at(spot.start + (tile.pixels - 1), 0)
+        low = tirx.floordiv(dilation - 1 - horizontal.at(spot.start, 0), dilation)
+        low = loops.let(tirx.min(tirx.max(low, 0), count), "low")
+        high = tirx.floordiv(horizontal.size - 1 - end, dilation) + 1
+        high = loops.let(tirx.max(tirx.min(high, count), low), "high")
+        for first, stop, guarded in ((0, low, True), (low, high, False), (high, count, True)):
+            with turn(loops, stop - first, self._cut_at(_COLUMNS), "x") as x:
+                tap = loops.let(first + x, "tap")
+                taps = (*above, tap)
+                if not guarded:
+                    self._step(cells, spot, range(tile.pixels), blocks, taps, read, part, channels)
+                    continue
+                for pixel in range(tile.pixels):
+                    place = horizontal.at(spot.start + pixel, tap)
+                    with loops.when(tirx.And(place >= 0, place < horizontal.size)):
+                        self._step(cells, spot, [pixel], blocks, taps, read, part, channels)
 
     def _reader(self, spot: Spot, tile: Tile, line: Any, part: Expr, channels: int) -> Read:
         """How the input is read by pixel of the tile, tap of the row and channel of the part."""
@@ -229,9 +266,13 @@ class Writer:
         places = [access.tensor.place(access.indices)[-1] for access in self._narrow()]
         beside = all(tirx.analysis.undefined_vars(place) for place in places)
         kind = "vectorized" if beside else "serial"
-        with loops.loop(count, "column") as column, loops.loop(channels, "lane", kind) as lane:
-            value = product.read(spot.sample, first + lane, line, start + low + column * step)
-            loops.store(wide, value, column, lane)
+        with loops.loop(count, "column") as column:
+            place = loops.let(start + low + column * step, "place")
+            guard: AbstractContextManager[None] = nullcontext()
+            if tile.start == ANYWHERE:
+                guard = loops.when(tirx.And(place >= 0, place < horizontal.size))
+            with guard, loops.loop(channels, "lane", kind) as lane:
+                loops.store(wide, product.read(spot.sample, first + lane, line, place), column, lane)
 
         def read(pixel: int, tap: Any, channel: Expr) -> Expr:
             at = pixel * (horizontal.stride // step) - low // step

@@ -84,8 +84,15 @@ class Product:
         return -(-self.out // self.wide)
 
 
+WRITTEN = 64
+"""Taps of a row, at most, that are written out in tiles at its ends."""
+
+INSIDE, ANYWHERE = -1, -2
+"""First columns of tiles that may be at several places: where no window leaves the input, or at any."""
+
+
 class Tile(NamedTuple):
-    """Results of a row, from a first column on (-1: anywhere inside)."""
+    """Results of a row, from a first column on."""
 
     start: int
     pixels: int
