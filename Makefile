@@ -19,7 +19,7 @@ help: ## Show this text
 	@echo "  Variables: PYTHON=$(PYTHON)  TORCH=$(TORCH)"
 
 demo: $(READY) ## Check, cost, run and train real networks (minutes on 2 cores)
-	$(BIN)/python -m planform.demo
+	$(BIN)/python examples/demo.py
 
 test: check ## Formatting, lint, types and the quick tests
 	$(PYTEST) -m "not slow"

@@ -15,16 +15,16 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from .api import CheckReport, Model, PlanFile, load
-    from .backends.tvm.compiled import load_compiled
+    from .api.model import CheckReport, Model, PlanFile, load
+    from .backends.tvm.runtime.compiled import load_compiled
     from .dsl.diagnostics import Diagnostic, PlanError
 
 _HOMES = {
-    "load": "api",
-    "Model": "api",
-    "PlanFile": "api",
-    "CheckReport": "api",
-    "load_compiled": "backends.tvm.compiled",
+    "load": "api.model",
+    "Model": "api.model",
+    "PlanFile": "api.model",
+    "CheckReport": "api.model",
+    "load_compiled": "backends.tvm.runtime.compiled",
     "PlanError": "dsl.diagnostics",
     "Diagnostic": "dsl.diagnostics",
 }

@@ -199,7 +199,7 @@ def measure(name: str, fuse: bool) -> dict[str, Any]:
     """TVM's pool and our arenas for a network, in bytes."""
     import planform
     from planform.compiler.memory import arrange
-    from planform.compiler.pipeline import optimise
+    from planform.compiler.rewriting.pipeline import optimise
 
     graph = optimise(planform.load(name).at(**SIZES).graph)
     pool, problem = problem_of(*plan_in_tvm(translate(graph), fuse))

@@ -17,8 +17,8 @@ from statistics import median
 
 from lengths import SHARED_BY, own_library, plan_lines, python_lines
 
-from planform.api import EXAMPLES, PlanFile, examples
-from planform.compiler.dims import prod, total
+from planform.api.model import EXAMPLES, PlanFile, examples
+from planform.compiler.sizes.dims import prod, total
 from planform.dsl import syntax
 
 REFERENCES = Path(__file__).with_name("references.toml")

@@ -18,9 +18,9 @@ from atlas import REFERENCES, recounted
 from atlas import page as atlas
 from library import page as library_page
 
-from planform.commands.explain import example, indented, summary
+from planform.cli.explain import example, indented, summary
 from planform.compiler.ops import Layer, registry
-from planform.dsl.codes import CODES
+from planform.dsl.codes.table import CODES
 
 HERE = Path(__file__).resolve().parent
 _RANGES = {

@@ -5,8 +5,8 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import Any, cast
 
-from ..compiler.dims import Dim
-from ..compiler.graph import Value
+from ..compiler.graph.graph import Value
+from ..compiler.sizes.dims import Dim
 from . import syntax
 from .foreign import of_method
 from .run import Run

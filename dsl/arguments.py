@@ -7,8 +7,8 @@ from collections.abc import Callable
 from functools import cache
 from typing import Any, Literal, Union, cast, get_args, get_origin
 
-from ..compiler.dims import Dim
-from ..compiler.ops.init import Init
+from ..compiler.ops.core.init import Init
+from ..compiler.sizes.dims import Dim
 from .values import DTypeValue, kind_of, show
 
 

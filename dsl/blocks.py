@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import Any, cast
 
-from ..compiler.graph import Region
+from ..compiler.graph.graph import Region
 from . import limits, syntax
 from .operators import Operators
 from .scope import Frame

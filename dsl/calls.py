@@ -5,11 +5,11 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import Any, NamedTuple, cast
 
-from ..compiler.dims import Dim
-from ..compiler.graph import Value
-from ..compiler.ops import init as initialisers
+from ..compiler.graph.graph import Value
 from ..compiler.ops import registry
-from ..compiler.ops.init import INITIALISERS
+from ..compiler.ops.core import init as initialisers
+from ..compiler.ops.core.init import INITIALISERS
+from ..compiler.sizes.dims import Dim
 from . import limits, statics, syntax
 from .arguments import Mismatch
 from .blocks import Blocks

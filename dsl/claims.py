@@ -6,11 +6,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple, cast
 
-from ..compiler.analysis import depth
 from ..compiler.cost import CostReport, cost
-from ..compiler.dims import Dim, Size, SizeTooLarge, prod, substitute, total
-from ..compiler.graph import Graph, Value, Weight
-from ..compiler.ops.base import Mode
+from ..compiler.graph.analysis import depth
+from ..compiler.graph.graph import Graph, Value, Weight
+from ..compiler.ops.core.base import Mode
+from ..compiler.sizes.dims import Dim, Size, SizeTooLarge, prod, substitute, total
 from . import limits, syntax
 from .budget import Budget, Exhausted
 from .diagnostics import Diagnostic, PlanError, diagnostic

@@ -6,9 +6,9 @@ from abc import ABC, abstractmethod
 from contextlib import suppress
 from typing import Any, cast
 
-from ..compiler.dims import Dim, SizeTooLarge
 from ..compiler.dtypes import DTYPES
-from ..compiler.graph import Value
+from ..compiler.graph.graph import Value
+from ..compiler.sizes.dims import Dim, SizeTooLarge
 from . import limits, statics, syntax
 from .budget import Exhausted
 from .diagnostics import PlanError

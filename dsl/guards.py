@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
-from ..compiler.dims import Size, fold, free_symbols, render
-from ..compiler.graph import Graph
-from ..compiler.guards import Guard
-from ..compiler.ops.base import Mode
+from ..compiler.graph.graph import Graph
+from ..compiler.ops.core.base import Mode
+from ..compiler.sizes.dims import Size, fold, free_symbols, render
+from ..compiler.sizes.guards import Guard
 from . import syntax
 from .diagnostics import Diagnostic, diagnostic
 from .scope import Site

@@ -10,9 +10,9 @@ from functools import cached_property
 from threading import RLock
 from typing import Any, TypeAlias
 
-from ..compiler.graph import Graph, Weight
-from ..compiler.ops.base import Mode
-from ..compiler.program import Program
+from ..compiler.graph.graph import Graph, Weight
+from ..compiler.graph.program import Program
+from ..compiler.ops.core.base import Mode
 from . import syntax
 from .blocks import walk
 from .budget import Budget, Exhausted

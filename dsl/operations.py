@@ -6,8 +6,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any
 
-from ..compiler.dims import Dim, at_least, divisible, equal
-from ..compiler.graph import Value
+from ..compiler.graph.graph import Value
+from ..compiler.sizes.dims import Dim, at_least, divisible, equal
 from . import statics, syntax
 from .access import Access
 from .run import unbound

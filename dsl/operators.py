@@ -6,17 +6,17 @@ from abc import ABC
 from dataclasses import MISSING
 from typing import Any, cast
 
-from ..compiler.dims import Dim, SizeTooLarge
-from ..compiler.graph import Value
-from ..compiler.guards import Contradiction
+from ..compiler.graph.graph import Value
 from ..compiler.ops import Layer, Op, Operator, registry
-from ..compiler.ops.rules import ShapeError
+from ..compiler.ops.core.rules import ShapeError
+from ..compiler.sizes.dims import Dim, SizeTooLarge
+from ..compiler.sizes.guards import Contradiction
 from . import limits, syntax
 from .arguments import Mismatch, coerce
-from .blame import shape_diagnostic
 from .patterns import Patterns
 from .run import unbound
 from .scope import Frame
+from .shape_errors import shape_diagnostic
 from .values import Bound, SharedValue, kind_of
 from .weights import Weights
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from abc import ABC
 from typing import Any, cast
 
-from ..compiler.dims import Dim, Size, equal, render, without_assumptions
 from ..compiler.dtypes import is_float
-from ..compiler.graph import TensorType, Value
+from ..compiler.graph.graph import TensorType, Value
+from ..compiler.sizes.dims import Dim, Size, equal, render, without_assumptions
 from . import syntax
 from .expressions import Expressions
 from .scope import Frame

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from ..compiler.dims import Size, free_symbols
-from ..compiler.graph import Builder, Origin, Value
-from ..compiler.guards import Contradiction, Guard
-from ..compiler.ops.base import Mode
+from ..compiler.graph.graph import Builder, Origin, Value
+from ..compiler.ops.core.base import Mode
+from ..compiler.sizes.dims import Size, free_symbols
+from ..compiler.sizes.guards import Contradiction, Guard
 from . import limits, syntax
 from .budget import Budget, Exhausted, TooDeep, weight
 from .diagnostics import Diagnostic, Label, PlanError, diagnostic

@@ -7,8 +7,8 @@ from __future__ import annotations
 from abc import ABC
 from typing import Any, cast
 
-from ..compiler.graph import Builder, Origin, TensorType, Value, Weight
-from ..compiler.ops.rules import ShapeError
+from ..compiler.graph.graph import Builder, Origin, TensorType, Value, Weight
+from ..compiler.ops.core.rules import ShapeError
 from ..compiler.ops.scan import Scan
 from . import syntax
 from .calls import Calls, Given

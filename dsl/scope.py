@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..compiler.graph import Region
+from ..compiler.graph.graph import Region
 from . import syntax
 from .diagnostics import Diagnostic
 from .source import Source, Span

@@ -5,10 +5,10 @@ from __future__ import annotations
 from abc import ABC
 from typing import Any, cast
 
-from ..compiler.dims import Dim, divisible, holds, without_assumptions
-from ..compiler.graph import Builder, TensorType, Value
-from ..compiler.ops import init as initialisers
-from ..compiler.ops.init import Init
+from ..compiler.graph.graph import Builder, TensorType, Value
+from ..compiler.ops.core import init as initialisers
+from ..compiler.ops.core.init import Init
+from ..compiler.sizes.dims import Dim, divisible, holds, without_assumptions
 from . import limits, statics, syntax
 from .budget import Exhausted
 from .diagnostics import Label, PlanError

@@ -8,8 +8,8 @@ import math
 from collections.abc import Callable
 from typing import Any, cast
 
-from ..compiler import dims
-from ..compiler.dims import Dim, SizeTooLarge
+from ..compiler.sizes import dims
+from ..compiler.sizes.dims import Dim, SizeTooLarge
 from . import limits
 from .values import Record, kind_of
 

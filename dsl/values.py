@@ -7,10 +7,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, cast
 
-from ..compiler.dims import Dim, render
-from ..compiler.graph import Value
-from ..compiler.ops.base import Operator
-from ..compiler.ops.init import Init
+from ..compiler.graph.graph import Value
+from ..compiler.ops.core.base import Operator
+from ..compiler.ops.core.init import Init
+from ..compiler.sizes.dims import Dim, render
 from . import syntax
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from ..compiler.graph import Weight
+from ..compiler.graph.graph import Weight
 from ..compiler.weight_tables import Table, TableError, read_table
 from . import syntax
 from .diagnostics import Diagnostic, diagnostic, fail

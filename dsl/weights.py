@@ -6,9 +6,9 @@ from abc import ABC
 from math import prod
 from typing import Any
 
-from ..compiler.dims import Dim
-from ..compiler.graph import TensorType, Value, Weight
-from ..compiler.ops.init import Init, misfit
+from ..compiler.graph.graph import TensorType, Value, Weight
+from ..compiler.ops.core.init import Init, misfit
+from ..compiler.sizes.dims import Dim
 from . import limits, syntax
 from .diagnostics import Label
 from .expressions import Expressions

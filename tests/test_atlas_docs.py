@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from planform.api import EXAMPLES, PlanFile, examples
+from planform.api.model import EXAMPLES, PlanFile, examples
 
 ROOT = Path(__file__).resolve().parent.parent
 

@@ -14,13 +14,13 @@ from torch.overrides import TorchFunctionMode
 import planform
 from planform.compiler.cost import cost
 from planform.compiler.fusion import partition
-from planform.compiler.graph import Graph, Value
+from planform.compiler.graph.graph import Graph, Value
+from planform.compiler.graph.program import Program
+from planform.compiler.graph.verify import verify
 from planform.compiler.ops.attention import ScaledDotProductAttention
-from planform.compiler.passes.attention import RULES
-from planform.compiler.pipeline import deploy, optimise
-from planform.compiler.program import Program
-from planform.compiler.rewrite import Log, Pass
-from planform.compiler.verify import verify
+from planform.compiler.rewriting.passes.attention import RULES
+from planform.compiler.rewriting.pipeline import deploy, optimise
+from planform.compiler.rewriting.sweep import Log, Pass
 from support.eager import run, tensors
 from support.graphs import Net
 from support.random_graphs import difference, evaluate, random_inputs, three_decades

@@ -13,10 +13,10 @@ from typing import Any
 import pytest
 
 import planform
-from planform.compiler.axes import Axis, source_axis
-from planform.compiler.graph import Builder, Node, TensorType
+from planform.compiler.graph.axes import Axis, source_axis
+from planform.compiler.graph.graph import Builder, Node, TensorType
 from planform.compiler.ops import registry
-from planform.compiler.ops.rules import ShapeError
+from planform.compiler.ops.core.rules import ShapeError
 from planform.dsl.diagnostics import Label
 from support.opcases import Application, application
 

@@ -14,7 +14,7 @@ import torch
 
 from planform import Model, PlanError, PlanFile
 from planform.backends.torch import InputError
-from planform.cli import run as command_line
+from planform.cli.app import run as command_line
 from support.building import TOOLS, Batch, accepted, eager, faults
 from support.emitted import load
 from support.faces import answers, assert_equal, model

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from planform.cli import run as run_command_line
+from planform.cli.app import run as run_command_line
 
 ROOT = Path(__file__).resolve().parent.parent
 GOOD = """planform 1
@@ -266,12 +266,12 @@ def test_a_reader_that_leaves(tmp_path: Path) -> None:
 
 
 def test_an_interruption(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    import planform.api
+    import planform.api.model
 
     def interrupt(*_: Any) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(planform.api.PlanFile, "check", interrupt)
+    monkeypatch.setattr(planform.api.model.PlanFile, "check", interrupt)
     done = run("check", "good.plan")
     assert (done.code, done.err) == (130, "error: interrupted\n")
 
@@ -289,12 +289,12 @@ def test_an_interruption_from_outside(tmp_path: Path) -> None:
 
 
 def test_a_fault_of_ours_is_named_as_one(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    import planform.api
+    import planform.api.model
 
     def fail(*_: Any) -> None:
         raise ZeroDivisionError("half of nothing")
 
-    monkeypatch.setattr(planform.api.PlanFile, "check", fail)
+    monkeypatch.setattr(planform.api.model.PlanFile, "check", fail)
     done = run("check", "good.plan")
     assert done.code == 70
     assert "internal error: ZeroDivisionError: half of nothing" in done.err
@@ -359,7 +359,7 @@ def test_list_json_is_an_array(run: Run) -> None:
 
 
 def test_list_agrees_with_the_parser(run: Run) -> None:
-    from planform.api import EXAMPLES, PlanFile, examples
+    from planform.api.model import EXAMPLES, PlanFile, examples
 
     wanted = []
     for path in examples():
@@ -403,7 +403,7 @@ def test_failures_in_json(run: Run, arguments: str) -> None:
 
 
 def test_every_code_is_explained(run: Run) -> None:
-    from planform.dsl.codes import CODES
+    from planform.dsl.codes.table import CODES
 
     for code, entry in CODES.items():
         done = run("explain", code)
@@ -561,7 +561,7 @@ def test_images_are_prepared_as_timm_does(
     from PIL import Image
     from timm.data.transforms_factory import create_transform
 
-    from planform.images import ImageInput
+    from planform.api.images import ImageInput
 
     pixels = numpy.random.default_rng(0).integers(0, 256, (size[1], size[0], 3), dtype=numpy.uint8)
     Image.fromarray(pixels).save(tmp_path / "image.png")

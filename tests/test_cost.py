@@ -14,15 +14,15 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from planform.compiler.cost import CONVENTIONS, BindingError, CostReport, Group, conventions, cost
-from planform.compiler.counts import NOTHING, Cost
-from planform.compiler.dims import Size, symbol
-from planform.compiler.graph import Builder, Graph, TensorType, Weight
-from planform.compiler.guards import Guard
+from planform.compiler.graph.graph import Builder, Graph, TensorType, Weight
+from planform.compiler.graph.program import Program
 from planform.compiler.ops import Op, registry
-from planform.compiler.ops.base import Shape
-from planform.compiler.ops.init import zeros
-from planform.compiler.program import Program
-from planform.report import human, print_cost
+from planform.compiler.ops.core.base import Shape
+from planform.compiler.ops.core.counts import NOTHING, Cost
+from planform.compiler.ops.core.init import zeros
+from planform.compiler.sizes.dims import Size, symbol
+from planform.compiler.sizes.guards import Guard
+from planform.reports.cost import human, print_cost
 from support.graphs import Net, resnet
 
 FORMULAS = {"B": 2, "H": 65, "W": 97}

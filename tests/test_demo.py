@@ -12,12 +12,14 @@ import pytest
 
 import planform
 
+ROOT = Path(__file__).resolve().parent.parent
+
 
 @pytest.mark.slow
 def test_the_demo_trains_to_its_goal(tmp_path: Path) -> None:
     from safetensors.torch import load_file
 
-    run = [sys.executable, "-m", "planform.demo"]
+    run = [sys.executable, str(ROOT / "examples" / "demo.py")]
     done = subprocess.run(run, cwd=tmp_path, capture_output=True, text=True, timeout=1200)
     assert done.returncode == 0, done.stdout + done.stderr
     held_out = re.search(r"([\d.]+)% of the held-out digits are right", done.stdout)

@@ -16,10 +16,10 @@ import planform
 from planform.backends.torch import DeployedModule, to_deployed, to_torch
 from planform.backends.torch.deploy import run_prologue
 from planform.backends.torch.weights import BindError
-from planform.compiler.dims import prod, symbol
-from planform.compiler.graph import Graph, Value
-from planform.compiler.pipeline import Deployed, deploy
-from planform.compiler.program import Program
+from planform.compiler.graph.graph import Graph, Value
+from planform.compiler.graph.program import Program
+from planform.compiler.rewriting.pipeline import Deployed, deploy
+from planform.compiler.sizes.dims import prod, symbol
 from support.graphs import Net
 from support.random_graphs import difference, evaluate, random_inputs, three_decades
 
@@ -540,7 +540,7 @@ plan main = net()
 
 
 def test_the_command_shows_lines_and_reasons(capsys: pytest.CaptureFixture[str]) -> None:
-    from planform.cli import run
+    from planform.cli.app import run
 
     assert run(["deploy", "repvgg_a0"]) == 0
     said = capsys.readouterr().out
@@ -551,7 +551,7 @@ def test_the_command_shows_lines_and_reasons(capsys: pytest.CaptureFixture[str])
 
 
 def test_the_command_writes_json(capsys: pytest.CaptureFixture[str]) -> None:
-    from planform.cli import run
+    from planform.cli.app import run
 
     assert run(["deploy", "convnext_tiny", "--json"]) == 0
     found = json.loads(capsys.readouterr().out)

@@ -16,8 +16,9 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from planform.compiler import dims
-from planform.compiler.dims import (
+from planform.compiler.sizes import dims
+from planform.compiler.sizes.algebra import bounds
+from planform.compiler.sizes.dims import (
     LIMIT,
     Assumptions,
     Dim,
@@ -42,7 +43,6 @@ from planform.compiler.dims import (
     to_python,
     total,
 )
-from planform.compiler.size_algebra import bounds
 
 H, W, B, N = (symbol(name) for name in "HWBN")
 Z = symbol("Z", -20)  # takes negative values, so that numerators do too
@@ -490,10 +490,10 @@ def test_a_proof_gives_up_on_a_large_formula() -> None:
 
 
 def test_repeated_arithmetic_is_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
-    from planform.compiler import size_algebra
+    from planform.compiler.sizes import algebra
 
     known = conv(H, 11, 2, 4)
-    monkeypatch.setattr(size_algebra, "BINARY", {})
+    monkeypatch.setattr(algebra, "BINARY", {})
     assert conv(H, 11, 2, 4) is known
     with pytest.raises(KeyError):
         conv(H, 13, 2, 4)
@@ -510,7 +510,7 @@ def test_caches_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_plain_integers_never_load_sympy() -> None:
     code = (
-        "import sys; from planform.compiler.dims import *; "
+        "import sys; from planform.compiler.sizes.dims import *; "
         "assert (ceil_div(7, 2), minimum(1, 2), maximum(1, 2)) == (4, 1, 2); "
         "assert (prod([2, 3]), total([2, 3])) == (6, 5); "
         "assert equal(2, 2) and at_least(3, 2) and divisible(4, 2) and power(2, 3) == 8; "

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from typer.main import get_command
 
-from planform.cli import app
+from planform.cli.app import app
 from support.docs import expected_code, fences, matches, typed, write_plans
 from support.forked import planform, python
 

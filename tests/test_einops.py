@@ -8,10 +8,10 @@ import einops
 import pytest
 import torch
 
-from planform.compiler.dims import symbol
-from planform.compiler.graph import TensorType
+from planform.compiler.graph.graph import TensorType
+from planform.compiler.ops.core.rules import ShapeError
 from planform.compiler.ops.einops import PatternOp, Rearrange, Reduce, Repeat
-from planform.compiler.ops.rules import ShapeError
+from planform.compiler.sizes.dims import symbol
 from support.eager import run
 
 # Operator, pattern, shape of the input, sizes.

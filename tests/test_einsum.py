@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from planform.compiler.counts import Cost
+from planform.compiler.ops.core.counts import Cost
+from planform.compiler.ops.core.rules import ShapeError
 from planform.compiler.ops.einsum import Einsum, parse
-from planform.compiler.ops.rules import ShapeError
 
 
 def test_letters_and_words_mean_the_same() -> None:

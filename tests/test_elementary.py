@@ -14,11 +14,11 @@ import tvm
 import tvm_ffi
 from tvm import tirx
 
-from planform.backends.tvm.arrays import aligned_copy
-from planform.backends.tvm.codegen import generate
-from planform.backends.tvm.elementary import Functions
-from planform.backends.tvm.loops import Loops
-from planform.backends.tvm.machine import host
+from planform.backends.tvm.codegen.codegen import generate
+from planform.backends.tvm.cpu.machine import host
+from planform.backends.tvm.runtime.arena import aligned_copy
+from planform.backends.tvm.tensor_ir.loops import Loops
+from planform.backends.tvm.tensor_ir.math.elementary import Functions
 
 Function = Callable[..., Any]
 

@@ -11,13 +11,13 @@ from hypothesis import strategies as st
 from torch import nn
 
 import planform
-from planform.api import Model, PlanFile
+from planform.api.model import Model, PlanFile
 from planform.backends.torch import PlanModule, emit_source, to_torch
-from planform.compiler.dims import symbol
-from planform.compiler.graph import Builder, Graph, Tree, Value
+from planform.compiler.graph.graph import Builder, Graph, Tree, Value
+from planform.compiler.graph.program import Program
 from planform.compiler.ops import registry
-from planform.compiler.ops.init import kaiming_normal, ones, trunc_normal, zeros
-from planform.compiler.program import Program
+from planform.compiler.ops.core.init import kaiming_normal, ones, trunc_normal, zeros
+from planform.compiler.sizes.dims import symbol
 from support.emitted import load
 from support.opcases import Application
 from support.programs import ModeNet, operator_cases, operator_program, program

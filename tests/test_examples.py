@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from planform.api import PlanFile, examples
+from planform.api.model import PlanFile, examples
 from planform.dsl.format import format_source
 from planform.dsl.loader import Loader
 from planform.dsl.render import render_all

@@ -19,11 +19,11 @@ import torch
 from PIL import Image
 
 from planform import PlanError
-from planform.api import PlanFile
+from planform.api.images import ImageInput
+from planform.api.model import PlanFile
 from planform.backends.torch.checkpoints import CheckpointError, read_checkpoint
-from planform.cli import run
+from planform.cli.app import run
 from planform.compiler import files
-from planform.images import ImageInput
 
 PLAN = "planform 1\nmodel part(x: [1, 3, 8, 8]) {\n    return x -> relu()\n}\nplan net = part()\n"
 

@@ -11,25 +11,25 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from planform.api import Model, PlanFile, examples, load
-from planform.cli import app
-from planform.compiler.analysis import (
+from planform.api.model import Model, PlanFile, examples, load
+from planform.cli.app import app
+from planform.compiler.cost import BindingError, cost
+from planform.compiler.cost.sizes import Binding, symbols_of
+from planform.compiler.cost.traffic import Traffic
+from planform.compiler.fusion import Machine, Partition, fuse, partition
+from planform.compiler.fusion.reach import reach
+from planform.compiler.graph.analysis import (
     immediate_dominators,
     immediate_post_dominators,
     live_ranges,
     to_networkx,
 )
-from planform.compiler.cost import BindingError, cost
-from planform.compiler.cost.sizes import Binding, symbols_of
-from planform.compiler.cost.traffic import Traffic
-from planform.compiler.dims import symbol
-from planform.compiler.fusion import Machine, Partition, fuse, partition
-from planform.compiler.fusion.reach import reach
-from planform.compiler.graph import Builder, Graph, Value
-from planform.compiler.pipeline import deploy
-from planform.compiler.printer import print_graph
-from planform.compiler.static import static_nodes
-from planform.compiler.verify import verify
+from planform.compiler.graph.graph import Builder, Graph, Value
+from planform.compiler.graph.static import static_nodes
+from planform.compiler.graph.text import print_graph
+from planform.compiler.graph.verify import verify
+from planform.compiler.rewriting.pipeline import deploy
+from planform.compiler.sizes.dims import symbol
 from support.eager import run, tensors
 from support.graphs import Net, resnet
 from support.opcases import Application

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from planform import PlanError
-from planform.api import EXAMPLES, PlanFile
+from planform.api.model import EXAMPLES, PlanFile
 from planform.dsl.render import render, to_json
 from support.timing import Stopwatch
 

@@ -14,11 +14,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import planform
-from planform.api import PlanFile
+from planform.api.model import PlanFile
 from planform.backends.torch import InputError
-from planform.commands.check import check as check_command
+from planform.cli.check import check as check_command
 from planform.compiler.cost import cost
-from planform.compiler.dims import (
+from planform.compiler.graph.graph import TensorType
+from planform.compiler.ops.join import Slice
+from planform.compiler.sizes.dims import (
     Assumptions,
     assuming,
     ceil_div,
@@ -30,9 +32,7 @@ from planform.compiler.dims import (
     simplified,
     symbol,
 )
-from planform.compiler.graph import TensorType
-from planform.compiler.guards import Contradiction, Guard, conflicting
-from planform.compiler.ops.join import Slice
+from planform.compiler.sizes.guards import Contradiction, Guard, conflicting
 
 H, W, B = (symbol(name) for name in "HWB")
 
@@ -111,7 +111,7 @@ def test_a_network_that_pads_has_short_sizes_soon(text: str, result: str) -> Non
 @pytest.mark.parametrize("text", [WINDOWS, UNET], ids=["windows", "unet"])
 def test_a_network_that_pads_has_the_sizes_that_torch_gives(text: str) -> None:
     file = file_of(text)
-    module = planform.api.Model(file, "p", {}).to_torch().eval()
+    module = planform.api.model.Model(file, "p", {}).to_torch().eval()
     (output,) = file.program("p").graph.outputs
     for height, width in [(1, 1), (7, 33), (56, 30), (65, 28)]:
         given = torch.randn(2, 3, height, width)
@@ -147,7 +147,7 @@ def test_the_last_element_is_one() -> None:
     file = net("place = arange(1, H // 8 + 1)\n    return place / (place[-1:] + 1e-6)")
     assert guards(file) == ["H >= 8"]
     assert str(file.program("p").graph.outputs[0].type) == "[H//8]"
-    module = planform.api.Model(file, "p", {}).to_torch()
+    module = planform.api.model.Model(file, "p", {}).to_torch()
     torch.testing.assert_close(module(torch.zeros(1, 24, 2)), torch.tensor([1.0, 2, 3]) / (3 + 1e-6))
     with pytest.raises(InputError, match="H must be at least 8, and here H = 7"):
         module(torch.zeros(1, 7, 2))
@@ -176,7 +176,7 @@ def test_what_follows_from_a_guard_is_not_asked_again() -> None:
     file = net(f'{pool}\n    return y -> rearrange("b (h w) c -> b c h w", h=H // 8)', "x: [B, 3, H, W]")
     assert guards(file) == ["H >= 8", "W >= 8"]
     assert str(file.program("p").graph.outputs[0].type) == "[B, 3, H//8, W//8]"
-    same = equal((W + 15) // 16, planform.compiler.dims.minimum(7 * ((W + 111) // 112), (W + 15) // 16))
+    same = equal((W + 15) // 16, planform.compiler.sizes.dims.minimum(7 * ((W + 111) // 112), (W + 15) // 16))
     assert same is True
 
 
@@ -347,7 +347,7 @@ model net(x: [B, 3, H, W]) {
 }
 plan p = net()
 """
-    model = planform.api.Model(file_of(text), "p", {})
+    model = planform.api.model.Model(file_of(text), "p", {})
     scope: dict[str, Any] = {}
     exec(compile(model.to_source(), "net.py", "exec"), scope)
     module = scope["P"]()
@@ -372,7 +372,7 @@ plan p = net()
 def test_guards_of_one_mode_are_checked_in_that_mode() -> None:
     file = net("return x -> c: conv(4, 1) -> n: batch_norm()", "x: [B, 3, H, W]")
     scope: dict[str, Any] = {}
-    exec(compile(planform.api.Model(file, "p", {}).to_source(), "net.py", "exec"), scope)
+    exec(compile(planform.api.model.Model(file, "p", {}).to_source(), "net.py", "exec"), scope)
     module = scope["P"]()
     assert module.eval()(torch.zeros(1, 3, 1, 1)).shape == (1, 4, 1, 1)
     with pytest.raises(AssertionError, match="the number of values of a channel"):

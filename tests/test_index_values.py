@@ -15,8 +15,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from planform import Model, PlanError, PlanFile
-from planform.backends.tvm.compiled import load_compiled
 from planform.backends.tvm.errors import BuildError, InputError
+from planform.backends.tvm.runtime.compiled import load_compiled
 from planform.compiler.dtypes import is_integer
 from planform.compiler.ops import Op, registry
 from support.cuda_emulation import gpu

@@ -12,8 +12,8 @@ from torch import nn
 
 import planform
 from planform.backends.torch import emit_source
-from planform.cli import run
-from planform.compiler.ops.init import INITIALISERS, parameters
+from planform.cli.app import run
+from planform.compiler.ops.core.init import INITIALISERS, parameters
 from planform.dsl.diagnostics import PlanError
 
 _BAD = (

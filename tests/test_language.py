@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from planform import PlanError
-from planform.api import Model, PlanFile
-from planform.compiler.dims import render
-from planform.compiler.graph import Graph
+from planform.api.model import Model, PlanFile
+from planform.compiler.graph.graph import Graph
+from planform.compiler.sizes.dims import render
 
 HEAD = "planform 1\n"
 

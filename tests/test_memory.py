@@ -17,8 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import planform
-from planform.compiler.dims import symbol
-from planform.compiler.graph import Graph
+from planform.compiler.graph.graph import Graph
 from planform.compiler.memory import (
     BindingError,
     MemoryPlan,
@@ -32,6 +31,7 @@ from planform.compiler.memory import (
 from planform.compiler.memory.offsets import Block, height, live_bytes, pack
 from planform.compiler.memory.order import HEURISTICS, exact
 from planform.compiler.memory.problem import check_order
+from planform.compiler.sizes.dims import symbol
 from support.graphs import Net, resnet
 
 # --- random problems ---

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from planform.compiler.cost.sizes import Binding
-from planform.compiler.graph import Graph, Node, Value
+from planform.compiler.graph.graph import Graph, Node, Value
 from planform.compiler.memory import MemoryPlan, plan_memory
 from planform.compiler.memory.views import may_overwrite, shares_storage
 from support.eager import TORCH, run

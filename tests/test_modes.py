@@ -13,7 +13,7 @@ from torch import nn
 import planform
 from planform.backends.torch import InputError, ModeError
 from planform.backends.torch.weights import bind
-from planform.cli import run as run_command_line
+from planform.cli.app import run as run_command_line
 
 # The last norm sees one value per channel at B=1, and so does the head that serves training alone.
 NORMS = """planform 1
@@ -261,7 +261,7 @@ def test_a_file_of_the_name_of_tvm_is_named(name: str, tmp_path: Path) -> None:
     file.write_text("x = 1\n", encoding="utf-8")
     code = (
         f"import sys; sys.path.insert(0, {str(tmp_path)!r})\n"
-        "from planform.backends.tvm.libraries import ffi\n"
+        "from planform.backends.tvm.runtime.libraries import ffi\n"
         "from planform.backends.tvm.errors import BuildError\n"
         "try:\n    ffi()\nexcept BuildError as error:\n    print(error.code, error)\n"
     )

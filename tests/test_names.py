@@ -17,12 +17,12 @@ from hypothesis import strategies as st
 
 import planform
 from planform.backends.torch import emit_source
-from planform.cli import run
+from planform.cli.app import run
 from planform.compiler import names
-from planform.compiler.draw import Box, Picture, to_dot
-from planform.compiler.svg import to_svg
+from planform.compiler.drawing.draw import Box, Picture, to_dot
+from planform.compiler.drawing.svg import to_svg
 from planform.dsl.labels import RESERVED
-from planform.report import cost_html
+from planform.reports.cost import cost_html
 
 _LANGUAGE = {"if", "else", "for", "in", "is", "and", "or", "not", "when", "true", "false", "none"}
 # Keywords, what generated code calls, what modules, lists and graphs of torch have, and what blocks are made of.
@@ -142,7 +142,7 @@ def _hold(form: str, name: str) -> str | None:
 
 
 def planform_svg(model: planform.Model) -> str:
-    from planform.compiler.draw import draw
+    from planform.compiler.drawing.draw import draw
 
     return draw(model.graph, "svg")
 

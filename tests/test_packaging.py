@@ -23,6 +23,7 @@ OUTSIDE = (
     ".*",
     "*.egg-info",
     "__pycache__",
+    "demo.py",
 )
 DATA = ("grammar/*.lark", "grammar/*.json", "dsl/std/*.plan", "examples/**/*.plan")
 

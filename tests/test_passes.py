@@ -7,16 +7,16 @@ from typing import Any
 
 import pytest
 
-from planform.compiler.counts import Cost
-from planform.compiler.dims import symbol, total
-from planform.compiler.graph import Graph, Value
-from planform.compiler.match import Match, Pattern, Reject, anything, either, op
-from planform.compiler.pipeline import ALGEBRA, DEPLOY, LINEAR, SIMPLIFY, optimise, repeat
-from planform.compiler.printer import print_graph
-from planform.compiler.prologue import split
-from planform.compiler.rewrite import Log, Pass, Rule
-from planform.compiler.static import static_nodes
-from planform.compiler.verify import GraphError, verify
+from planform.compiler.graph.graph import Graph, Value
+from planform.compiler.graph.static import static_nodes
+from planform.compiler.graph.text import print_graph
+from planform.compiler.graph.verify import GraphError, verify
+from planform.compiler.ops.core.counts import Cost
+from planform.compiler.rewriting.match import Match, Pattern, Reject, anything, either, op
+from planform.compiler.rewriting.pipeline import ALGEBRA, DEPLOY, LINEAR, SIMPLIFY, optimise, repeat
+from planform.compiler.rewriting.prepack import split
+from planform.compiler.rewriting.sweep import Log, Pass, Rule
+from planform.compiler.sizes.dims import symbol, total
 from support.graphs import Net, resnet
 from support.random_graphs import difference, evaluate, random_graph, random_inputs, three_decades
 from support.timing import Stopwatch

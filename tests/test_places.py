@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 import torch
 
-from planform.backends.tvm.build import build
-from planform.backends.tvm.lower import lower
-from planform.backends.tvm.machine import host
-from planform.backends.tvm.runtime import Runner
-from planform.compiler.dims import evaluate, symbol
-from planform.compiler.graph import Builder, TensorType, Value
+from planform.backends.tvm.codegen.build import build
+from planform.backends.tvm.cpu.machine import host
+from planform.backends.tvm.lowering.lower import lower
+from planform.backends.tvm.runtime.runner import Runner
+from planform.compiler.graph.graph import Builder, TensorType, Value
 from planform.compiler.ops import registry
-from planform.compiler.ops.places import matched
+from planform.compiler.ops.core.indexing import matched
+from planform.compiler.sizes.dims import evaluate, symbol
 
 N, M = symbol("N"), symbol("M")
 SIZES = {"N": 7, "M": 13}

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from planform.api import Model, PlanFile
+from planform.api.model import Model, PlanFile
 from support.parity import close
 
 LSTM = """planform 1

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from planform import PlanError, load
-from planform.api import PlanFile
+from planform.api.model import PlanFile
 
 # An expression over H and W, and what Python computes for it.
 EXPRESSIONS = [
@@ -184,7 +184,7 @@ def test_lists_and_tuples_concatenate_and_spread() -> None:
 
 
 def load_text(text: str) -> Any:
-    from planform.api import Model
+    from planform.api.model import Model
 
     return Model(PlanFile.from_text(text), "p", {}).to_torch().double().eval()
 

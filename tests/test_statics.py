@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from planform.api import PlanFile
-from planform.compiler.dims import symbol
+from planform.api.model import PlanFile
+from planform.compiler.sizes.dims import symbol
 from planform.dsl import statics
 from planform.dsl.diagnostics import PlanError
 from planform.dsl.statics import StaticError

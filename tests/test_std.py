@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from planform import PlanError
-from planform.api import Model, PlanFile
+from planform.api.model import Model, PlanFile
 from support.parity import assert_parity
 
 

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from planform import PlanError
-from planform.api import EXAMPLES, PlanFile
+from planform.api.model import EXAMPLES, PlanFile
 from planform.compiler.cost import cost
-from planform.compiler.dims import Size, evaluate, free_symbols
-from planform.compiler.graph import Graph
+from planform.compiler.graph.graph import Graph
+from planform.compiler.sizes.dims import Size, evaluate, free_symbols
 from planform.dsl.syntax import Claim, Number
 
 PLANS = sorted(EXAMPLES.glob("*/*.plan"))

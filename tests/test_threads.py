@@ -11,9 +11,9 @@ from typing import Any, TypeVar
 
 import pytest
 
-from planform.api import PlanFile
-from planform.compiler.dims import Dim, Size, render, symbol
+from planform.api.model import PlanFile
 from planform.compiler.once import once
+from planform.compiler.sizes.dims import Dim, Size, render, symbol
 
 T = TypeVar("T")
 THREADS = 4

@@ -17,10 +17,10 @@ from torch.nn.parallel import DistributedDataParallel
 
 from planform.backends.torch import InputError, LoweringError, PlanModule, to_torch
 from planform.backends.torch.leaves import Scope
-from planform.compiler.dims import symbol
-from planform.compiler.graph import Builder, TensorType, Tree, Value
+from planform.compiler.graph.graph import Builder, TensorType, Tree, Value
+from planform.compiler.graph.program import Program
 from planform.compiler.ops import Op, registry
-from planform.compiler.ops.init import (
+from planform.compiler.ops.core.init import (
     constant,
     kaiming_normal,
     ones,
@@ -31,7 +31,7 @@ from planform.compiler.ops.init import (
 )
 from planform.compiler.ops.linear import LinearWith
 from planform.compiler.ops.norm import BatchNormWith
-from planform.compiler.program import Program
+from planform.compiler.sizes.dims import symbol
 from support.opcases import Application
 from support.programs import ModeNet, operator_cases, operator_program, program
 

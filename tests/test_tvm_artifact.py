@@ -17,8 +17,8 @@ import safetensors.numpy
 import torch
 
 import planform
-from planform.backends.tvm import cpu, libraries, tensorfile
 from planform.backends.tvm.errors import ArtifactError, BuildError
+from planform.backends.tvm.runtime import host, libraries, tensorfile
 from planform.compiler import files
 from support.compiled import compiled, model
 
@@ -77,7 +77,7 @@ def test_it_runs_without_torch_and_without_importing_tvm(artifact: Path) -> None
 
 def test_torch_can_be_imported_after_it(artifact: Path) -> None:
     code = (
-        "import sys, numpy as np; from planform.backends.tvm.compiled import load_compiled; "
+        "import sys, numpy as np; from planform.backends.tvm.runtime.compiled import load_compiled; "
         "plan = load_compiled(sys.argv[1]); assert 'torch' not in sys.modules; import torch; "
         "print(type(plan(torch.zeros(1, 3, 2, 2))).__name__)"
     )
@@ -97,7 +97,7 @@ def test_it_is_a_zip_that_others_read(artifact: Path, tmp_path: Path) -> None:
     start = artifact.read_bytes().index(content)
     assert start % 64 == 0
     assert {"planform", "tvm"} <= set(manifest["versions"])
-    assert manifest["architecture"] == cpu.architecture()
+    assert manifest["architecture"] == host.architecture()
 
 
 def test_weights_are_aligned_where_the_format_lets_them(tmp_path: Path) -> None:
@@ -213,11 +213,11 @@ def test_a_library_that_does_not_load_is_named(artifact: Path, tmp_path: Path) -
 
 
 def test_the_features_that_code_needs_are_those_of_its_target() -> None:
-    from planform.compiling import to_artifact
+    from planform.api.compile import to_artifact
 
     for name, needs, lacks in (("x86-64-v2", "sse4.2", "avx"), ("x86-64-v3", "fma", "avx512f")):
         target = {"kind": "llvm", "mtriple": "x86_64-linux-gnu", "mcpu": name}
-        if cpu.architecture() != "x86_64":
+        if host.architecture() != "x86_64":
             pytest.skip("links for x86-64")
         manifest = to_artifact(model("two"), {}, target).manifest
         assert needs in manifest["features"] and lacks not in manifest["features"]

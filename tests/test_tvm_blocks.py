@@ -10,19 +10,19 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from planform.backends.tvm import blocks
-from planform.backends.tvm.build import build
-from planform.backends.tvm.lower import Lowered, lower
-from planform.backends.tvm.machine import host, of
-from planform.backends.tvm.runtime import Runner
-from planform.backends.tvm.templates import blocks_plan
-from planform.compiler.dims import symbol
+from planform.backends.tvm.codegen.build import build
+from planform.backends.tvm.cpu import depth_first
+from planform.backends.tvm.cpu.machine import host, of
+from planform.backends.tvm.cpu.templates import blocks_plan
+from planform.backends.tvm.lowering.lower import Lowered, lower
+from planform.backends.tvm.runtime.runner import Runner
 from planform.compiler.dtypes import DType
-from planform.compiler.graph import Builder, Node, TensorType, Value, Weight
+from planform.compiler.graph.graph import Builder, Node, TensorType, Value, Weight
 from planform.compiler.ops.activation import HardSwish, Relu6, Silu
 from planform.compiler.ops.conv import ConvWith
+from planform.compiler.ops.core.init import zeros
 from planform.compiler.ops.elementwise import Add
-from planform.compiler.ops.init import zeros
+from planform.compiler.sizes.dims import symbol
 from support.eager import TORCH
 from support.kernels import to_numpy, to_torch
 
@@ -43,7 +43,7 @@ def joined(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
         made.append(len(mains))
         return [mains]
 
-    monkeypatch.setattr(blocks, "cut", cut)
+    monkeypatch.setattr(depth_first, "cut", cut)
     yield made
 
 

@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from planform.backends.tvm import cache
+from planform.backends.tvm.codegen import cache
+from planform.backends.tvm.codegen.link import compiler
 from planform.backends.tvm.errors import BuildError
-from planform.backends.tvm.link import compiler
 from support.compiled import compiled, model
 
 X = np.linspace(-1, 1, 2 * 3 * 6 * 5, dtype=np.float32).reshape(2, 3, 6, 5)

@@ -13,8 +13,8 @@ import safetensors.torch
 import torch
 from PIL import Image
 
-from planform.api import Model, PlanFile
-from planform.cli import run as run_command_line
+from planform.api.model import Model, PlanFile
+from planform.cli.app import run as run_command_line
 from support.compiled import TEXT, model
 
 
@@ -148,7 +148,7 @@ def test_backends_are_compared(run: Run) -> None:
 def test_the_first_value_that_differs_is_named_with_its_line(
     run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from planform.backends.tvm import compiled
+    from planform.backends.tvm.runtime import compiled
 
     def wrong(build: Any, weights: dict[str, Any], about: Any = None) -> Any:
         weights = {name: value + 1 if name == "norm.bias" else value for name, value in weights.items()}
@@ -184,10 +184,10 @@ plan deep = net()
 @pytest.mark.parametrize("label", ["units.14.conv", "last"])
 def test_weights_are_drawn_that_show_differences(label: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A kernel that reads something else is seen behind a scale that starts at zero, and deep in a network."""
+    from planform.api.compare import compare
     from planform.backends.torch.arrays import source_weights
     from planform.backends.torch.telling import telling_weights
-    from planform.backends.tvm import compiled
-    from planform.comparing import compare
+    from planform.backends.tvm.runtime import compiled
 
     def wrong(build: Any, weights: dict[str, Any], about: Any = None) -> Any:
         changed = {name: -x if name == f"{label}.weight" else x for name, x in weights.items()}

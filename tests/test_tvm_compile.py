@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 import torch
 
-from planform.api import Model, PlanFile
-from planform.backends.tvm import cache
+from planform.api.model import Model, PlanFile
+from planform.backends.tvm.codegen import cache
 
 
 @pytest.fixture(autouse=True)
@@ -26,7 +26,7 @@ def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def made(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The names of kernels that code is made of."""
-    from planform.backends.tvm import objects
+    from planform.backends.tvm.codegen import objects
 
     found: list[str] = []
     make = objects.kernel_code
@@ -130,7 +130,7 @@ def test_parts_of_tvm_that_make_no_kernels_are_imported_when_they_are_used() -> 
 def test_progress_is_told_as_a_share() -> None:
     told: list[str] = []
     layers([16, 32]).to_tvm(seed=0, cached=False)(np.zeros((1, 16, 8, 8), np.float32))
-    from planform.compiling import to_tvm
+    from planform.api.compile import to_tvm
 
     to_tvm(layers([16, 32]), seed=0, cached=False, tell=told.append)
     shares = [stage.rpartition(" ")[2] for stage in told if "%" in stage]

@@ -9,21 +9,21 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from planform.backends.tvm.build import build
-from planform.backends.tvm.lower import lower
-from planform.backends.tvm.machine import host
-from planform.backends.tvm.runtime import Runner
-from planform.compiler.dims import symbol
-from planform.compiler.graph import Builder, TensorType, Weight
+from planform.backends.tvm.codegen.build import build
+from planform.backends.tvm.cpu.machine import host
+from planform.backends.tvm.lowering.lower import lower
+from planform.backends.tvm.runtime.runner import Runner
+from planform.compiler.graph.graph import Builder, TensorType, Weight
 from planform.compiler.ops.activation import Gelu
-from planform.compiler.ops.base import Op
 from planform.compiler.ops.conv import ConvWith
 from planform.compiler.ops.conv_transpose import ConvTransposeWith
+from planform.compiler.ops.core.base import Op
+from planform.compiler.ops.core.init import zeros
 from planform.compiler.ops.einsum import Einsum
 from planform.compiler.ops.elementwise import Add
-from planform.compiler.ops.init import zeros
 from planform.compiler.ops.matmul import MatMul
 from planform.compiler.ops.pool import AvgPool, MaxPool
+from planform.compiler.sizes.dims import symbol
 from support.timing import Stopwatch
 
 TOLERANCE = {"f64": 1e-12, "f32": 1e-5}

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 import torch
 
-from planform.api import Model, PlanFile
-from planform.backends.tvm.lower import lower
-from planform.backends.tvm.machine import host
+from planform.api.model import Model, PlanFile
+from planform.backends.tvm.cpu.machine import host
+from planform.backends.tvm.lowering.lower import lower
 
 
 def model(body: str, inputs: str = "x: [B, 7, 300]", results: str = "", **sizes: int) -> Model:

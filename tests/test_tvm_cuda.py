@@ -12,18 +12,19 @@ import pytest
 import torch
 
 import planform
-from planform.api import Model, PlanFile
+from planform.api.compile import deployed_model
+from planform.api.model import Model, PlanFile
 from planform.backends.tvm.compile import compile_graph, kernels
-from planform.backends.tvm.compiled import load_compiled
-from planform.backends.tvm.cuda import device, driver
+from planform.backends.tvm.cuda import device
 from planform.backends.tvm.cuda.build import build
 from planform.backends.tvm.cuda.device import Gpu, gpu_of
 from planform.backends.tvm.cuda.lower import lower
-from planform.backends.tvm.cuda.runtime import GpuRunner
 from planform.backends.tvm.errors import ArtifactError, BackendError, BuildError, TargetError
-from planform.backends.tvm.program import Launch, Step
-from planform.cli import run as run_command_line
-from planform.compiling import deployed_model
+from planform.backends.tvm.runtime import cuda_driver
+from planform.backends.tvm.runtime.compiled import load_compiled
+from planform.backends.tvm.runtime.cuda_runner import GpuRunner
+from planform.backends.tvm.runtime.program import Launch, Step
+from planform.cli.app import run as run_command_line
 from support.cuda_emulation import gpu as emulated_gpu
 from support.eager import TORCH
 from support.kernels import REGISTRY, Core, assert_equal_torch, cores_of, graph_of, operands_of, to_numpy
@@ -242,7 +243,7 @@ def test_without_a_gpu_nothing_is_run(monkeypatch: pytest.MonkeyPatch, tmp_path:
         model.to_tvm(target={"kind": "cuda", "arch": "sm_90"}, cached=False).save(tmp_path / "a.plank")
         with pytest.raises(ArtifactError, match="is for sm_100, and this GPU is sm_90"):
             model.to_tvm(target={"kind": "cuda", "arch": "sm_100"}, cached=False)
-    monkeypatch.setattr(driver, "LIBRARY", "libnone.so.1")
+    monkeypatch.setattr(cuda_driver, "LIBRARY", "libnone.so.1")
     with pytest.raises(ArtifactError, match=r"no driver of NVIDIA's here: libnone\.so\.1") as caught:
         load_compiled(tmp_path / "a.plank")
     assert caught.value.code == "E713"

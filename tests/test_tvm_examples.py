@@ -9,8 +9,8 @@ import torch
 from torch.utils._pytree import tree_flatten
 
 import planform
-from planform.api import Model, examples
-from planform.compiler.readings import readings
+from planform.api.model import Model, examples
+from planform.compiler.sizes.symbols import readings
 
 EXAMPLES = {path.stem: path for path in examples()}
 # One convolutional network, one with attention, one with a recurrence.

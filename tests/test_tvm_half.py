@@ -12,15 +12,15 @@ import torch
 from typer.testing import CliRunner
 
 import planform
-from planform.api import Model, PlanFile
-from planform.backends.tvm.compiled import CompiledPlan
-from planform.backends.tvm.dtypes import narrowed, widened
+from planform.api.compile import deployed_model
+from planform.api.model import Model, PlanFile
+from planform.backends.tvm.cpu.machine import host
 from planform.backends.tvm.errors import InputError
-from planform.backends.tvm.lower import lower
-from planform.backends.tvm.machine import host
-from planform.cli import app
+from planform.backends.tvm.lowering.lower import lower
+from planform.backends.tvm.runtime.compiled import CompiledPlan
+from planform.backends.tvm.runtime.dtypes import narrowed, widened
+from planform.cli.app import app
 from planform.compiler.dtypes import bind
-from planform.compiling import deployed_model
 from support.compiled import model
 from support.eager import TORCH, run
 from support.kernels import REGISTRY, cores_of, kernels, operands_of, to_numpy, to_torch

@@ -17,13 +17,13 @@ import numpy as np
 import pytest
 
 import planform
-from planform.api import Model, PlanFile
-from planform.backends.tvm import artifact as artifacts
-from planform.backends.tvm import schema
+from planform.api.model import Model, PlanFile
 from planform.backends.tvm.errors import ArtifactError
-from planform.backends.tvm.inputs import InputError, symbols_of
-from planform.backends.tvm.program import Program
-from planform.backends.tvm.verify_program import ProgramError, check_sizes, signature, verify
+from planform.backends.tvm.runtime import artifact as artifacts
+from planform.backends.tvm.runtime import schema
+from planform.backends.tvm.runtime.inputs import InputError, symbols_of
+from planform.backends.tvm.runtime.program import Program
+from planform.backends.tvm.runtime.verify_program import ProgramError, check_sizes, signature, verify
 from support.compiled import model
 
 # Free sizes and records; a recurrence; a sort, which numpy runs; sizes that are known, with an arena.
@@ -279,7 +279,7 @@ WRONG: dict[str, tuple[str, Callable[[dict[str, Any]], None]]] = {
 def test_a_wrong_manifest_is_refused(
     name: str, made: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from planform.backends.tvm import compiled
+    from planform.backends.tvm.runtime import compiled
 
     which, change = WRONG[name]
     if name != "a weight that is not there":  # which the runner finds, that reads the weights

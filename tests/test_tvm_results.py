@@ -8,14 +8,14 @@ from typing import Any
 import pytest
 import torch
 
-from planform.api import Model, PlanFile
-from planform.backends.tvm import blocks
+from planform.api.compile import deployed_model
+from planform.api.model import Model, PlanFile
 from planform.backends.tvm.compile import lowered_for
-from planform.backends.tvm.kernels import KernelMaker
-from planform.backends.tvm.machine import host
-from planform.backends.tvm.templates import TEMPLATES
-from planform.compiler.graph import Node
-from planform.compiling import deployed_model
+from planform.backends.tvm.cpu import depth_first
+from planform.backends.tvm.cpu.machine import host
+from planform.backends.tvm.cpu.templates import TEMPLATES
+from planform.backends.tvm.lowering.kernels import KernelMaker
+from planform.compiler.graph.graph import Node
 from support.cuda_emulation import gpu as emulated_gpu
 from support.eager import TORCH
 
@@ -142,7 +142,7 @@ def test_results_of_a_block_made_of_each_other_are_right(
         made.append(len(mains))
         return [mains]
 
-    monkeypatch.setattr(blocks, "cut", cut)
+    monkeypatch.setattr(depth_first, "cut", cut)
     monkeypatch.setenv("PLANFORM_CACHE", str(tmp_path))
     body = """h = x -> h: conv(16, 1)
 w = h -> a: conv(32, 1) -> relu6() -> b: conv(32, 3, pad=1, groups=32) -> relu6() -> c: conv(16, 1)

@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 import pytest
 import torch
 
-from planform.api import Model, PlanFile
-from planform.backends.tvm.cascade import cut_of
+from planform.api.model import Model, PlanFile
+from planform.backends.tvm.tensor_ir.cascade import cut_of
 from support.cuda_emulation import gpu as emulated_gpu
 
 EPS = torch.finfo(torch.float32).eps

@@ -10,11 +10,11 @@ import pytest
 import torch
 
 import planform
-from planform.api import EXAMPLES, Model, PlanFile
-from planform.backends.tvm import cpu
+from planform.api.compile import deployed_model, to_artifact
+from planform.api.model import EXAMPLES, Model, PlanFile
 from planform.backends.tvm.compile import kernels
 from planform.backends.tvm.errors import BuildError
-from planform.compiling import deployed_model, to_artifact
+from planform.backends.tvm.runtime import host
 
 NEON = {"kind": "llvm", "mtriple": "aarch64-linux-gnu", "mcpu": "neoverse-n1"}
 AVX2 = {"kind": "llvm", "mtriple": "x86_64-linux-gnu", "mcpu": "haswell"}
@@ -84,7 +84,7 @@ def test_without_a_linker_for_it_an_artifact_for_arm_is_refused(
     with pytest.raises(BuildError) as caught:
         to_artifact(model(BODIES["pointwise"]), {}, NEON, cached=False)
     assert caught.value.code == "E704"
-    if cpu.architecture() != "aarch64":
+    if host.architecture() != "aarch64":
         assert "aarch64-linux-gnu-gcc, aarch64-linux-gnu-clang" in str(caught.value)
     assert caught.value.help == ("install one, or name it in the variable CC",)
 
@@ -98,7 +98,7 @@ PLANS: dict[str, tuple[str, dict[str, int]]] = {
 
 @pytest.mark.parametrize("name", PLANS)
 def test_plans_for_avx2_are_right(name: str) -> None:
-    if cpu.architecture() != "x86_64" or not {"avx2", "fma"} <= (cpu.features() or set()):
+    if host.architecture() != "x86_64" or not {"avx2", "fma"} <= (host.features() or set()):
         pytest.skip("runs code for AVX2")
     file, sizes = PLANS[name]
     made = planform.load(EXAMPLES / file, plan=name)

@@ -14,14 +14,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from planform.api import Model, PlanFile
-from planform.backends.tvm.lower import lower
-from planform.backends.tvm.machine import host
+from planform.api.compile import deployed_model
+from planform.api.model import Model, PlanFile
+from planform.backends.tvm.cpu.machine import host
+from planform.backends.tvm.lowering.lower import lower
 from planform.compiler.fusion import partition
 from planform.compiler.fusion.reach import Step, reach
-from planform.compiler.graph import TensorType
+from planform.compiler.graph.graph import TensorType
 from planform.compiler.ops.fold import Fold, Unfold
-from planform.compiling import deployed_model
 from support.kernels import Core, kernels
 
 TEXT = """planform 1

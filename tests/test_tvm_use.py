@@ -14,8 +14,9 @@ import pytest
 import torch
 
 from planform.backends.torch.weights import BindError
-from planform.backends.tvm import cache, runtime
+from planform.backends.tvm.codegen import cache
 from planform.backends.tvm.errors import BackendError, BuildError, InputError, TargetError
+from planform.backends.tvm.runtime import runner
 from support.compiled import compiled, model
 
 SHAPES = [(1, 3, 6, 5), (2, 3, 7, 9), (5, 3, 1, 1)]
@@ -124,7 +125,7 @@ def test_it_is_safe_from_several_threads_with_several_sizes() -> None:
     with ThreadPoolExecutor(8) as pool:
         found = list(pool.map(compiled(), inputs))
     torch.testing.assert_close(found, wanted, rtol=1e-5, atol=1e-6)
-    assert len(compiled().runner._sizes) <= runtime.KEPT_SIZES
+    assert len(compiled().runner._sizes) <= runner.KEPT_SIZES
 
 
 def test_weights_are_those_given_and_must_fit(tmp_path: Path) -> None:
@@ -186,7 +187,7 @@ def test_targets_that_are_none_are_named(target: Any, code: str, message: str) -
 
 
 def test_machines_are_described_by_their_target() -> None:
-    from planform.backends.tvm.machine import machine_of
+    from planform.backends.tvm.cpu.machine import machine_of
 
     def parameters(**described: Any) -> tuple[int, int]:
         machine = machine_of({"kind": "llvm", **described})
@@ -213,13 +214,13 @@ def test_without_a_c_compiler_it_runs_and_cannot_be_saved(
     assert caught.value.code == "E704" and not list(tmp_path.iterdir())
     monkeypatch.setenv("CC", "no-such-compiler")
     with pytest.raises(BuildError, match="does not run"):
-        from planform.compiling import to_artifact
+        from planform.api.compile import to_artifact
 
         to_artifact(model("two"), {}, cached=False)
 
 
 def test_an_operator_without_a_kernel_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    from planform.backends.tvm.kernels import KernelMaker, Unsupported
+    from planform.backends.tvm.lowering.kernels import KernelMaker, Unsupported
 
     def refuse(maker: Any, node: Any, *others: Any) -> None:
         raise Unsupported(node)

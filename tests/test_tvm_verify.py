@@ -13,17 +13,17 @@ from test_tvm_results import MAINS, RESULTS, body_of, operand_of, plan
 from tvm import tirx
 
 import planform
-from planform.api import Model, PlanFile
+from planform.api.compile import deployed_model
+from planform.api.model import Model, PlanFile
 from planform.backends.torch.arrays import deployed_arrays, source_weights
-from planform.backends.tvm.build import build
+from planform.backends.tvm.codegen.build import build
+from planform.backends.tvm.codegen.verify import Checker, Verified, verified
 from planform.backends.tvm.compile import lowered_for
-from planform.backends.tvm.loops import Loops, pointer, private_function
-from planform.backends.tvm.lower import Lowered, lower
-from planform.backends.tvm.machine import host
-from planform.backends.tvm.runtime import Runner
-from planform.backends.tvm.templates import attention, base, tiles
-from planform.backends.tvm.verify import Checker, Verified, verified
-from planform.compiling import deployed_model
+from planform.backends.tvm.cpu.machine import host
+from planform.backends.tvm.cpu.templates import attention, base, tiles
+from planform.backends.tvm.lowering.lower import Lowered, lower
+from planform.backends.tvm.runtime.runner import Runner
+from planform.backends.tvm.tensor_ir.loops import Loops, pointer, private_function
 from support import poison
 from support.eager import TORCH
 from support.kernels import (

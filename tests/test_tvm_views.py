@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 import torch
 
-from planform.api import Model, PlanFile
-from planform.backends.tvm.lower import lower
-from planform.backends.tvm.machine import host
-from planform.compiling import deployed_model
+from planform.api.compile import deployed_model
+from planform.api.model import Model, PlanFile
+from planform.backends.tvm.cpu.machine import host
+from planform.backends.tvm.lowering.lower import lower
 
 TEXT = """planform 1
 model attend_net(x: [B, N, F], heads: int = 2) {

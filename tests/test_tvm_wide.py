@@ -10,19 +10,20 @@ import torch
 from test_tvm_results import MAINS, agree, body_of, operand_of
 from tvm import tirx
 
-from planform.api import Model, PlanFile
-from planform.backends.tvm import indices, kernels, slices
-from planform.backends.tvm.arrays import aligned_array
-from planform.backends.tvm.build import build
+from planform.api.compile import deployed_model
+from planform.api.model import Model, PlanFile
+from planform.backends.tvm.codegen.build import build
+from planform.backends.tvm.codegen.ranges import overflowing
 from planform.backends.tvm.compile import lowered_for
+from planform.backends.tvm.cpu.machine import host
 from planform.backends.tvm.cuda import lower as cuda_lower
 from planform.backends.tvm.cuda.device import gpu_of
-from planform.backends.tvm.indices import FAR, index_type, is_far, wide
-from planform.backends.tvm.loops import Loops, pointer, private_function
-from planform.backends.tvm.machine import host
-from planform.backends.tvm.ranges import overflowing
-from planform.backends.tvm.runtime import Runner
-from planform.compiling import deployed_model
+from planform.backends.tvm.lowering import kernels, slices
+from planform.backends.tvm.runtime.arena import aligned_array
+from planform.backends.tvm.runtime.runner import Runner
+from planform.backends.tvm.tensor_ir import indices
+from planform.backends.tvm.tensor_ir.indices import FAR, index_type, is_far, wide
+from planform.backends.tvm.tensor_ir.loops import Loops, pointer, private_function
 from support.kernels import REGISTRY, assert_equal_torch, cores_of, operands_of, to_numpy
 from support.kernels import kernels as runner_of
 

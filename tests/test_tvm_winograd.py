@@ -11,22 +11,22 @@ import pytest
 import torch
 from torch.nn.functional import conv2d
 
-from planform.backends.tvm import templates
-from planform.backends.tvm.build import build
-from planform.backends.tvm.layouts import Layout
-from planform.backends.tvm.lower import Lowered, lower
-from planform.backends.tvm.machine import Machine, host, of
-from planform.backends.tvm.packing import Packing
-from planform.backends.tvm.runtime import Runner
-from planform.backends.tvm.templates import winograd
-from planform.backends.tvm.templates.winograd_plan import Plan, Work, plan
-from planform.backends.tvm.templates.winograd_transforms import Transforms
-from planform.compiler.dims import symbol
-from planform.compiler.graph import Builder, Node, TensorType, Value, Weight
+from planform.backends.tvm.codegen.build import build
+from planform.backends.tvm.cpu import templates
+from planform.backends.tvm.cpu.machine import Machine, host, of
+from planform.backends.tvm.cpu.templates import winograd
+from planform.backends.tvm.cpu.templates.winograd_plan import Plan, Work, plan
+from planform.backends.tvm.cpu.templates.winograd_transforms import Transforms
+from planform.backends.tvm.lowering.lower import Lowered, lower
+from planform.backends.tvm.runtime.packing import Packing
+from planform.backends.tvm.runtime.runner import Runner
+from planform.backends.tvm.tensor_ir.layouts import Layout
+from planform.compiler.graph.graph import Builder, Node, TensorType, Value, Weight
 from planform.compiler.ops.activation import Relu
 from planform.compiler.ops.conv import ConvWith
+from planform.compiler.ops.core.init import zeros
 from planform.compiler.ops.elementwise import Add
-from planform.compiler.ops.init import zeros
+from planform.compiler.sizes.dims import symbol
 
 Choose = Callable[[Plan], None]
 GATE = 1e-3

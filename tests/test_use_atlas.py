@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from planform import PlanError, load
-from planform.api import PlanFile, examples
+from planform.api.model import PlanFile, examples
 from planform.dsl.loader import atlas
 
 NET = """planform 1

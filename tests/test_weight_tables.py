@@ -12,7 +12,7 @@ import torch
 import planform
 from planform.backends.torch.rename import parse_rules, rename
 from planform.backends.torch.renamings import Shape, suggest
-from planform.cli import run as run_command_line
+from planform.cli.app import run as run_command_line
 
 PLAN = """planform 1
 

@@ -15,7 +15,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 import planform
-from planform.api import Model
+from planform.api.model import Model
 from planform.backends.torch.checkpoints import CheckpointError, read_checkpoint
 from planform.backends.torch.rename import RenameError, Rule, parse_rules, read_rules, rename
 from planform.backends.torch.weights import BindError, bind, load_weights

@@ -13,8 +13,8 @@ from torch import Tensor
 from torch.utils._pytree import tree_map_only
 
 from ...compiler.dtypes import DType
-from ...compiler.pipeline import Deployed
-from ...compiler.program import Program
+from ...compiler.graph.program import Program
+from ...compiler.rewriting.pipeline import Deployed
 from .build import to_torch
 from .deploy import run_prologue, to_deployed
 from .dtypes import torch_dtype

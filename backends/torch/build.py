@@ -8,7 +8,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from ...compiler.program import Program
+from ...compiler.graph.program import Program
 from .deploy import to_deployed
 from .module import PlanModule, assemble, initial, seeded
 from .weights import load_weights

@@ -9,8 +9,8 @@ from typing import Any, NamedTuple, cast
 import torch
 from torch import Tensor, fx, nn
 
-from ...compiler.dims import Dim
-from ...compiler.graph import Graph, Node, Value
+from ...compiler.graph.graph import Graph, Node, Value
+from ...compiler.sizes.dims import Dim
 from .lower import GraphLowering
 
 

@@ -12,8 +12,8 @@ from typing import Any
 
 import torch
 
-from ...compiler.dims import Size, at_least, render
-from ...compiler.readings import linear, readings
+from ...compiler.sizes.dims import Size, at_least, render
+from ...compiler.sizes.symbols import linear, readings
 
 
 def check_inputs(plan: str, inputs: list) -> dict:  # pyright: ignore[reportMissingTypeArgument]

@@ -9,9 +9,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, fx, nn
 
-from ...compiler.graph import Graph, Weight
-from ...compiler.pipeline import Deployed, deploy
-from ...compiler.program import Program
+from ...compiler.graph.graph import Graph, Weight
+from ...compiler.graph.program import Program
+from ...compiler.rewriting.pipeline import Deployed, deploy
 from .dtypes import torch_dtype
 from .leaves import register
 from .lower import GraphLowering

@@ -10,10 +10,10 @@ import torch.fx
 from torch import nn
 from torch.jit._trace import is_tracing
 
-from ...compiler.dims import Dim, Size, free_symbols, render
 from ...compiler.dtypes import DType
-from ...compiler.program import Program
-from ...compiler.readings import linear, value_of
+from ...compiler.graph.program import Program
+from ...compiler.sizes.dims import Dim, Size, free_symbols, render
+from ...compiler.sizes.symbols import linear, value_of
 from .contract import axes_of, check_inputs
 from .errors import InputError
 

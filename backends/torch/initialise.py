@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import init
 
-from ...compiler.ops.init import Init
+from ...compiler.ops.core.init import Init
 from .errors import LoweringError
 
 

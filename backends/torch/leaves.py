@@ -9,8 +9,8 @@ import torch
 from torch import nn
 
 from ...compiler.dtypes import DType, is_complex, is_float
-from ...compiler.graph import Node, Weight
-from ...compiler.program import Program
+from ...compiler.graph.graph import Node, Weight
+from ...compiler.graph.program import Program
 from .dtypes import torch_dtype
 from .errors import LoweringError
 

@@ -12,11 +12,11 @@ import torch
 from torch import fx, nn
 from torch.fx.node import has_side_effect
 
-from ...compiler.dims import Size, fold
 from ...compiler.dtypes import DType
-from ...compiler.graph import Graph, Node, TensorType, Value, map_leaves
+from ...compiler.graph.graph import Graph, Node, TensorType, Value, map_leaves
 from ...compiler.names import arguments, identifier
-from ...compiler.readings import readings
+from ...compiler.sizes.dims import Size, fold
+from ...compiler.sizes.symbols import readings
 from .dtypes import plan_dtype, torch_dtype
 from .errors import LoweringError
 from .examples import Examples

@@ -10,9 +10,9 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, fx, nn
 
-from ...compiler.graph import Graph, Weight
+from ...compiler.graph.graph import Graph, Weight
+from ...compiler.graph.program import Program
 from ...compiler.names import identifier
-from ...compiler.program import Program
 from .constants import evaluate, find_constants
 from .dtypes import torch_dtype
 from .errors import LoweringError, ModeError

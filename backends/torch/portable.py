@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from ...compiler.graph import Graph, Node, Origin, Region, Tree, Value, Weight, map_leaves
-from ...compiler.guards import Guard
-from ...compiler.ops.base import Mode
-from ...compiler.program import Program
+from ...compiler.graph.graph import Graph, Node, Origin, Region, Tree, Value, Weight, map_leaves
+from ...compiler.graph.program import Program
+from ...compiler.ops.core.base import Mode
+from ...compiler.sizes.guards import Guard
 
 
 def portable(program: Program) -> Program:

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from ...compiler.graph import Graph
+from ...compiler.graph.graph import Graph
 from .dtypes import torch_dtype
 from .module import PlanModule
 

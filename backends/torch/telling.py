@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ...compiler.program import Program
+from ...compiler.graph.program import Program
 from .arrays import source_weights
 from .build import to_torch
 

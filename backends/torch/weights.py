@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from ...compiler.dtypes import COMPLEX, FLOAT, DType
-from ...compiler.graph import Weight
-from ...compiler.program import Program
+from ...compiler.graph.graph import Weight
+from ...compiler.graph.program import Program
 from .checkpoints import CheckpointError, read_checkpoint
 from .dtypes import torch_dtype
 from .leaves import static_shape

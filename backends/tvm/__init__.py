@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 
-from .cpu import cores
+from .runtime.host import cores
 
 # TVM takes half of the cores, and pins threads to them, unless it is told otherwise before it starts.
 os.environ.setdefault("TVM_NUM_THREADS", os.environ.get("OMP_NUM_THREADS") or str(cores()))

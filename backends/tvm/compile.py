@@ -9,20 +9,21 @@ from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
-from ...compiler.dims import at_least
 from ...compiler.dtypes import DType
-from ...compiler.graph import Graph
-from ...compiler.printer import print_graph
-from . import cache, cpu
-from .artifact import Artifact, read
+from ...compiler.graph.graph import Graph
+from ...compiler.graph.text import print_graph
+from ...compiler.sizes.dims import at_least
+from .codegen import cache
 from .errors import ArtifactError, BuildError, TargetError
-from .libraries import tvm_package
-from .program import Program, Step
+from .runtime import host
+from .runtime.artifact import Artifact, read
+from .runtime.libraries import tvm_package
+from .runtime.program import Program, Step
 from .target import Target, is_gpu, parse
 
 if TYPE_CHECKING:
+    from .cpu.machine import Machine
     from .cuda.device import Gpu
-    from .machine import Machine
 
 Tell = Callable[[str], None]
 
@@ -60,8 +61,8 @@ def compile_graph(
     tell = tell or _silent
     tell("loading TVM")
     tvm_package()
-    from .build import build
-    from .machine import architecture_of, features_of, machine_of
+    from .codegen.build import build
+    from .cpu.machine import architecture_of, features_of, machine_of
 
     described = parse(target)
     if is_gpu(described):
@@ -79,7 +80,7 @@ def compile_graph(
             raise
         lowered = lowered_for(graph, machine, dtype)
         module = build(lowered, machine)
-    features = sorted(features_of(machine.target) & cpu.checked(architecture))
+    features = sorted(features_of(machine.target) & host.checked(architecture))
     manifest = _manifest(lowered, machine.target, architecture, features, dtype)
     artifact = Artifact(manifest, _with_minima(lowered.program, graph), library, {})
     if cached and library:
@@ -120,10 +121,10 @@ def _library(
     graph: Graph, machine: Machine, architecture: str, dtype: DType, kept: bool, tell: Tell
 ) -> tuple[Any, bytes]:
     """The graph as kernels (`Lowered`), and the shared library with their code."""
-    from .codegen import entry_code
-    from .driver import drivers
-    from .link import compiler, linked
-    from .objects import objects
+    from .codegen.codegen import entry_code
+    from .codegen.entry_points import drivers
+    from .codegen.link import compiler, linked
+    from .codegen.objects import objects
 
     compiler(architecture)
     with objects(machine, kept) as made:
@@ -147,8 +148,8 @@ def lowered_for(
     Raises `BuildError` for an operator that has none.
     """
     from .cuda.device import Gpu
-    from .kernels import Unsupported
-    from .lower import lower
+    from .lowering.kernels import Unsupported
+    from .lowering.lower import lower
 
     try:
         if isinstance(machine, Gpu):
@@ -175,10 +176,10 @@ def kernels(
     tell = tell or _silent
     tell("loading TVM")
     tvm_package()
-    from .build import text_of
+    from .codegen.build import text_of
+    from .cpu.machine import machine_of
     from .cuda.build import text_of as text_for_gpu
     from .cuda.device import gpu_of
-    from .machine import machine_of
 
     described = parse("cuda" if form == "cuda" and target is None else target)
     gpu = gpu_of(described) if is_gpu(described) else None
@@ -209,7 +210,7 @@ def _key(graph: Graph, target: Target, dtype: DType) -> str:
     """A name for all that a build depends on."""
     places = [[str(origin.place) for origin in node.origins[:1]] for node in graph.nodes]
     weights = {path: str(weight.type) for path, weight in graph.weights.items()}
-    described = parse(target) or [cpu.description(), cpu.cores()]
+    described = parse(target) or [host.description(), host.cores()]
     about = [cache.sources(), version("apache-tvm"), described, dtype, weights, places, print_graph(graph)]
     return hashlib.sha256(json.dumps(about, default=str).encode()).hexdigest()
 

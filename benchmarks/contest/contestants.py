@@ -140,7 +140,7 @@ class Planform(WithTorch):
 
     def threads(self) -> int:
         """As TVM's runtime has it."""
-        return import_module("planform.backends.tvm.libraries").threads()
+        return import_module("planform.backends.tvm.runtime.libraries").threads()
 
 
 CONTESTANTS: Mapping[str, type[Contestant]] = {

@@ -8,7 +8,7 @@ from html import escape
 from math import isfinite
 from typing import Any
 
-from planform.compiler.svg import SANS
+from planform.compiler.drawing.svg import SANS
 
 from .figures import GOAL_WORST, OURS, PEERS, Case, Entrant, compile_ratios, mean
 

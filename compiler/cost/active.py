@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from ..dims import Size
 from ..ops.source import ReadWeight
+from ..sizes.dims import Size
 from .rows import Row
 
 

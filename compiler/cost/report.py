@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from ..dims import Size, total
 from ..dtypes import DType
-from ..graph import Graph
-from ..ops.base import Mode
-from ..program import Program
+from ..graph.graph import Graph
+from ..graph.program import Program
+from ..ops.core.base import Mode
+from ..sizes.dims import Size, total
 from .active import idle_params, macs_of_all_parts
 from .conventions import CONVENTIONS
 from .groups import By, Group, group_rows

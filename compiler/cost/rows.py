@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
-from ..counts import Cost
-from ..dims import Size, total
 from ..dtypes import is_complex
-from ..graph import Graph, Node, Region, TensorType, Value, Weight
-from ..ops.base import Op
+from ..graph.graph import Graph, Node, Region, TensorType, Value, Weight
+from ..ops.core.base import Op
+from ..ops.core.counts import Cost
 from ..ops.fused import Fused
 from ..ops.source import ReadWeight
+from ..sizes.dims import Size, total
 from .sizes import Binding
 from .traffic import Traffic
 

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from difflib import get_close_matches
 from typing import NamedTuple
 
-from ..counts import Cost
-from ..dims import Size, at_least, divisible, equal, free_symbols, prod, substitute
 from ..dtypes import DType, size_of
-from ..graph import Graph, TensorType
+from ..graph.graph import Graph, TensorType
+from ..ops.core.counts import Cost
+from ..sizes.dims import Size, at_least, divisible, equal, free_symbols, prod, substitute
 
 
 class BindingError(ValueError):

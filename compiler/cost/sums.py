@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from ..counts import KINDS, Cost
-from ..dims import Size, render, total
+from ..ops.core.counts import KINDS, Cost
+from ..sizes.dims import Size, render, total
 from .rows import Row
 
 

@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Sequence
 from typing import Any, NamedTuple
 
-from ..dims import Size, at_least, minimum, total
-from ..graph import Node, Value
+from ..graph.graph import Node, Value
+from ..sizes.dims import Size, at_least, minimum, total
 from .sizes import Binding
 
 

@@ -13,8 +13,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from ..counts import Cost
-from ..graph import Value
+from ..graph.graph import Value
+from ..ops.core.counts import Cost
 from .contract import Kernel
 from .kernels import Obstacle
 from .strips import Known, Strips

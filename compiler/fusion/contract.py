@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Sequence
 from heapq import heapify, heappop, heappush
 
-from ..graph import Node
-from ..ops.base import Role
+from ..graph.graph import Node
+from ..ops.core.base import Role
 
 
 class Kernel:

@@ -11,9 +11,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Set
 from typing import Literal, NamedTuple
 
-from ..dims import at_least, equal, prod
-from ..graph import Graph, Node, Value
-from ..ops.base import Role
+from ..graph.graph import Graph, Node, Value
+from ..ops.core.base import Role
+from ..sizes.dims import at_least, equal, prod
 from .contract import Contraction, Kernel
 from .roles import role_of
 

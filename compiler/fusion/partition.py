@@ -9,10 +9,10 @@ from functools import cached_property
 from ..cost.rows import Counter
 from ..cost.sizes import Binding, check_bindings
 from ..cost.traffic import Traffic
-from ..dims import Size, total
 from ..dtypes import DType
-from ..graph import Graph, Node, Value
-from ..static import static_nodes
+from ..graph.graph import Graph, Node, Value
+from ..graph.static import static_nodes
+from ..sizes.dims import Size, total
 from .blocks import Block, Machine, Model, amount, arithmetic, choose
 from .contract import Kernel, joined
 from .kernels import Cause, Kernels, Obstacle

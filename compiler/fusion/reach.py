@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from ..dims import equal, prod
-from ..graph import Node, Shape, Value
-from ..ops.base import Op
+from ..graph.graph import Node, Shape, Value
 from ..ops.conv import ConvWith
 from ..ops.conv_transpose import ConvTransposeWith
+from ..ops.core.base import Op
+from ..ops.core.rules import ShapeError, axes_of, axis_of
 from ..ops.einops import PatternOp
 from ..ops.einsum import Einsum, parse
 from ..ops.layout import Permute, Transpose
@@ -21,8 +21,8 @@ from ..ops.norm_rows import L2Normalize, OverAxes
 from ..ops.pool import Windows
 from ..ops.pool_adaptive import AdaptivePool, GlobalPool
 from ..ops.reduce import Reduction
-from ..ops.rules import ShapeError, axes_of, axis_of
 from ..ops.softmax import AlongAxis
+from ..sizes.dims import equal, prod
 from .roles import role_of
 
 

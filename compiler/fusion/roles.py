@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from ..graph import Node
-from ..ops.base import Role
+from ..graph.graph import Node
+from ..ops.core.base import Role
 
 
 def role_of(node: Node) -> Role:

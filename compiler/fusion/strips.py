@@ -8,7 +8,7 @@ from math import ceil
 from typing import NamedTuple
 
 from ..cost.traffic import Traffic
-from ..graph import Node, Value
+from ..graph.graph import Node, Value
 from .contract import Kernel
 from .kernels import behind_views
 from .reach import Step, reach

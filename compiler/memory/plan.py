@@ -8,9 +8,9 @@ from functools import cached_property
 from typing import Any, NamedTuple
 
 from ..cost.sizes import Binding, BindingError, check_bindings
-from ..dims import free_symbols
 from ..dtypes import DType
-from ..graph import Graph, Node, TensorType, Value
+from ..graph.graph import Graph, Node, TensorType, Value
+from ..sizes.dims import free_symbols
 from .arrangement import Arrangement, arrange
 from .problem import ALIGNMENT
 from .storage import Storage, storage

@@ -6,9 +6,9 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 from ..cost.sizes import Binding
-from ..graph import Graph, Node, Value
+from ..graph.graph import Graph, Node, Value
+from ..graph.static import static_nodes
 from ..ops.scan import Scan
-from ..static import static_nodes
 from .arrangement import arrange
 from .problem import ALIGNMENT, Problem, Task
 from .views import extent, may_overwrite, shares_storage

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from ..cost.sizes import Binding
-from ..graph import Node, Shape, Value
+from ..graph.graph import Node, Shape, Value
 from ..ops.cast import Cast
+from ..ops.core.rules import axis_of
 from ..ops.index import MaskedFill
 from ..ops.layout import Permute, Transpose
 from ..ops.norm import BatchNormWith
 from ..ops.pointwise import Binary, Unary
-from ..ops.rules import axis_of
 from ..ops.select import Clamp, Lerp, Where
 
 # Each element of the result depends on the operands' elements at the same place, and on vectors that are

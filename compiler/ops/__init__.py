@@ -6,7 +6,7 @@ import pkgutil
 from functools import cache
 from importlib import import_module
 
-from .base import REGISTRY, Layer, Op, Operator
+from .core.base import REGISTRY, Layer, Op, Operator
 
 
 @cache

@@ -31,20 +31,14 @@ from __future__ import annotations
 from math import pi, sqrt
 from typing import Any, Literal
 
-from ..counts import Cost
-from ..dims import prod
 from ..dtypes import DType
-from .base import REGISTRY, Elements, Lowering, Op, Shape, case
+from ..sizes.dims import prod
+from .core.base import REGISTRY, Elements, Lowering, Op, Shape, case
+from .core.counts import Cost
+from .core.promotion import need_element
+from .core.rules import ShapeError, axis_of, need_divisible, need_float, need_rank
 from .functions import logistic
 from .pointwise import Unary, as_float, wide
-from .promotion import need_element
-from .rules import (
-    ShapeError,
-    axis_of,
-    need_divisible,
-    need_float,
-    need_rank,
-)
 
 _SAMPLES = (case({}, (2, 3)), case({}, (2, 3, 4, 4)), case({}, ()))
 

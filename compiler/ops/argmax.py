@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from ..counts import Cost
-from ..dims import prod
 from ..dtypes import I64, DType
-from .base import Elements, Lowering, Op, Shape, case
-from .promotion import need_category
+from ..sizes.dims import prod
+from .core.base import Elements, Lowering, Op, Shape, case
+from .core.counts import Cost
+from .core.promotion import need_category
+from .core.rows import Rows
+from .core.spans import Span, Spans, Types, below
 from .reduce import combinations, need_elements, reduced
-from .rows import Rows
-from .spans import Span, Spans, Types, below
 
 
 class Argmax(Op, name="argmax"):

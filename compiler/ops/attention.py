@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Literal
 
-from ..counts import Cost
-from ..dims import prod
 from ..dtypes import BOOL, DType, bind
-from .base import Elements, Lowering, Op, Shape, case
-from .rows import wide
-from .rules import (
+from ..sizes.dims import prod
+from .core.base import Elements, Lowering, Op, Shape, case
+from .core.counts import Cost
+from .core.rows import wide
+from .core.rules import (
     ShapeError,
     broadcast,
     need_at_least,

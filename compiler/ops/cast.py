@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ..counts import NOTHING, Cost
 from ..dtypes import DTYPES, DType, is_bool, is_complex, is_integer
-from .base import REGISTRY, Elements, Lowering, Op, Shape, case
-from .rules import ShapeError
-from .spans import Span, Spans, Types
+from .core.base import REGISTRY, Elements, Lowering, Op, Shape, case
+from .core.counts import NOTHING, Cost
+from .core.rules import ShapeError
+from .core.spans import Span, Spans, Types
 
 if TYPE_CHECKING:
-    from ..graph import TensorType
+    from ..graph.graph import TensorType
 
 
 class Cast(Op, name="cast"):
@@ -31,7 +31,7 @@ class Cast(Op, name="cast"):
         return x
 
     def _infer(self, types: tuple[TensorType, ...], slots: tuple[str, ...]) -> tuple[TensorType, ...]:
-        from ..graph import TensorType
+        from ..graph.graph import TensorType
 
         if self.dtype not in DTYPES:
             raise ShapeError(f"there is no type {self.dtype}", "value", argument="dtype")

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from ..counts import Cost
-from .base import case
+from .core.base import case
+from .core.counts import Cost
 from .elementwise import by_operator
 from .pointwise import Binary
 

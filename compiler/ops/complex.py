@@ -5,13 +5,13 @@ from __future__ import annotations
 from math import pi
 from typing import Any
 
-from ..counts import NOTHING, Cost
-from ..dims import prod
 from ..dtypes import DType, complex_of, is_complex, real_of
-from .base import Elements, Lowering, Op, Shape, case
+from ..sizes.dims import prod
+from .core.base import Elements, Lowering, Op, Shape, case
+from .core.counts import NOTHING, Cost
+from .core.promotion import floating
+from .core.rules import ShapeError, broadcast, need_equal, need_rank, need_same_dtype
 from .pointwise import Unary, as_float
-from .promotion import floating
-from .rules import ShapeError, broadcast, need_equal, need_rank, need_same_dtype
 
 _SAMPLES = (case({}, ("complex", (2, 3))), case({}, (2, 3)), case({}, ("complex", ())))
 

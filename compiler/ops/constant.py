@@ -8,18 +8,18 @@ from __future__ import annotations
 from math import ceil, isfinite
 from typing import TYPE_CHECKING, Any, cast
 
-from ..counts import NOTHING, Cost
-from ..dims import Dim, Size, ceil_div
 from ..dtypes import BOOL, DTYPES, FLOAT, I64, DType, is_integer
-from .base import Elements, Lowering, Op, Shape, case
+from ..sizes.dims import Dim, Size, ceil_div
+from .core.base import Elements, Lowering, Op, Shape, case
+from .core.counts import NOTHING, Cost
+from .core.promotion import Number, need_category, need_element, type_of_number
+from .core.rules import ShapeError, need_at_least, need_rank
+from .core.spans import Span, Spans, Types
 from .pointwise import Exact, filling, number
 from .positions import Positions
-from .promotion import Number, need_category, need_element, type_of_number
-from .rules import ShapeError, need_at_least, need_rank
-from .spans import Span, Spans, Types
 
 if TYPE_CHECKING:
-    from ..graph import TensorType
+    from ..graph.graph import TensorType
 
 
 class Constant(Exact):
@@ -32,7 +32,7 @@ class Constant(Exact):
         return getattr(self, "dtype", FLOAT)
 
     def _infer(self, types: tuple[TensorType, ...], slots: tuple[str, ...]) -> tuple[TensorType, ...]:
-        from ..graph import TensorType
+        from ..graph.graph import TensorType
 
         shape: Shape = self.call(self.shape, {})
         for size in shape:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from ..counts import Cost
-from ..dims import Size, ceil_div, maximum, prod
 from ..dtypes import DType
-from .base import Elements, Layer, Lowering, Op, Shape, Sizes, WeightSpec, case
-from .init import Init, fan_in_uniform
-from .rules import ShapeError, need_at_least, need_divisible, need_equal, need_positive, need_same_dtype
-from .window_te import Window, sliding, sum_type
+from ..sizes.dims import Size, ceil_div, maximum, prod
+from .core.base import Elements, Layer, Lowering, Op, Shape, Sizes, WeightSpec, case
+from .core.counts import Cost
+from .core.init import Init, fan_in_uniform
+from .core.rules import ShapeError, need_at_least, need_divisible, need_equal, need_positive, need_same_dtype
+from .core.window_elements import Window, sliding, sum_type
 
 Pads = tuple[tuple[Size, Size], ...]
 Padding = Sizes | Literal["same", "tf_same"]

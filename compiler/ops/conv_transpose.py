@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from ..counts import Cost
-from ..dims import Size, ceil_div, maximum, prod
 from ..dtypes import DType
-from .base import Elements, Layer, Lowering, Op, Shape, Sizes, WeightSpec, case
+from ..sizes.dims import Size, ceil_div, maximum, prod
 from .conv import bias_default, known_groups, need_bias, need_groups, need_window, per_axis, spatial_rank
-from .init import Init, fan_in_uniform
-from .rules import need_at_least, need_equal, need_positive, need_rank, need_same_dtype
-from .window_te import bordered, sum_type, where
+from .core.base import Elements, Layer, Lowering, Op, Shape, Sizes, WeightSpec, case
+from .core.counts import Cost
+from .core.init import Init, fan_in_uniform
+from .core.rules import need_at_least, need_equal, need_positive, need_rank, need_same_dtype
+from .core.window_elements import bordered, sum_type, where
 
 
 class Gather(NamedTuple):

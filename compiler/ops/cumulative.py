@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, ClassVar
 
-from ..counts import Cost
 from ..dtypes import I64, DType, is_bool, is_integer
-from .base import Elements, Lowering, Op, Shape, case
-from .promotion import need_category
+from .core.base import Elements, Lowering, Op, Shape, case
+from .core.counts import Cost
+from .core.promotion import need_category
+from .core.rows import running
+from .core.rules import axis_of
 from .reduce import combinations, rows_of
-from .rows import running
-from .rules import axis_of
 
 
 class Cumulative(Op):

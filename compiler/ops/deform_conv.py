@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..counts import Cost
-from ..dims import Size, prod
 from ..dtypes import DType
-from .base import Elements, Layer, Lowering, Op, Shape, Sizes, WeightSpec, case
+from ..sizes.dims import Size, prod
 from .conv import bias_default, need_bias, need_groups, need_window, per_axis, window_sizes
-from .init import Init, fan_in_uniform
-from .rules import (
+from .core.base import Elements, Layer, Lowering, Op, Shape, Sizes, WeightSpec, case
+from .core.counts import Cost
+from .core.init import Init, fan_in_uniform
+from .core.rules import (
     need_at_least,
     need_divisible,
     need_equal,
@@ -19,8 +19,8 @@ from .rules import (
     need_rank,
     need_same_dtype,
 )
-from .sample_te import mixed, nearby
-from .window_te import sum_type
+from .core.sample_elements import mixed, nearby
+from .core.window_elements import sum_type
 
 
 class DeformConvWith(Op, name="deform_conv_with"):

@@ -6,14 +6,14 @@ from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
 from typing import Any, ClassVar, Literal, NamedTuple
 
-from ..counts import NOTHING, Cost
-from ..dims import Size, divisible, equal, prod, render
 from ..dtypes import I64, DType, is_complex, is_float
-from .base import Elements, Lowering, Op, Shape, case
-from .einops_pattern import ELLIPSIS, Axis, Names, Pattern, parse, wrong
-from .places import joined, parted
-from .rows import over_count, product, wide
-from .rules import ShapeError, need_at_least, need_divisible, need_equal
+from ..sizes.dims import Size, divisible, equal, prod, render
+from .core.base import Elements, Lowering, Op, Shape, case
+from .core.counts import NOTHING, Cost
+from .core.einops_pattern import ELLIPSIS, Axis, Names, Pattern, parse, wrong
+from .core.indexing import joined, parted
+from .core.rows import over_count, product, wide
+from .core.rules import ShapeError, need_at_least, need_divisible, need_equal
 
 Reduction = Literal["mean", "sum", "max", "min", "prod"]
 

@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from functools import cache
 from typing import Any, NamedTuple
 
-from ..counts import Cost
-from ..dims import Size, prod
 from ..dtypes import is_complex, is_float, promote
-from .base import Elements, Lowering, Op, Shape, case
-from .rows import wide
-from .rules import ShapeError, need_equal
+from ..sizes.dims import Size, prod
+from .core.base import Elements, Lowering, Op, Shape, case
+from .core.counts import Cost
+from .core.rows import wide
+from .core.rules import ShapeError, need_equal
 
 # An operand's axes: index names, and "..." for leading axes of any number.
 Term = tuple[str, ...]

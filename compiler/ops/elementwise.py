@@ -6,13 +6,13 @@ import operator
 from collections.abc import Callable
 from typing import Any
 
-from ..counts import NOTHING, Cost
-from ..dims import Dim, prod
 from ..dtypes import DType, is_bool, is_integer
-from .base import Elements, Lowering, Shape, case
+from ..sizes.dims import Dim, prod
+from .core.base import Elements, Lowering, Shape, case
+from .core.counts import NOTHING, Cost
+from .core.rules import ShapeError, need_at_least
+from .core.spans import Span, Spans, Types, below
 from .pointwise import Binary
-from .rules import ShapeError, need_at_least
-from .spans import Span, Spans, Types, below
 
 Compute = Callable[[Lowering, Any, Any], Any]
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..counts import NOTHING, Cost
-from ..dims import Size, prod
 from ..dtypes import DType
-from .base import Elements, Layer, Lowering, Op, Shape, WeightSpec, case
-from .init import Init, normal
-from .places import within
+from ..sizes.dims import Size, prod
+from .core.base import Elements, Layer, Lowering, Op, Shape, WeightSpec, case
+from .core.counts import NOTHING, Cost
+from .core.indexing import within
+from .core.init import Init, normal
+from .core.rules import ShapeError, need_at_least, need_positive, need_rank
 from .positions import Positions
-from .rules import ShapeError, need_at_least, need_positive, need_rank
 
 
 class EmbeddingWith(Op, name="embedding_with"):

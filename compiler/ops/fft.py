@@ -10,13 +10,13 @@ from __future__ import annotations
 
 from typing import Any, ClassVar, Literal
 
-from ..counts import NOTHING, Cost
-from ..dims import Size, minimum, prod, total
 from ..dtypes import DType, complex_of, is_complex, real_of
-from .base import Elements, Lowering, Op, Shape, case
+from ..sizes.dims import Size, minimum, prod, total
+from .core.base import Elements, Lowering, Op, Shape, case
+from .core.counts import NOTHING, Cost
+from .core.promotion import floating
+from .core.rules import ShapeError, axes_of, axis_of, need_at_least
 from .pointwise import as_float
-from .promotion import floating
-from .rules import ShapeError, axes_of, axis_of, need_at_least
 
 Normalisation = Literal["backward", "ortho", "forward"]
 _LONGEST = 31

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..counts import NOTHING, Cost
-from ..dims import Size, prod
 from ..dtypes import DType
-from .base import Elements, Lowering, Op, Shape, Sizes, case
+from ..sizes.dims import Size, prod
 from .conv import need_window, per_axis, window_sizes
-from .places import parted, where_all
-from .promotion import need_category
-from .rules import need_at_least, need_divisible, need_equal, need_positive, need_rank
+from .core.base import Elements, Lowering, Op, Shape, Sizes, case
+from .core.counts import NOTHING, Cost
+from .core.indexing import parted, where_all
+from .core.promotion import need_category
+from .core.rules import need_at_least, need_divisible, need_equal, need_positive, need_rank
 
 
 class Windows(Op):

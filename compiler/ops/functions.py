@@ -5,9 +5,9 @@ from __future__ import annotations
 from math import log
 from typing import Any
 
-from ..counts import Cost
 from ..dtypes import I64, DType, is_bool
-from .base import case
+from .core.base import case
+from .core.counts import Cost
 from .pointwise import Unary
 
 _ANY = (case({}, (2, 3)), case({}, ("i64", (3,))), case({}, ("complex", (2,))), case({}, ()))

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ..counts import NOTHING, Cost
-from ..dims import equal
-from .base import Op, Shape
-from .rules import ShapeError, Undecided
+from ..sizes.dims import equal
+from .core.base import Op, Shape
+from .core.counts import NOTHING, Cost
+from .core.rules import ShapeError, Undecided
 
 if TYPE_CHECKING:
-    from ..graph import Graph, TensorType
+    from ..graph.graph import Graph, TensorType
 
 
 class Fused(Op, name="fused"):

@@ -8,15 +8,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from ..counts import NOTHING, Cost
-from ..dims import Size, prod
 from ..dtypes import I64, DType, is_bool
-from .base import Elements, Lowering, Op, Shape, case
-from .places import put, within
+from ..sizes.dims import Size, prod
+from .core.base import Elements, Lowering, Op, Shape, case
+from .core.counts import NOTHING, Cost
+from .core.indexing import put, within
+from .core.promotion import need_element
+from .core.rules import ShapeError, axis_of, broadcast, need_at_least, need_equal, need_rank
+from .core.spans import Span, Spans, Types
 from .positions import Positions
-from .promotion import need_element
-from .rules import ShapeError, axis_of, broadcast, need_at_least, need_equal, need_rank
-from .spans import Span, Spans, Types
 
 
 def need_index(dtype: DType, what: str, operand: str, also: tuple[DType, ...] = ("i32",)) -> None:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ..counts import NOTHING, Cost
-from ..dims import Size, at_least, ceil_div, divisible, maximum, minimum, render, total
-from .base import Elements, Lowering, Op, Shape, case
-from .places import moved, pick, put
-from .rules import ShapeError, axis_of, need_at_least, need_equal, need_positive, need_rank
-from .spans import Span, Spans, Types, either
+from ..sizes.dims import Size, at_least, ceil_div, divisible, maximum, minimum, render, total
+from .core.base import Elements, Lowering, Op, Shape, case
+from .core.counts import NOTHING, Cost
+from .core.indexing import moved, pick, put
+from .core.rules import ShapeError, axis_of, need_at_least, need_equal, need_positive, need_rank
+from .core.spans import Span, Spans, Types, either
 
 
 class Move(Op):

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..dims import Size, divisible, equal, prod, render
-from .base import Elements, Lowering, Shape, case
+from ..sizes.dims import Size, divisible, equal, prod, render
+from .core.base import Elements, Lowering, Shape, case
+from .core.indexing import moved, put, reshaped
+from .core.rules import ShapeError, axes_of, axis_of, need_at_least, need_equal, need_rank
 from .join import Move, View
-from .places import moved, put, reshaped
-from .rules import ShapeError, axes_of, axis_of, need_at_least, need_equal, need_rank
 
 
 def complete(wanted: Shape, elements: Size, what: str) -> Shape:

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, ClassVar
 
-from ..counts import Cost
-from ..dims import prod
 from ..dtypes import DType
+from ..sizes.dims import prod
 from .activation import Activation
-from .base import Elements, Layer, Lowering, Mode, Op, Shape, WeightSpec, case
-from .init import Init, constant
+from .core.base import Elements, Layer, Lowering, Mode, Op, Shape, WeightSpec, case
+from .core.counts import Cost
+from .core.init import Init, constant
+from .core.rules import need_at_least, need_equal, need_float, need_rank, need_same_dtype
 from .pointwise import wide
-from .rules import need_at_least, need_equal, need_float, need_rank, need_same_dtype
 
 
 def leaky(t: Elements, x: Any, slope: Any) -> Any:

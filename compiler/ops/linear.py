@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..counts import Cost
-from ..dims import Size, prod
 from ..dtypes import DType
-from .base import Elements, Layer, Lowering, Op, Shape, WeightSpec, case
-from .init import Init, fan_in_uniform
-from .rows import wide
-from .rules import need_at_least, need_equal, need_positive, need_rank, need_same_dtype
+from ..sizes.dims import Size, prod
+from .core.base import Elements, Layer, Lowering, Op, Shape, WeightSpec, case
+from .core.counts import Cost
+from .core.init import Init, fan_in_uniform
+from .core.rows import wide
+from .core.rules import need_at_least, need_equal, need_positive, need_rank, need_same_dtype
 
 
 def with_bias(t: Elements, total: Any, bias: Any) -> Any:

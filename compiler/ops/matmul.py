@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..counts import Cost
-from ..dims import prod
 from ..dtypes import DType
-from .base import Elements, Lowering, Op, Shape, case
-from .rows import wide
-from .rules import broadcast, need_equal, need_rank, need_same_dtype
+from ..sizes.dims import prod
+from .core.base import Elements, Lowering, Op, Shape, case
+from .core.counts import Cost
+from .core.rows import wide
+from .core.rules import broadcast, need_equal, need_rank, need_same_dtype
 
 
 class MatMul(Op, name="matmul"):

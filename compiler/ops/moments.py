@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..counts import Cost
-from ..dims import prod
-from .base import Elements, Lowering, Shape, case
+from ..sizes.dims import prod
+from .core.base import Elements, Lowering, Shape, case
+from .core.counts import Cost
+from .core.rows import over_count, wide
 from .reduce import Reduction, combinations
-from .rows import over_count, wide
 
 
 class Var(Reduction, name="var"):

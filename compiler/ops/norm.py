@@ -11,13 +11,13 @@ from collections.abc import Collection, Sequence
 from dataclasses import replace
 from typing import Any
 
-from ..counts import NOTHING, Cost
-from ..dims import Size, prod
 from ..dtypes import BOOL, I64, DType
-from .base import Elements, Layer, Lowering, Mode, Op, Role, Shape, WeightSpec, case
-from .init import Init, ones, zeros
-from .rows import Rows, unravel, wide
-from .rules import ShapeError, axis_of, need_at_least, need_equal, need_float, need_rank
+from ..sizes.dims import Size, prod
+from .core.base import Elements, Layer, Lowering, Mode, Op, Role, Shape, WeightSpec, case
+from .core.counts import NOTHING, Cost
+from .core.init import Init, ones, zeros
+from .core.rows import Rows, unravel, wide
+from .core.rules import ShapeError, axis_of, need_at_least, need_equal, need_float, need_rank
 
 
 def affine_specs(

@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from ..counts import Cost
-from ..dims import prod
 from ..dtypes import DType
-from .base import Elements, Layer, Lowering, Mode, Op, Shape, WeightSpec, case
-from .init import Init
+from ..sizes.dims import prod
+from .core.base import Elements, Layer, Lowering, Mode, Op, Shape, WeightSpec, case
+from .core.counts import Cost
+from .core.init import Init
+from .core.promotion import floating, need_category
+from .core.rows import Rows, over_count, wide
+from .core.rules import ShapeError, need_at_least, need_divisible, need_float, need_positive, need_rank
 from .norm import (
     affine,
     affine_cost,
@@ -22,16 +25,6 @@ from .norm import (
     stored,
 )
 from .pointwise import as_float
-from .promotion import floating, need_category
-from .rows import Rows, over_count, wide
-from .rules import (
-    ShapeError,
-    need_at_least,
-    need_divisible,
-    need_float,
-    need_positive,
-    need_rank,
-)
 
 
 class GroupNormWith(Op, name="group_norm_with"):

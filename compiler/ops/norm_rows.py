@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..counts import Cost
-from ..dims import prod
 from ..dtypes import DType
-from .base import Elements, Layer, Lowering, Op, Shape, WeightSpec, case
-from .init import Init
+from ..sizes.dims import prod
+from .core.base import Elements, Layer, Lowering, Op, Shape, WeightSpec, case
+from .core.counts import Cost
+from .core.init import Init
+from .core.rows import Rows, wide
+from .core.rules import ShapeError, axes_of, need_equal, need_inexact, need_rank
 from .norm import (
     affine,
     affine_cost,
@@ -17,14 +19,6 @@ from .norm import (
     standard_cost,
 )
 from .reduce import Norm, reduced
-from .rows import Rows, wide
-from .rules import (
-    ShapeError,
-    axes_of,
-    need_equal,
-    need_inexact,
-    need_rank,
-)
 
 Axes = int | tuple[int, ...]
 # The smallest step from 1 of each type.

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..counts import Cost
-from ..dims import Size, minimum, prod, total
 from ..dtypes import I64, DType, is_bool, is_complex
-from .base import Lowering, Op, Shape, case
-from .rules import ShapeError, axis_of, need_at_least
-from .spans import Span, Spans, Types, below
+from ..sizes.dims import Size, minimum, prod, total
+from .core.base import Lowering, Op, Shape, case
+from .core.counts import Cost
+from .core.rules import ShapeError, axis_of, need_at_least
+from .core.spans import Span, Spans, Types, below
 
 # A symbolic size is taken to stay below 2 to this power.
 _MOST_BITS = 32

@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
-from ..counts import NOTHING, Cost
-from ..dims import Size, minimum
 from ..dtypes import DType, is_bool
-from .base import Elements, Lowering, Op, Shape, case
-from .places import typed, where_all
-from .promotion import need_element
-from .rules import ShapeError, need_at_least, need_rank
+from ..sizes.dims import Size, minimum
+from .core.base import Elements, Lowering, Op, Shape, case
+from .core.counts import NOTHING, Cost
+from .core.indexing import typed, where_all
+from .core.promotion import need_element
+from .core.rules import ShapeError, need_at_least, need_rank
 
 if TYPE_CHECKING:
-    from ..graph import TensorType
+    from ..graph.graph import TensorType
 
 
 class Pad(Op, name="pad"):

@@ -11,15 +11,15 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from ..counts import NOTHING, Cost
-from ..dims import Dim, prod
 from ..dtypes import BOOL, FLOAT, DType, is_complex, is_float, real_of
-from .base import Elements, Lowering, Op, Shape
-from .promotion import Number, exactly, floating, need_category, need_element, result_type
-from .rules import ShapeError, broadcast
+from ..sizes.dims import Dim, prod
+from .core.base import Elements, Lowering, Op, Shape
+from .core.counts import NOTHING, Cost
+from .core.promotion import Number, exactly, floating, need_category, need_element, result_type
+from .core.rules import ShapeError, broadcast
 
 if TYPE_CHECKING:
-    from ..graph import TensorType
+    from ..graph.graph import TensorType
 
 
 def as_float(t: Lowering, x: Any) -> Any:
@@ -136,7 +136,7 @@ class Binary(Exact):
 
     def _infer(self, types: tuple[TensorType, ...], slots: tuple[str, ...]) -> tuple[TensorType, ...]:
         # Not by a rule over types alone: tensors without axes weigh less.
-        from ..graph import TensorType
+        from ..graph.graph import TensorType
 
         shape = self.call(self.shape, self.arrange(slots, [type.shape for type in types]))
         return (TensorType(shape, self.result([(type.dtype, len(type.shape)) for type in types])),)

@@ -9,17 +9,17 @@ from __future__ import annotations
 from functools import reduce
 from typing import Any
 
-from ..counts import Cost
-from ..dims import Size, prod
 from ..dtypes import FLOAT, I64, DType, is_bool, is_complex, is_float
-from .base import Elements, Lowering, Shape, Sizes, case
+from ..sizes.dims import Size, prod
 from .conv import per_axis
-from .places import joined, parted
+from .core.base import Elements, Lowering, Shape, Sizes, case
+from .core.counts import Cost
+from .core.indexing import joined, parted
+from .core.rules import ShapeError, need_at_least, need_equal, need_float, need_positive, need_rank
+from .core.spans import Span, Spans, Types, below
+from .core.window_elements import counted, pooled, sum_type
+from .core.windows import PoolPadding, Windows, per_spatial, pooled_axes
 from .positions import Positions
-from .rules import ShapeError, need_at_least, need_equal, need_float, need_positive, need_rank
-from .spans import Span, Spans, Types, below
-from .window_te import counted, pooled, sum_type
-from .windows import PoolPadding, Windows, per_spatial, pooled_axes
 
 
 class MaxPool(Windows, name="max_pool"):

@@ -8,14 +8,14 @@ from __future__ import annotations
 from math import gcd
 from typing import Any, ClassVar
 
-from ..counts import Cost
-from ..dims import Size, divisible, minimum, prod, total
 from ..dtypes import DType
-from .base import Elements, Lowering, Op, Shape, case
+from ..sizes.dims import Size, divisible, minimum, prod, total
+from .core.base import Elements, Lowering, Op, Shape, case
+from .core.counts import Cost
+from .core.rows import product, wide
+from .core.rules import ShapeError, need_at_least, need_float, need_inexact, need_rank
 from .pool import pooled_axes
 from .reduce import Amax, Mean
-from .rows import product, wide
-from .rules import ShapeError, need_at_least, need_float, need_inexact, need_rank
 
 Wanted = Size | tuple[Size | None, ...]
 

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from ..counts import NOTHING, Cost
-from ..dims import Size
 from ..dtypes import I64, DType
-from .base import Elements, Op, Shape
-from .places import busy, parted
-from .rows import product
+from ..sizes.dims import Size
+from .core.base import Elements, Op, Shape
+from .core.counts import NOTHING, Cost
+from .core.indexing import busy, parted
+from .core.rows import product
 
 NOTHING_YET = (2**63 - 1, -(2**63))
 """The extremes of nothing."""

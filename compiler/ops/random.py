@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..counts import Cost
-from ..dims import prod
 from ..dtypes import DType
-from .base import Lowering, Mode, Op, Shape, case
-from .rules import ShapeError, need_float, need_rank
+from ..sizes.dims import prod
+from .core.base import Lowering, Mode, Op, Shape, case
+from .core.counts import Cost
+from .core.rules import ShapeError, need_float, need_rank
 
 
 class Random(Op):

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from ..counts import Cost
-from ..dims import Size, maximum, prod
 from ..dtypes import BOOL, I64, DType, is_bool, is_integer, real_of
-from .base import Elements, Lowering, Op, Shape, case
+from ..sizes.dims import Size, maximum, prod
+from .core.base import Elements, Lowering, Op, Shape, case
+from .core.counts import Cost
+from .core.promotion import floating, need_category
+from .core.rows import Rows, wide
+from .core.rules import axes_of, need_at_least
 from .pointwise import as_float
-from .promotion import floating, need_category
-from .rows import Rows, wide
-from .rules import axes_of, need_at_least
 
 Axes = int | tuple[int, ...] | None
 

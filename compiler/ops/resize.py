@@ -10,18 +10,26 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
-from ..counts import NOTHING, Cost
-from ..dims import Size, ceil_div, maximum, prod
 from ..dtypes import DType
-from .base import Elements, Lowering, Op, Shape, Sizes, case
+from ..sizes.dims import Size, ceil_div, maximum, prod
+from .core.base import Elements, Lowering, Op, Shape, Sizes, case
+from .core.counts import NOTHING, Cost
+from .core.resize_elements import Axis, filtered, float_type
+from .core.rules import (
+    ShapeError,
+    need_at_least,
+    need_equal,
+    need_float,
+    need_inexact,
+    need_rank,
+    need_same_dtype,
+)
+from .core.sample_elements import Tap, cubic, mixed, nearby, whole
+from .core.window_elements import sum_type
 from .pool_adaptive import AdaptiveAvgPool, one_window, window_total
-from .resize_te import Axis, filtered, float_type
-from .rules import ShapeError, need_at_least, need_equal, need_float, need_inexact, need_rank, need_same_dtype
-from .sample_te import Tap, cubic, mixed, nearby, whole
-from .window_te import sum_type
 
 if TYPE_CHECKING:
-    from ..graph import TensorType
+    from ..graph.graph import TensorType
 
 ResizeMode = Literal["nearest", "nearest-exact", "linear", "bilinear", "bicubic", "trilinear", "area"]
 # The spatial axes that a mode is for, and the elements that it mixes for one of the result.

@@ -8,13 +8,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from ..counts import Cost
-from ..dims import Size, prod
 from ..dtypes import I64, DType
-from .base import Elements, Lowering, Op, Shape, Sizes, case
+from ..sizes.dims import Size, prod
 from .conv import per_axis
-from .positions import Positions
-from .rules import (
+from .core.base import Elements, Lowering, Op, Shape, Sizes, case
+from .core.counts import Cost
+from .core.rules import (
     ShapeError,
     need_at_least,
     need_equal,
@@ -23,8 +22,9 @@ from .rules import (
     need_rank,
     need_same_dtype,
 )
-from .sample_te import Tap, mixed, whole
-from .window_te import sum_type, where
+from .core.sample_elements import Tap, mixed, whole
+from .core.window_elements import sum_type, where
+from .positions import Positions
 
 
 def need_boxes(boxes: Shape, columns: int, what: str, operand: str) -> None:

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from ..counts import Cost
-from ..dims import Size, prod
 from ..dtypes import DType
-from .base import Elements, Layer, Lowering, Op, Shape, WeightSpec, case
+from ..sizes.dims import Size, prod
+from .core.base import Elements, Layer, Lowering, Op, Shape, WeightSpec, case
+from .core.counts import Cost
+from .core.indexing import busy, parted, within
+from .core.init import Init, fan_in_uniform
+from .core.rows import product, wide
+from .core.rules import ShapeError, need_at_least, need_equal, need_positive, need_rank, need_same_dtype
 from .index import need_index
-from .init import Init, fan_in_uniform
-from .places import busy, parted, within
-from .rows import product, wide
-from .rules import ShapeError, need_at_least, need_equal, need_positive, need_rank, need_same_dtype
 
 
 class ExpertLinearWith(Op, name="expert_linear_with"):

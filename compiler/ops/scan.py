@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ..counts import NOTHING, Cost
-from ..dims import Size
-from .base import Lowering, Op, Shape
-from .rules import ShapeError, Undecided, axis_of, collecting, need_equal
+from ..sizes.dims import Size
+from .core.base import Lowering, Op, Shape
+from .core.counts import NOTHING, Cost
+from .core.rules import ShapeError, Undecided, axis_of, collecting, need_equal
 
 if TYPE_CHECKING:
-    from ..graph import Graph, TensorType
+    from ..graph.graph import Graph, TensorType
 
 
 class Scan(Op, name="scan_loop"):
@@ -39,7 +39,7 @@ class Scan(Op, name="scan_loop"):
         return inferred, tuple(undecided)
 
     def _stacked(self, types: tuple[TensorType, ...], body: Graph) -> tuple[TensorType, ...]:
-        from ..graph import TensorType
+        from ..graph.graph import TensorType
 
         sequence = types[0].shape
         axis = axis_of(self.axis, len(sequence))

@@ -8,15 +8,15 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from ..counts import NOTHING, Cost
-from ..dims import prod
 from ..dtypes import DType
-from .base import Elements, Lowering, Op, Shape, case
+from ..sizes.dims import prod
+from .core.base import Elements, Lowering, Op, Shape, case
+from .core.counts import NOTHING, Cost
+from .core.indexing import busy, parted, put, within
+from .core.rows import product, wide
+from .core.rules import ShapeError, axis_of
 from .index import need_index, need_within
-from .places import busy, parted, put, within
 from .positions import Positions
-from .rows import product, wide
-from .rules import ShapeError, axis_of
 
 
 class ScatterOp(Op):

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from ..counts import Cost
-from ..dims import maximum, minimum, prod
 from ..dtypes import DType, is_bool, is_float
-from .base import Elements, Lowering, Op, Shape, case
+from ..sizes.dims import maximum, minimum, prod
+from .core.base import Elements, Lowering, Op, Shape, case
+from .core.counts import Cost
+from .core.promotion import Number, need_category, need_element, result_type
+from .core.rows import wide
+from .core.rules import ShapeError, broadcast, need_inexact, need_same_dtype
+from .core.spans import Span, Spans, Types, either
 from .pointwise import Exact, as_float, filling, number
-from .promotion import Number, need_category, need_element, result_type
-from .rows import wide
-from .rules import ShapeError, broadcast, need_inexact, need_same_dtype
-from .spans import Span, Spans, Types, either
 
 if TYPE_CHECKING:
-    from ..graph import TensorType
+    from ..graph.graph import TensorType
 
 
 class Where(Exact, name="where"):
@@ -50,7 +50,7 @@ class Where(Exact, name="where"):
         return broadcast(*given.values(), what="where", slots=tuple(given))
 
     def _infer(self, types: tuple[TensorType, ...], slots: tuple[str, ...]) -> tuple[TensorType, ...]:
-        from ..graph import TensorType
+        from ..graph.graph import TensorType
 
         shape = self.call(self.shape, self.arrange(slots, [type.shape for type in types]))
         if not is_bool(types[0].dtype):
@@ -122,7 +122,7 @@ class Clamp(Exact, name="clamp"):
         return x
 
     def _infer(self, types: tuple[TensorType, ...], slots: tuple[str, ...]) -> tuple[TensorType, ...]:
-        from ..graph import TensorType
+        from ..graph.graph import TensorType
 
         common = self._common(types[0].dtype, len(types[0].shape))
         need_category(common, "if", "clamp")

@@ -13,12 +13,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..counts import Cost
-from ..dims import prod
 from ..dtypes import DType
-from .base import Elements, Lowering, Op, Shape, case
-from .rows import running, wide
-from .rules import (
+from ..sizes.dims import prod
+from .core.base import Elements, Lowering, Op, Shape, case
+from .core.counts import Cost
+from .core.rows import running, wide
+from .core.rules import (
     axis_of,
     need_at_least,
     need_divisible,

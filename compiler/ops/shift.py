@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..dims import Size
-from .base import Elements, Lowering, Shape, case
+from ..sizes.dims import Size
+from .core.base import Elements, Lowering, Shape, case
+from .core.indexing import moved, typed
+from .core.rows import from_end
+from .core.rules import ShapeError, axes_of, axis_of
 from .join import Move
-from .places import moved, typed
-from .rows import from_end
-from .rules import ShapeError, axes_of, axis_of
 
 
 class Roll(Move, name="roll"):

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..counts import NOTHING, Cost
-from .base import Elements, Lowering, Op, Shape, case
-from .places import moved
-from .rules import need_at_least, need_divisible, need_positive, need_rank
+from .core.base import Elements, Lowering, Op, Shape, case
+from .core.counts import NOTHING, Cost
+from .core.indexing import moved
+from .core.rules import need_at_least, need_divisible, need_positive, need_rank
 
 
 def _need_some(x: Shape, what: str) -> None:

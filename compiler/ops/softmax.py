@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from ..counts import Cost
-from ..dims import prod
 from ..dtypes import DType
-from .base import Elements, Lowering, Op, Shape, case
+from ..sizes.dims import prod
+from .core.base import Elements, Lowering, Op, Shape, case
+from .core.counts import Cost
+from .core.rows import Rows, wide
+from .core.rules import axis_of, need_float
 from .reduce import combinations, rows_of
-from .rows import Rows, wide
-from .rules import axis_of, need_float
 
 
 class AlongAxis(Op):

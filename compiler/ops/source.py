@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from ..counts import NOTHING, Cost
-from .base import Op, Shape
+from .core.base import Op, Shape
+from .core.counts import NOTHING, Cost
 
 
 class Source(Op):

@@ -5,12 +5,12 @@ from __future__ import annotations
 from math import pi
 from typing import Any, ClassVar, Literal
 
-from ..counts import Cost
-from ..dims import prod
 from ..dtypes import DType
-from .base import Elements, Lowering, Op, Shape, case
+from ..sizes.dims import prod
+from .core.base import Elements, Lowering, Op, Shape, case
+from .core.counts import Cost
+from .core.rules import ShapeError, need_float
 from .pointwise import wide
-from .rules import ShapeError, need_float
 
 
 class Spike(Op, name="spike"):

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 import planform
-from planform.api import Model
+from planform.api.model import Model
 from planform.backends.torch.rename import parse_rules
 from planform.backends.torch.weights import load_weights
 from support.parity import assert_initialised_alike, assert_parity, assert_same, images, randomised

@@ -9,7 +9,7 @@ from types import ModuleType
 import pytest
 
 import planform
-from planform.api import Model
+from planform.api.model import Model
 from planform.dsl.values import Record
 from support.parity import assert_initialised_alike, assert_parity, images
 

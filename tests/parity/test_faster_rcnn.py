@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 import planform
-from planform.api import Model
+from planform.api.model import Model
 from support.parity import assert_initialised_alike, assert_parity, images
 
 FILE = Path(__file__).parents[2] / "examples/detection/faster_rcnn.plan"

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 import planform
-from planform.api import Model
+from planform.api.model import Model
 from planform.backends.torch.weights import load_weights
 from support.parity import assert_initialised_alike, assert_parity, assert_same, images, randomised
 

@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 import planform
-from planform.api import Model
+from planform.api.model import Model
 from support.parity import assert_initialised_alike, assert_parity, images
 
 FILE = Path(__file__).parents[2] / "examples/convnets/nfnet.plan"

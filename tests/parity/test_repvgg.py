@@ -11,7 +11,7 @@ import pytest
 from torch import nn
 
 import planform
-from planform.api import Model
+from planform.api.model import Model
 from support.parity import assert_initialised_alike, assert_parity
 
 FILE = Path(__file__).parents[2] / "examples/convnets/repvgg.plan"

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 import planform
-from planform.api import Model
+from planform.api.model import Model
 from support.recorded import assert_recorded, fill, fingerprint, noise
 
 FILE = Path(__file__).parents[2] / "examples/convnets/revcol.plan"

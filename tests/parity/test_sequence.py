@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 import planform
-from planform.api import Model
+from planform.api.model import Model
 from support.parity import assert_parity, images
 
 FOLDER = Path(__file__).parents[2] / "examples/sequence"

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 import planform
-from planform.api import Model
+from planform.api.model import Model
 from support.parity import assert_initialised_alike, assert_parity, images
 
 FOLDER = Path(__file__).parents[2] / "examples/transformers"
@@ -118,7 +118,7 @@ def test_windows_must_fill_the_map() -> None:
 def test_the_size_of_the_map_must_be_known() -> None:
     """Without it the number of windows, and whether they are shifted, is open."""
     text = (FOLDER / "swin.plan").read_text(encoding="utf-8").partition("\nplan ")[0]
-    file = planform.api.PlanFile.from_text(text + "\nplan open = tiny()\n")
+    file = planform.api.model.PlanFile.from_text(text + "\nplan open = tiny()\n")
     with pytest.raises(planform.PlanError, match="depends on the unbound sizes `H` and `W`"):
         _ = Model(file, "open", {}).program
 

@@ -9,7 +9,7 @@ from types import ModuleType
 import pytest
 
 import planform
-from planform.api import Model
+from planform.api.model import Model
 from support.parity import assert_initialised_alike, assert_parity, images
 
 FILE = Path(__file__).parents[2] / "examples/transformers/tnt.plan"

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 import planform
-from planform.api import Model, PlanFile
+from planform.api.model import Model, PlanFile
 from support.parity import assert_parity, images
 
 FILE = Path(__file__).parents[2] / "examples/transformers/widenet.plan"

@@ -11,9 +11,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 import planform
-from planform.api import Model
+from planform.api.model import Model
 from planform.backends.torch.emit import emit_source
-from planform.compiler.dims import evaluate
+from planform.compiler.sizes.dims import evaluate
 from support.parity import assert_parity, close, leaves
 
 FILE = Path(__file__).parents[2] / "examples/transformers/yi.plan"

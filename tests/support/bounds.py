@@ -14,8 +14,8 @@ from typing import Any
 
 MEMORY = 1 << 30
 COMMANDS = (
-    *("planform.api", "planform.cli", "planform.compiler.cost", "planform.compiler.draw"),
-    *("planform.compiler.size_algebra", "planform.dsl.claims", "planform.dsl.format", "planform.dsl.render"),
+    *("planform.api.model", "planform.cli.app", "planform.compiler.cost", "planform.compiler.drawing.draw"),
+    *("planform.compiler.sizes.algebra", "planform.dsl.claims", "planform.dsl.format", "planform.dsl.render"),
 )
 
 
@@ -34,7 +34,7 @@ def run(arguments: list[str], seconds: int, memory: int = MEMORY) -> dict[str, A
                 resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
                 os.dup2(out.fileno(), 1)
                 os.dup2(out.fileno(), 2)
-                from planform.cli import run as run_line
+                from planform.cli.app import run as run_line
 
                 code = run_line(arguments)
                 sys.stderr.flush()

@@ -20,7 +20,7 @@ from torch import Tensor
 from planform import Model, PlanError, PlanFile
 from planform.backends.torch.errors import InputError, LoweringError
 from planform.backends.tvm.errors import BackendError
-from planform.cli import run as command_line
+from planform.cli.app import run as command_line
 from support.eager import tensors
 from support.emitted import load
 from support.pieces import Piece

@@ -61,7 +61,7 @@ def driver() -> Path:
 def gpu() -> Iterator[None]:
     """Inside, there is a GPU, of architecture sm_90."""
     from planform.backends.tvm.cuda import build, device
-    from planform.backends.tvm.cuda import driver as real
+    from planform.backends.tvm.runtime import cuda_driver as real
 
     with (
         mock.patch.object(real, "LIBRARY", str(driver())),

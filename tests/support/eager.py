@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from planform.compiler.dtypes import bind
-from planform.compiler.ops.base import Op
+from planform.compiler.ops.core.base import Op
 
 TORCH: dict[str, torch.dtype] = {
     "bool": torch.bool,

@@ -18,8 +18,8 @@ from subprocess import CompletedProcess
 from typing import Any
 
 _PRELOADED = [
-    *("planform.api", "planform.cli", "planform.backends.torch", "planform.compiler.cost"),
-    *("planform.compiler.draw", "planform.dsl.claims", "planform.dsl.format", "planform.dsl.render"),
+    *("planform.api.model", "planform.cli.app", "planform.backends.torch", "planform.compiler.cost"),
+    *("planform.compiler.drawing.draw", "planform.dsl.claims", "planform.dsl.format", "planform.dsl.render"),
 ]
 
 

@@ -6,9 +6,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from planform.compiler.dims import Size
-from planform.compiler.graph import Builder, Graph, Origin, Region, TensorType, Value, Weight
+from planform.compiler.graph.graph import Builder, Graph, Origin, Region, TensorType, Value, Weight
 from planform.compiler.ops import Layer, registry
+from planform.compiler.sizes.dims import Size
 
 
 class Net:
@@ -32,7 +32,7 @@ class Net:
 
     def weight(self, label: str, *shape: int, trainable: bool = True, kind: str = "param") -> Value:
         """A weight made or read by path."""
-        from planform.compiler.ops.init import zeros
+        from planform.compiler.ops.core.init import zeros
 
         return self.builder.weight(Weight(self._path(label), TensorType(shape), zeros(), kind, trainable))
 

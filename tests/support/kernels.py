@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from planform.backends.tvm.build import build
-from planform.backends.tvm.lower import lower
-from planform.backends.tvm.machine import host
-from planform.backends.tvm.runtime import Runner
+from planform.backends.tvm.codegen.build import build
+from planform.backends.tvm.cpu.machine import host
+from planform.backends.tvm.lowering.lower import lower
+from planform.backends.tvm.runtime.runner import Runner
 from planform.compiler.dtypes import bind
-from planform.compiler.graph import Builder, Graph, TensorType
+from planform.compiler.graph.graph import Builder, Graph, TensorType
 from planform.compiler.ops import Op, registry
 
 from .eager import PLAN, run, tensors

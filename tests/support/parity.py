@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from planform.api import Model
+from planform.api.model import Model
 from planform.backends.torch import PlanModule
 from planform.backends.torch.rename import Rule, parse_rules, rename
 from planform.backends.torch.weights import load_weights

@@ -8,8 +8,8 @@ from math import prod
 from typing import Any
 
 from planform.compiler.ops import Op, registry
-from planform.compiler.ops.base import Operator
-from planform.compiler.ops.rules import ShapeError
+from planform.compiler.ops.core.base import Operator
+from planform.compiler.ops.core.rules import ShapeError
 from support.opcases import Application, samples
 
 LITERALS = ("float", "i64", "bool", "f64", "u8", "i32", "f16", "bf16")

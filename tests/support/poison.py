@@ -19,12 +19,12 @@ from unittest import mock
 
 import numpy as np
 
-from planform.backends.tvm import arrays, runtime
-from planform.backends.tvm.cuda import runtime as gpu_runtime
-from planform.backends.tvm.dtypes import numpy_dtype
-from planform.backends.tvm.packing import Packing
-from planform.backends.tvm.program import value_of
-from planform.backends.tvm.runtime import Runner
+from planform.backends.tvm.runtime import arena
+from planform.backends.tvm.runtime import cuda_runner as gpu_runtime
+from planform.backends.tvm.runtime.dtypes import numpy_dtype
+from planform.backends.tvm.runtime.packing import Packing
+from planform.backends.tvm.runtime.program import value_of
+from planform.backends.tvm.runtime.runner import Runner
 
 NAN = 0xFF
 """All bits set are NaN in each float type, and -1 in integers."""
@@ -62,7 +62,7 @@ class Guard:
 _guards: list[Guard] = []
 
 
-def guarded(size: int, alignment: int = arrays.ALIGNMENT) -> np.ndarray:
+def guarded(size: int, alignment: int = arena.ALIGNMENT) -> np.ndarray:
     """Room for so many bytes, filled with NaN, that ends where memory can no longer be read."""
     taken = -(-size // alignment) * alignment
     pages = max(-(-taken // _PAGE), 1)
@@ -136,7 +136,7 @@ def _guarding(init: Callable[..., None]) -> Callable[..., None]:
 
     def run(self: Runner, program: Any, library: Any, weights: Mapping[str, np.ndarray]) -> None:
         given = {
-            name: arrays.aligned_copy(array) if _is_small(array) and not _is_mapped(array) else array
+            name: arena.aligned_copy(array) if _is_small(array) and not _is_mapped(array) else array
             for name, array in weights.items()
         }
         init(self, program, library, given)
@@ -198,12 +198,11 @@ def _filled(packing: Packing, array: np.ndarray) -> np.ndarray:
 @contextmanager
 def installed() -> Iterator[None]:
     """Inside, all compiled plans run so."""
-    runner = runtime.Runner
     with (
-        mock.patch.object(arrays, "room", guarded),
-        mock.patch.object(runner, "__init__", _guarding(runner.__init__)),
-        mock.patch.object(runner, "__call__", _watching(runner.__call__)),
-        mock.patch.object(runner, "_take", _filling(runner._take)),
+        mock.patch.object(arena, "room", guarded),
+        mock.patch.object(Runner, "__init__", _guarding(Runner.__init__)),
+        mock.patch.object(Runner, "__call__", _watching(Runner.__call__)),
+        mock.patch.object(Runner, "_take", _filling(Runner._take)),
         mock.patch.object(Packing, "_filled", _filled),
         mock.patch.object(gpu_runtime._Call, "run", _filling_device(gpu_runtime._Call.run)),
     ):

@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 import torch
 
-from planform.compiler.dims import Size, symbol
-from planform.compiler.graph import Builder, Graph, Node, Origin, TensorType, Tree, Value, Weight
+from planform.compiler.graph.graph import Builder, Graph, Node, Origin, TensorType, Tree, Value, Weight
+from planform.compiler.graph.program import Program
 from planform.compiler.ops import Op, registry
-from planform.compiler.ops.base import Mode
-from planform.compiler.ops.init import Init, trunc_normal
-from planform.compiler.ops.rules import ShapeError
-from planform.compiler.program import Program
+from planform.compiler.ops.core.base import Mode
+from planform.compiler.ops.core.init import Init, trunc_normal
+from planform.compiler.ops.core.rules import ShapeError
+from planform.compiler.sizes.dims import Size, symbol
 
 from .eager import run, tensors
 from .graphs import Net

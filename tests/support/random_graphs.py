@@ -11,10 +11,10 @@ from torch import Tensor, fx, nn
 
 from planform.backends.torch.leaves import register
 from planform.backends.torch.lower import GraphLowering
-from planform.compiler.dims import prod
-from planform.compiler.graph import Graph, Value, Weight
+from planform.compiler.graph.graph import Graph, Value, Weight
 from planform.compiler.ops import Layer, registry
-from planform.compiler.ops.rules import ShapeError
+from planform.compiler.ops.core.rules import ShapeError
+from planform.compiler.sizes.dims import prod
 from support.graphs import Net
 
 # Nothing random, and nothing that jumps: a difference of rounding must stay one. Transforms give complex numbers.

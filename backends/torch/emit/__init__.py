@@ -8,9 +8,9 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import nn
 
-from ....compiler.graph import Graph
+from ....compiler.graph.graph import Graph
+from ....compiler.graph.program import Program
 from ....compiler.names import docstring, fresh
-from ....compiler.program import Program
 from ..contract import SOURCE as CONTRACT
 from ..errors import LoweringError
 from ..leaves import leaf_modules, register, static_shape

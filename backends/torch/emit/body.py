@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from torch import fx
 
-from ....compiler.dims import Dim, Size, fold, maximum, minimum, power, prod, total
+from ....compiler.sizes.dims import Dim, Size, fold, maximum, minimum, power, prod, total
 from .calls import Call, Item, Unsplittable, has_effects, ordered
 from .expressions import ATOM, PRODUCT, SUM, Text, expression, value
 from .literals import plain

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Set
 
 from torch import fx
 
-from ....compiler.graph import Region
+from ....compiler.graph.graph import Region
 from .trace import Trace
 
 

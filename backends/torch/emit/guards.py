@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from ....compiler.dims import Size, at_least, free_symbols, render, to_python
-from ....compiler.graph import Graph
-from ....compiler.guards import Guard
+from ....compiler.graph.graph import Graph
+from ....compiler.graph.program import Program
 from ....compiler.names import quoted
-from ....compiler.ops.base import Mode
-from ....compiler.program import Program
-from ....compiler.readings import linear, readings
+from ....compiler.ops.core.base import Mode
+from ....compiler.sizes.dims import Size, at_least, free_symbols, render, to_python
+from ....compiler.sizes.guards import Guard
+from ....compiler.sizes.symbols import linear, readings
 from ..contract import Axis, axes_of
 from ..guards import Constraint
 from .body import Body

@@ -7,8 +7,8 @@ from typing import Any, Final
 from torch import nn
 
 from ....compiler.dtypes import FLOAT, is_complex
-from ....compiler.graph import Graph, Weight
-from ....compiler.ops.init import Init, constant, fan_in_uniform, normal
+from ....compiler.graph.graph import Graph, Weight
+from ....compiler.ops.core.init import Init, constant, fan_in_uniform, normal
 from ..dtypes import torch_dtype
 from ..errors import LoweringError
 from ..leaves import static_shape

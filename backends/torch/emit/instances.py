@@ -8,9 +8,9 @@ from typing import Any, NamedTuple
 from torch import fx, nn
 
 from ....compiler.dtypes import is_complex, is_float
-from ....compiler.graph import Graph, Node, Value, Weight
+from ....compiler.graph.graph import Graph, Node, Value, Weight
+from ....compiler.graph.program import Program
 from ....compiler.names import fresh, identifier, is_attribute
-from ....compiler.program import Program
 from ..leaves import build
 from ..lower import GraphLowering, title_of
 from .body import Body, BodyWriter

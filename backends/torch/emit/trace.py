@@ -7,9 +7,9 @@ from typing import Any, NamedTuple
 
 from torch import fx
 
-from ....compiler.dims import Size, render
-from ....compiler.graph import Graph, Node, Region, TensorType, Value
-from ....compiler.readings import readings
+from ....compiler.graph.graph import Graph, Node, Region, TensorType, Value
+from ....compiler.sizes.dims import Size, render
+from ....compiler.sizes.symbols import readings
 from ..constants import find_constants
 from ..errors import LoweringError
 from ..lower import GraphLowering

@@ -12,18 +12,18 @@ from typing import Any
 from tvm import tirx
 
 from ....compiler.dtypes import BOOL
-from ....compiler.graph import Node
-from ..elementary import Functions
-from ..expressions import emitting
-from ..indices import index_const
-from ..layouts import PLAIN
-from ..loop_axes import over, product_of
-from ..loops import Expr, type_of
-from ..packing import Packing
-from ..templates.base import Accumulated, finish
-from ..tensors import Tensor
+from ....compiler.graph.graph import Node
+from ..cpu.templates.base import Accumulated, finish
+from ..runtime.packing import Packing
+from ..tensor_ir.access import over, product_of
+from ..tensor_ir.expressions import emitting
+from ..tensor_ir.indices import index_const
+from ..tensor_ir.layouts import PLAIN
+from ..tensor_ir.loops import Expr, type_of
+from ..tensor_ir.math.elementary import Functions
+from ..tensor_ir.tensors import Tensor
 from .elements import split
-from .threads import Thread, Work
+from .launches import Thread, Work
 
 _ROWS = 32
 """Query rows of a block."""

@@ -8,8 +8,8 @@ from typing import Any
 import tvm
 from tvm import tirx
 
-from ..lower import Lowered
-from ..program import Step
+from ..lowering.lower import Lowered
+from ..runtime.program import Step
 from .device import Gpu, binary
 
 _LOWER = (

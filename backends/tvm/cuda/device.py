@@ -13,8 +13,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from ..codegen.link import command_in
 from ..errors import BuildError, TargetError
-from ..link import command_in
 
 LEAST = "sm_80"
 """The architecture of a target that names none; what is made for it holds PTX, so that later ones run it."""

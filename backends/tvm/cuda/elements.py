@@ -8,14 +8,14 @@ from typing import Any
 
 from tvm import tirx
 
-from ..expressions import emitting
-from ..indices import index_const, index_type
-from ..loop_axes import index_variables, merged_axes, over, product_of, reads_of
-from ..loops import Buffer, Expr
-from ..reductions import Combination
-from ..tensors import Access, Reduced, Tensor
+from ..cpu.reductions import Combination
+from ..tensor_ir.access import index_variables, merged_axes, over, product_of, reads_of
+from ..tensor_ir.expressions import emitting
+from ..tensor_ir.indices import index_const, index_type
+from ..tensor_ir.loops import Buffer, Expr
+from ..tensor_ir.tensors import Access, Reduced, Tensor
 from .device import Gpu
-from .threads import THREADS, Thread, Work
+from .launches import THREADS, Thread, Work
 
 
 @dataclass(frozen=True)

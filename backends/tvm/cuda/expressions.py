@@ -10,7 +10,7 @@ import tvm_ffi
 from tvm import tirx
 from tvm.ir import Call, TensorLoad
 
-from ..loops import Buffer, Expr, type_of
+from ..tensor_ir.loops import Buffer, Expr, type_of
 
 
 def nodes(value: Any) -> list[Any]:

@@ -9,18 +9,18 @@ from typing import Any
 from tvm import tirx
 
 from ....compiler.dtypes import DType
-from ....compiler.graph import Graph
-from .. import slices
-from ..indices import is_far, wide
-from ..kernels import Unsupported
-from ..loop_axes import over
-from ..lower import Lowered, Lowering, kernels_of
-from ..positions import Checked, with_checks
-from ..program import Launch, Program, Slot, Step
+from ....compiler.graph.graph import Graph
+from ..lowering import slices
+from ..lowering.kernels import Unsupported
+from ..lowering.lower import Lowered, Lowering, kernels_of
+from ..lowering.positions import Checked, with_checks
+from ..runtime.program import Launch, Program, Slot, Step
+from ..tensor_ir.access import over
+from ..tensor_ir.indices import is_far, wide
 from .device import Gpu
 from .elements import split
+from .launches import THREADS, Work
 from .maker import maker
-from .threads import THREADS, Work
 
 
 def lower(graph: Graph, gpu: Gpu, float_as: DType = "f32") -> Lowered:

@@ -7,18 +7,18 @@ from functools import cached_property
 from typing import Any
 
 from ....compiler.dtypes import DType
-from ....compiler.graph import Node
-from ..dtypes import held_dtype
-from ..kernels import KernelMaker, Operand, Writer
-from ..layouts import Layout
-from ..machine import Machine
-from ..templates import Template
-from ..templates.base import Accumulated
-from ..templates.blocks import Block
-from ..tensors import Tensor
+from ....compiler.graph.graph import Node
+from ..cpu.machine import Machine
+from ..cpu.templates import Template
+from ..cpu.templates.base import Accumulated
+from ..cpu.templates.blocks import Block
+from ..lowering.kernels import KernelMaker, Operand, Writer
+from ..runtime.dtypes import held_dtype
+from ..tensor_ir.layouts import Layout
+from ..tensor_ir.tensors import Tensor
 from . import attention, nest
 from .device import Gpu
-from .threads import Role, Work
+from .launches import Role, Work
 
 
 def maker(gpu: Gpu, float_as: DType) -> KernelMaker:

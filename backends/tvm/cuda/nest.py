@@ -13,18 +13,18 @@ from typing import Any
 from tvm import tirx
 from tvm.ir import Call
 
-from ..indices import declared
-from ..layouts import PLAIN
-from ..loop_axes import index_variables, product_of, reads_of, same_size
-from ..loops import Buffer, type_of
-from ..nest import stages_of
-from ..reductions import runs_along
-from ..tensors import Built, Computed, Reduced, Source, Tensor
+from ..cpu.nest import stages_of
+from ..cpu.reductions import runs_along
+from ..tensor_ir.access import index_variables, product_of, reads_of, same_size
+from ..tensor_ir.indices import declared
+from ..tensor_ir.layouts import PLAIN
+from ..tensor_ir.loops import Buffer, type_of
+from ..tensor_ir.tensors import Built, Computed, Reduced, Source, Tensor
 from . import product, programs, rows
 from .device import Gpu
 from .elements import Tail, computed, reduced
 from .expressions import is_choice, nodes
-from .threads import Work
+from .launches import Work
 
 _LONG = 32
 """Elements of a row from which on a team reduces it."""

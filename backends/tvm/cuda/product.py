@@ -15,16 +15,16 @@ from typing import Any, NamedTuple
 
 from tvm import tirx
 
-from ..cascade import Cascade, cut_of, turn
-from ..indices import index_const, index_type
-from ..loop_axes import depends_on, index_variables, over, product_of
-from ..loops import Expr
-from ..templates.tiles import LONG, PANEL
-from ..tensors import Reduced, watch
+from ..cpu.templates.tiles import LONG, PANEL
+from ..tensor_ir.access import depends_on, index_variables, over, product_of
+from ..tensor_ir.cascade import Cascade, cut_of, turn
+from ..tensor_ir.indices import index_const, index_type
+from ..tensor_ir.loops import Expr
+from ..tensor_ir.tensors import Reduced, watch
 from .device import Gpu
 from .elements import Tail, split
 from .expressions import is_choice, loads, substituted
-from .threads import THREADS, Thread, Work
+from .launches import THREADS, Thread, Work
 
 LEAST = 8
 """Rows and columns from which on a tile is worth its while."""

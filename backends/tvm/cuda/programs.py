@@ -11,11 +11,11 @@ from typing import Any
 
 from tvm import tirx
 
-from ..expressions import emitting
-from ..loop_axes import over
-from ..loops import Buffer, Expr, Kind, Loops
-from ..tensors import Built
-from .threads import Thread, Work
+from ..tensor_ir.access import over
+from ..tensor_ir.expressions import emitting
+from ..tensor_ir.loops import Buffer, Expr, Kind, Loops
+from ..tensor_ir.tensors import Built
+from .launches import Thread, Work
 
 _THREADS = 64
 """Threads of a block: few, so that all processors have some."""

@@ -10,16 +10,16 @@ from typing import Any
 
 from tvm import tirx
 
-from ..cascade import Cascade, cut_of, turn
-from ..expressions import emitting
-from ..indices import index_const, index_type
-from ..loop_axes import over, product_of
-from ..loops import Expr
-from ..reductions import Combination
-from ..tensors import Reduced, Tensor
+from ..cpu.reductions import Combination
+from ..tensor_ir.access import over, product_of
+from ..tensor_ir.cascade import Cascade, cut_of, turn
+from ..tensor_ir.expressions import emitting
+from ..tensor_ir.indices import index_const, index_type
+from ..tensor_ir.loops import Expr
+from ..tensor_ir.tensors import Reduced, Tensor
 from .device import Gpu
 from .elements import Tail, split
-from .threads import THREADS, WARP, Thread, Work
+from .launches import THREADS, WARP, Thread, Work
 
 _SHORT = 1024
 """Elements of a row that one warp combines at most."""

@@ -11,12 +11,12 @@ from unittest import mock
 import torch
 from torch import Tensor
 
-from planform.api import Model, PlanFile
+from planform.api.model import Model, PlanFile
 from planform.backends.torch import emit_source, onednn, to_deployed, to_torch
-from planform.backends.tvm import link
+from planform.backends.tvm.codegen import link
 from planform.backends.tvm.errors import BuildError
-from planform.compiler.pipeline import deploy
-from planform.compiler.program import Program
+from planform.compiler.graph.program import Program
+from planform.compiler.rewriting.pipeline import deploy
 from support.cuda_emulation import gpu
 from support.eager import in_double
 from support.emitted import load

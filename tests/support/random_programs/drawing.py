@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from planform.compiler.dtypes import is_float
-from planform.compiler.graph import Graph, Weight
+from planform.compiler.graph.graph import Graph, Weight
 from support.eager import TORCH
 
 _BELOW = 4

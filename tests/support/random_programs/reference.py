@@ -11,7 +11,7 @@ from torch import Tensor, fx, nn
 
 from planform.backends.torch.leaves import register
 from planform.backends.torch.lower import GraphLowering
-from planform.compiler.graph import Graph, Weight
+from planform.compiler.graph.graph import Graph, Weight
 from support.random_graphs import tensors
 
 from .choices import Exact, Rounding, Shaken
@@ -73,7 +73,7 @@ class Trace:
 def shapes_of(program: RandomProgram) -> dict[str, tuple[str, tuple[int | str, ...]]]:
     """The element type and shape of each value of a program, where they are written in sizes alone."""
     from planform import PlanError
-    from planform.api import PlanFile
+    from planform.api.model import PlanFile
 
     names = [name for statement in program.statements for name in statement.results]
     text = replace(program, fold=None).text

@@ -1,0 +1,1 @@
+"""From TIR to machine code, and what is kept of it."""

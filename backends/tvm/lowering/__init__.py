@@ -1,0 +1,1 @@
+"""From a deployed graph to a program and its kernels."""

@@ -1,0 +1,1 @@
+"""What runs a compiled plan; needs no compiler."""

@@ -1,0 +1,1 @@
+"""Tensors and statements of TIR, written as Python."""

@@ -1,0 +1,1 @@
+"""The typed graph, and what is asked of it."""

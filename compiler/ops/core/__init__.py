@@ -1,0 +1,1 @@
+"""What operators are made of: their base, rules of shapes, and helpers that several share."""

@@ -1,0 +1,1 @@
+"""Graphs rewritten: rules, their order, and what becomes of weights."""

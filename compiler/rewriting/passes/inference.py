@@ -1,0 +1,15 @@
+"""What matters in training alone."""
+
+from __future__ import annotations
+
+from ..match import anything, op
+from ..sweep import Rule
+
+RULES = (
+    Rule(
+        "drop the end of gradients",
+        "operators",
+        op("detach", x=anything("x")),
+        lambda match, edit: match["x"],
+    ),
+)

@@ -1,0 +1,1 @@
+"""Sizes: integers, and formulas of free ones."""
