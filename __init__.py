@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from .api.model import CheckReport, Model, PlanFile, load
+    from .api.model import Model, load
+    from .api.plan_file import CheckReport, PlanFile
     from .backends.tvm.runtime.compiled import load_compiled
     from .dsl.diagnostics import Diagnostic, PlanError
 

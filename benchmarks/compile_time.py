@@ -111,7 +111,8 @@ def per_operator() -> dict[str, Any]:
 
 def growth() -> list[dict[str, Any]]:
     """Text to graph and cost of CIFAR ResNets by depth."""
-    from planform.api.model import Model, PlanFile
+    from planform.api.model import Model
+    from planform.api.plan_file import PlanFile
 
     found: list[dict[str, Any]] = []
     for depth in DEPTHS:

@@ -13,7 +13,7 @@ from .options import FINE, FOUND, SCHEMA, USAGE, Failure, Json, command, open_fi
 from .terminal import complain_of, paint, remark, say, say_json
 
 if TYPE_CHECKING:
-    from ..api.model import CheckReport
+    from ..api.plan_file import CheckReport
     from ..dsl.guards import Need
 
 
@@ -57,7 +57,7 @@ def check(
 
 
 def _check(address: str) -> Checked:
-    from ..api.model import CheckReport
+    from ..api.plan_file import CheckReport
     from ..dsl.diagnostics import PlanError
 
     try:

@@ -14,7 +14,7 @@ from .terminal import paint, say, say_json
 if TYPE_CHECKING:
     from ..compiler.graph.graph import Graph, Origin
     from ..compiler.rewriting.pipeline import Deployed
-    from ..compiler.rewriting.sweep import Change, Refusal
+    from ..compiler.rewriting.rule import Change, Refusal
 
 T = TypeVar("T")
 

@@ -21,7 +21,7 @@ def explain(
     json: Json = False,
 ) -> int:
     """Explain the code of a diagnostic, with an example."""
-    from ..dsl.codes.table import CODES
+    from ..dsl.codes import CODES
     from ..dsl.suggest import did_you_mean
 
     wanted = code.upper().strip("[]")
@@ -61,8 +61,8 @@ def indented(text: str) -> str:
 
 def example(code: str) -> str | None:
     """The diagnostic that the first bad input of a code causes, as text; None where there is none."""
-    from ..api.model import PlanFile
-    from ..dsl.codes.table import CODES
+    from ..api.plan_file import PlanFile
+    from ..dsl.codes import CODES
     from ..dsl.diagnostics import PlanError
     from ..dsl.render import render
     from ..dsl.source import Source

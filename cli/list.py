@@ -50,7 +50,7 @@ def plans() -> Iterator[dict[str, Any]]:
 
     Reads the heads of the files alone, since there are many.
     """
-    from ..api.model import EXAMPLES, examples
+    from ..api.locate import EXAMPLES, examples
 
     for path in examples():
         shown = path.relative_to(EXAMPLES.parent).as_posix()

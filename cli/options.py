@@ -14,7 +14,8 @@ import typer
 from .terminal import complain_of, remark, say_json
 
 if TYPE_CHECKING:
-    from ..api.model import Model, PlanFile
+    from ..api.model import Model
+    from ..api.plan_file import PlanFile
     from ..dsl import syntax
     from ..dsl.scope import FileScope
 
@@ -156,7 +157,8 @@ def reason(error: OSError) -> str:
 
 def open_file(address: str) -> tuple[PlanFile, str | None]:
     """The file that an address names, and the plan if it names one; raises `Failure` and `PlanError`."""
-    from ..api.model import PlanFile, locate
+    from ..api.locate import locate
+    from ..api.plan_file import PlanFile
 
     try:
         path, plan = locate(address)
@@ -174,7 +176,7 @@ def open_file(address: str) -> tuple[PlanFile, str | None]:
 
 def _near(address: str) -> list[str]:
     """Names of the atlas close to an address, or how to see them."""
-    from ..api.model import examples
+    from ..api.locate import examples
     from ..dsl.suggest import did_you_mean
 
     if address.endswith(".plan") or os.sep in address:

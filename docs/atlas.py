@@ -17,7 +17,8 @@ from statistics import median
 
 from lengths import SHARED_BY, own_library, plan_lines, python_lines
 
-from planform.api.model import EXAMPLES, PlanFile, examples
+from planform.api.locate import EXAMPLES, examples
+from planform.api.plan_file import PlanFile
 from planform.compiler.sizes.dims import prod, total
 from planform.dsl import syntax
 

@@ -20,7 +20,7 @@ from library import page as library_page
 
 from planform.cli.explain import example, indented, summary
 from planform.compiler.ops import Layer, registry
-from planform.dsl.codes.table import CODES
+from planform.dsl.codes import CODES
 
 HERE = Path(__file__).resolve().parent
 _RANGES = {

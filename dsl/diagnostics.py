@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from .codes.table import CODES
+from .codes import CODES
 from .limits import MAX_REPORTED
 from .source import Span
 

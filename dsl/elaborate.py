@@ -7,10 +7,12 @@ from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from typing import Any, cast
 
-from ..compiler.graph.graph import Builder, Graph, TensorType, Value
+from ..compiler.graph.builder import Builder
+from ..compiler.graph.graph import Graph, Value
 from ..compiler.ops.core.base import Mode
 from ..compiler.sizes.dims import Dim, Size, assuming, symbol
 from ..compiler.sizes.limits import MAX_PROOF_WORK, proving
+from ..compiler.types import TensorType
 from . import limits, syntax
 from .blocks import walk
 from .budget import Budget

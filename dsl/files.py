@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..compiler.graph.graph import Builder
+from ..compiler.graph.builder import Builder
 from . import limits, syntax
 from .budget import Budget, Exhausted
 from .diagnostics import Label, PlanError, diagnostic

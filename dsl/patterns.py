@@ -6,8 +6,9 @@ from abc import ABC
 from typing import Any, cast
 
 from ..compiler.dtypes import is_float
-from ..compiler.graph.graph import TensorType, Value
+from ..compiler.graph.graph import Value
 from ..compiler.sizes.dims import Dim, Size, equal, render, without_assumptions
+from ..compiler.types import TensorType
 from . import syntax
 from .expressions import Expressions
 from .scope import Frame

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from ..compiler.graph.graph import Builder, Origin, Value
+from ..compiler.graph.builder import Builder
+from ..compiler.graph.graph import Origin, Value
 from ..compiler.ops.core.base import Mode
 from ..compiler.sizes.dims import Size, free_symbols
 from ..compiler.sizes.guards import Contradiction, Guard

@@ -7,9 +7,11 @@ from __future__ import annotations
 from abc import ABC
 from typing import Any, cast
 
-from ..compiler.graph.graph import Builder, Origin, TensorType, Value, Weight
+from ..compiler.graph.builder import Builder
+from ..compiler.graph.graph import Origin, Value, Weight
 from ..compiler.ops.core.rules import ShapeError
 from ..compiler.ops.scan import Scan
+from ..compiler.types import TensorType
 from . import syntax
 from .calls import Calls, Given
 from .scope import Frame

@@ -5,10 +5,12 @@ from __future__ import annotations
 from abc import ABC
 from typing import Any, cast
 
-from ..compiler.graph.graph import Builder, TensorType, Value
+from ..compiler.graph.builder import Builder
+from ..compiler.graph.graph import Value
 from ..compiler.ops.core import init as initialisers
 from ..compiler.ops.core.init import Init
 from ..compiler.sizes.dims import Dim, divisible, holds, without_assumptions
+from ..compiler.types import TensorType
 from . import limits, statics, syntax
 from .budget import Exhausted
 from .diagnostics import Label, PlanError

@@ -6,9 +6,10 @@ from abc import ABC
 from math import prod
 from typing import Any
 
-from ..compiler.graph.graph import TensorType, Value, Weight
+from ..compiler.graph.graph import Value, Weight
 from ..compiler.ops.core.init import Init, misfit
 from ..compiler.sizes.dims import Dim
+from ..compiler.types import TensorType
 from . import limits, syntax
 from .diagnostics import Label
 from .expressions import Expressions

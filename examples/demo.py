@@ -86,7 +86,7 @@ def check(console: Console) -> None:
 
 def mistake(console: Console) -> None:
     """Show the diagnostic of a wrong plan."""
-    from planform.api.model import PlanFile
+    from planform.api.plan_file import PlanFile
     from planform.dsl.render import render_all
 
     headline(console, 2, "A mistake is found where it was made")

@@ -13,7 +13,8 @@ from typing import Any
 
 import pytest
 
-from planform.api.model import EXAMPLES, PlanFile, examples
+from planform.api.locate import EXAMPLES, examples
+from planform.api.plan_file import PlanFile
 
 ROOT = Path(__file__).resolve().parent.parent
 

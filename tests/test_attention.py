@@ -20,7 +20,8 @@ from planform.compiler.graph.verify import verify
 from planform.compiler.ops.attention import ScaledDotProductAttention
 from planform.compiler.rewriting.passes.attention import RULES
 from planform.compiler.rewriting.pipeline import deploy, optimise
-from planform.compiler.rewriting.sweep import Log, Pass
+from planform.compiler.rewriting.rule import Log
+from planform.compiler.rewriting.sweep import Pass
 from support.eager import run, tensors
 from support.graphs import Net
 from support.random_graphs import difference, evaluate, random_inputs, three_decades

@@ -14,9 +14,11 @@ import pytest
 
 import planform
 from planform.compiler.graph.axes import Axis, source_axis
-from planform.compiler.graph.graph import Builder, Node, TensorType
+from planform.compiler.graph.builder import Builder
+from planform.compiler.graph.graph import Node
 from planform.compiler.ops import registry
 from planform.compiler.ops.core.rules import ShapeError
+from planform.compiler.types import TensorType
 from planform.dsl.diagnostics import Label
 from support.opcases import Application, application
 

@@ -359,7 +359,8 @@ def test_list_json_is_an_array(run: Run) -> None:
 
 
 def test_list_agrees_with_the_parser(run: Run) -> None:
-    from planform.api.model import EXAMPLES, PlanFile, examples
+    from planform.api.locate import EXAMPLES, examples
+    from planform.api.plan_file import PlanFile
 
     wanted = []
     for path in examples():
@@ -403,7 +404,7 @@ def test_failures_in_json(run: Run, arguments: str) -> None:
 
 
 def test_every_code_is_explained(run: Run) -> None:
-    from planform.dsl.codes.table import CODES
+    from planform.dsl.codes import CODES
 
     for code, entry in CODES.items():
         done = run("explain", code)

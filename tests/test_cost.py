@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from planform.compiler.cost import CONVENTIONS, BindingError, CostReport, Group, conventions, cost
-from planform.compiler.graph.graph import Builder, Graph, TensorType, Weight
+from planform.compiler.graph.builder import Builder
+from planform.compiler.graph.graph import Graph, Weight
 from planform.compiler.graph.program import Program
 from planform.compiler.ops import Op, registry
 from planform.compiler.ops.core.base import Shape
@@ -22,6 +23,7 @@ from planform.compiler.ops.core.counts import NOTHING, Cost
 from planform.compiler.ops.core.init import zeros
 from planform.compiler.sizes.dims import Size, symbol
 from planform.compiler.sizes.guards import Guard
+from planform.compiler.types import TensorType
 from planform.reports.cost import human, print_cost
 from support.graphs import Net, resnet
 

@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 
 from planform import PlanError
-from planform.api.model import Model, PlanFile
+from planform.api.model import Model
+from planform.api.plan_file import PlanFile
 from planform.dsl import limits
-from planform.dsl.codes.table import CODES
+from planform.dsl.codes import CODES
 from planform.dsl.diagnostics import Diagnostic
 from planform.dsl.render import render, to_json
 

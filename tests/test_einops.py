@@ -8,10 +8,10 @@ import einops
 import pytest
 import torch
 
-from planform.compiler.graph.graph import TensorType
 from planform.compiler.ops.core.rules import ShapeError
 from planform.compiler.ops.einops import PatternOp, Rearrange, Reduce, Repeat
 from planform.compiler.sizes.dims import symbol
+from planform.compiler.types import TensorType
 from support.eager import run
 
 # Operator, pattern, shape of the input, sizes.

@@ -11,9 +11,11 @@ from hypothesis import strategies as st
 from torch import nn
 
 import planform
-from planform.api.model import Model, PlanFile
+from planform.api.model import Model
+from planform.api.plan_file import PlanFile
 from planform.backends.torch import PlanModule, emit_source, to_torch
-from planform.compiler.graph.graph import Builder, Graph, Tree, Value
+from planform.compiler.graph.builder import Builder
+from planform.compiler.graph.graph import Graph, Tree, Value
 from planform.compiler.graph.program import Program
 from planform.compiler.ops import registry
 from planform.compiler.ops.core.init import kaiming_normal, ones, trunc_normal, zeros

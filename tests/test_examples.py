@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from planform.api.model import PlanFile, examples
+from planform.api.locate import examples
+from planform.api.plan_file import PlanFile
 from planform.dsl.format import format_source
 from planform.dsl.loader import Loader
 from planform.dsl.render import render_all

@@ -20,7 +20,7 @@ from PIL import Image
 
 from planform import PlanError
 from planform.api.images import ImageInput
-from planform.api.model import PlanFile
+from planform.api.plan_file import PlanFile
 from planform.backends.torch.checkpoints import CheckpointError, read_checkpoint
 from planform.cli.app import run
 from planform.compiler import files

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from planform.api.model import Model, PlanFile
+from planform.api.model import Model
+from planform.api.plan_file import PlanFile
 from support.parity import assert_parity
 
 POOLFORMER = """planform 1

@@ -11,7 +11,9 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from planform.api.model import Model, PlanFile, examples, load
+from planform.api.locate import examples
+from planform.api.model import Model, load
+from planform.api.plan_file import PlanFile
 from planform.cli.app import app
 from planform.compiler.cost import BindingError, cost
 from planform.compiler.cost.sizes import Binding, symbols_of
@@ -24,7 +26,8 @@ from planform.compiler.graph.analysis import (
     live_ranges,
     to_networkx,
 )
-from planform.compiler.graph.graph import Builder, Graph, Value
+from planform.compiler.graph.builder import Builder
+from planform.compiler.graph.graph import Graph, Value
 from planform.compiler.graph.static import static_nodes
 from planform.compiler.graph.text import print_graph
 from planform.compiler.graph.verify import verify

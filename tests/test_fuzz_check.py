@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from planform import PlanError
-from planform.api.model import EXAMPLES, PlanFile
+from planform.api.locate import EXAMPLES
+from planform.api.plan_file import PlanFile
 from planform.dsl.render import render, to_json
 from support.timing import Stopwatch
 

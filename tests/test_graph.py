@@ -17,13 +17,14 @@ from planform.compiler.drawing.draw import Box, Edge, Picture, draw, picture_of,
 from planform.compiler.drawing.layout import Item, lay_out
 from planform.compiler.drawing.svg import to_svg
 from planform.compiler.graph.analysis import to_networkx
-from planform.compiler.graph.graph import Graph, Node, TensorType, Value, Weight
+from planform.compiler.graph.graph import Graph, Node, Value, Weight
 from planform.compiler.graph.text import print_graph
 from planform.compiler.graph.verify import GraphError, verify
 from planform.compiler.ops import registry
 from planform.compiler.ops.core.init import zeros
 from planform.compiler.sizes.dims import symbol
 from planform.compiler.sizes.guards import Guard
+from planform.compiler.types import TensorType
 from support.graphs import Net, resnet
 from support.timing import Stopwatch
 

@@ -14,11 +14,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import planform
-from planform.api.model import PlanFile
+from planform.api.plan_file import PlanFile
 from planform.backends.torch import InputError
 from planform.cli.check import check as check_command
 from planform.compiler.cost import cost
-from planform.compiler.graph.graph import TensorType
 from planform.compiler.ops.join import Slice
 from planform.compiler.sizes.dims import (
     Assumptions,
@@ -33,6 +32,7 @@ from planform.compiler.sizes.dims import (
     symbol,
 )
 from planform.compiler.sizes.guards import Contradiction, Guard, conflicting
+from planform.compiler.types import TensorType
 
 H, W, B = (symbol(name) for name in "HWB")
 

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from planform import PlanError
-from planform.api.model import PlanFile
+from planform.api.plan_file import PlanFile
 from planform.dsl import limits
 from planform.dsl.format import format_source
 from planform.dsl.render import render_all
@@ -181,7 +181,7 @@ def test_records_of_a_long_line_are_broken_in_one_pass() -> None:
 
 def test_the_account_leaves_room() -> None:
     """The largest file that comes with the package takes about half of what a file may."""
-    from planform.api.model import EXAMPLES
+    from planform.api.locate import EXAMPLES
     from planform.dsl.budget import Budget
 
     budget = Budget()

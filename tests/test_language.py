@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from planform import PlanError
-from planform.api.model import Model, PlanFile
+from planform.api.model import Model
+from planform.api.plan_file import PlanFile
 from planform.compiler.graph.graph import Graph
 from planform.compiler.sizes.dims import render
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from planform import PlanError
-from planform.api.model import PlanFile
+from planform.api.plan_file import PlanFile
 
 # A body of `model net(x: [B, 3, H, W])`; the code and a part of the help.
 BODIES = [

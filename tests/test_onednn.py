@@ -12,7 +12,8 @@ import torch.nn.functional as F
 from torch import nn
 
 import planform
-from planform.api.model import Model, PlanFile
+from planform.api.model import Model
+from planform.api.plan_file import PlanFile
 from planform.backends.torch.onednn import PackedConv2d, PackedLinear, available
 
 pytestmark = pytest.mark.skipif(not available(), reason="this torch has no oneDNN")

@@ -19,13 +19,13 @@ import pytest
 import torch
 
 from planform.compiler.dtypes import bind, is_complex, is_float
-from planform.compiler.graph.graph import TensorType
 from planform.compiler.ops import Layer, Op, Operator, registry
 from planform.compiler.ops.core.base import Mode
 from planform.compiler.ops.core.counts import Cost
 from planform.compiler.ops.core.rules import ShapeError
 from planform.compiler.ops.roi import RoiAlign
 from planform.compiler.sizes.dims import Size, evaluate, free_symbols, symbol
+from planform.compiler.types import TensorType
 from support.eager import PLAN, TORCH, Eager, in_double, run, seed, tensors
 from support.opcases import Application, argument_variants, samples, variants
 from support.references import references

@@ -10,7 +10,7 @@ import lark
 import pytest
 
 from planform import grammar
-from planform.dsl.codes.table import CODES
+from planform.dsl.codes import CODES
 from planform.dsl.diagnostics import Diagnostic, Label, PlanError
 from planform.dsl.limits import MAX_DIAGNOSTICS, children
 from planform.dsl.parser import parse

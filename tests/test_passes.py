@@ -15,7 +15,8 @@ from planform.compiler.ops.core.counts import Cost
 from planform.compiler.rewriting.match import Match, Pattern, Reject, anything, either, op
 from planform.compiler.rewriting.pipeline import ALGEBRA, DEPLOY, LINEAR, SIMPLIFY, optimise, repeat
 from planform.compiler.rewriting.prepack import split
-from planform.compiler.rewriting.sweep import Log, Pass, Rule
+from planform.compiler.rewriting.rule import Log, Rule
+from planform.compiler.rewriting.sweep import Pass
 from planform.compiler.sizes.dims import symbol, total
 from support.graphs import Net, resnet
 from support.random_graphs import difference, evaluate, random_graph, random_inputs, three_decades

@@ -13,10 +13,12 @@ from planform.backends.tvm.codegen.build import build
 from planform.backends.tvm.cpu.machine import host
 from planform.backends.tvm.lowering.lower import lower
 from planform.backends.tvm.runtime.runner import Runner
-from planform.compiler.graph.graph import Builder, TensorType, Value
+from planform.compiler.graph.builder import Builder
+from planform.compiler.graph.graph import Value
 from planform.compiler.ops import registry
 from planform.compiler.ops.core.indexing import matched
 from planform.compiler.sizes.dims import evaluate, symbol
+from planform.compiler.types import TensorType
 
 N, M = symbol("N"), symbol("M")
 SIZES = {"N": 7, "M": 13}

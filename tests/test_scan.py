@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from planform.api.model import Model, PlanFile
+from planform.api.model import Model
+from planform.api.plan_file import PlanFile
 from support.parity import close
 
 LSTM = """planform 1

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from planform import PlanError, load
-from planform.api.model import PlanFile
+from planform.api.plan_file import PlanFile
 
 # An expression over H and W, and what Python computes for it.
 EXPRESSIONS = [

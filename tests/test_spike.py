@@ -9,7 +9,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from planform.api.model import Model, PlanFile
+from planform.api.model import Model
+from planform.api.plan_file import PlanFile
 from planform.compiler.ops import registry
 from support.eager import Eager
 from support.references import references

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from planform.api.model import PlanFile
+from planform.api.plan_file import PlanFile
 from planform.compiler.sizes.dims import symbol
 from planform.dsl import statics
 from planform.dsl.diagnostics import PlanError

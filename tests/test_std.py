@@ -11,7 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from planform import PlanError
-from planform.api.model import Model, PlanFile
+from planform.api.model import Model
+from planform.api.plan_file import PlanFile
 from support.parity import assert_parity
 
 

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from planform import PlanError
-from planform.api.model import EXAMPLES, PlanFile
+from planform.api.locate import EXAMPLES
+from planform.api.plan_file import PlanFile
 from planform.compiler.cost import cost
 from planform.compiler.graph.graph import Graph
 from planform.compiler.sizes.dims import Size, evaluate, free_symbols

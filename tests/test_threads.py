@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 import pytest
 
-from planform.api.model import PlanFile
+from planform.api.plan_file import PlanFile
 from planform.compiler.once import once
 from planform.compiler.sizes.dims import Dim, Size, render, symbol
 

@@ -17,7 +17,8 @@ from torch.nn.parallel import DistributedDataParallel
 
 from planform.backends.torch import InputError, LoweringError, PlanModule, to_torch
 from planform.backends.torch.leaves import Scope
-from planform.compiler.graph.graph import Builder, TensorType, Tree, Value
+from planform.compiler.graph.builder import Builder
+from planform.compiler.graph.graph import Tree, Value
 from planform.compiler.graph.program import Program
 from planform.compiler.ops import Op, registry
 from planform.compiler.ops.core.init import (
@@ -32,6 +33,7 @@ from planform.compiler.ops.core.init import (
 from planform.compiler.ops.linear import LinearWith
 from planform.compiler.ops.norm import BatchNormWith
 from planform.compiler.sizes.dims import symbol
+from planform.compiler.types import TensorType
 from support.opcases import Application
 from support.programs import ModeNet, operator_cases, operator_program, program
 

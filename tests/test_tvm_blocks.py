@@ -17,12 +17,14 @@ from planform.backends.tvm.cpu.templates import blocks_plan
 from planform.backends.tvm.lowering.lower import Lowered, lower
 from planform.backends.tvm.runtime.runner import Runner
 from planform.compiler.dtypes import DType
-from planform.compiler.graph.graph import Builder, Node, TensorType, Value, Weight
+from planform.compiler.graph.builder import Builder
+from planform.compiler.graph.graph import Node, Value, Weight
 from planform.compiler.ops.activation import HardSwish, Relu6, Silu
 from planform.compiler.ops.conv import ConvWith
 from planform.compiler.ops.core.init import zeros
 from planform.compiler.ops.elementwise import Add
 from planform.compiler.sizes.dims import symbol
+from planform.compiler.types import TensorType
 from support.eager import TORCH
 from support.kernels import to_numpy, to_torch
 

@@ -13,7 +13,8 @@ import safetensors.torch
 import torch
 from PIL import Image
 
-from planform.api.model import Model, PlanFile
+from planform.api.model import Model
+from planform.api.plan_file import PlanFile
 from planform.cli.app import run as run_command_line
 from support.compiled import TEXT, model
 

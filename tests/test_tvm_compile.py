@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 import torch
 
-from planform.api.model import Model, PlanFile
+from planform.api.model import Model
+from planform.api.plan_file import PlanFile
 from planform.backends.tvm.codegen import cache
 
 

@@ -13,7 +13,8 @@ from planform.backends.tvm.codegen.build import build
 from planform.backends.tvm.cpu.machine import host
 from planform.backends.tvm.lowering.lower import lower
 from planform.backends.tvm.runtime.runner import Runner
-from planform.compiler.graph.graph import Builder, TensorType, Weight
+from planform.compiler.graph.builder import Builder
+from planform.compiler.graph.graph import Weight
 from planform.compiler.ops.activation import Gelu
 from planform.compiler.ops.conv import ConvWith
 from planform.compiler.ops.conv_transpose import ConvTransposeWith
@@ -24,6 +25,7 @@ from planform.compiler.ops.elementwise import Add
 from planform.compiler.ops.matmul import MatMul
 from planform.compiler.ops.pool import AvgPool, MaxPool
 from planform.compiler.sizes.dims import symbol
+from planform.compiler.types import TensorType
 from support.timing import Stopwatch
 
 TOLERANCE = {"f64": 1e-12, "f32": 1e-5}

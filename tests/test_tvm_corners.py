@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 import torch
 
-from planform.api.model import Model, PlanFile
+from planform.api.model import Model
+from planform.api.plan_file import PlanFile
 from planform.backends.tvm.cpu.machine import host
 from planform.backends.tvm.lowering.lower import lower
 

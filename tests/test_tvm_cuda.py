@@ -13,7 +13,8 @@ import torch
 
 import planform
 from planform.api.compile import deployed_model
-from planform.api.model import Model, PlanFile
+from planform.api.model import Model
+from planform.api.plan_file import PlanFile
 from planform.backends.tvm.compile import compile_graph, kernels
 from planform.backends.tvm.cuda import device
 from planform.backends.tvm.cuda.build import build

@@ -9,7 +9,8 @@ import torch
 from torch.utils._pytree import tree_flatten
 
 import planform
-from planform.api.model import Model, examples
+from planform.api.locate import examples
+from planform.api.model import Model
 from planform.compiler.sizes.symbols import readings
 
 EXAMPLES = {path.stem: path for path in examples()}

@@ -13,7 +13,8 @@ from typer.testing import CliRunner
 
 import planform
 from planform.api.compile import deployed_model
-from planform.api.model import Model, PlanFile
+from planform.api.model import Model
+from planform.api.plan_file import PlanFile
 from planform.backends.tvm.cpu.machine import host
 from planform.backends.tvm.errors import InputError
 from planform.backends.tvm.lowering.lower import lower

@@ -17,7 +17,8 @@ import numpy as np
 import pytest
 
 import planform
-from planform.api.model import Model, PlanFile
+from planform.api.model import Model
+from planform.api.plan_file import PlanFile
 from planform.backends.tvm.errors import ArtifactError
 from planform.backends.tvm.runtime import artifact as artifacts
 from planform.backends.tvm.runtime import schema

@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from planform.api.compile import deployed_model
-from planform.api.model import Model, PlanFile
+from planform.api.model import Model
+from planform.api.plan_file import PlanFile
 from planform.backends.tvm.compile import lowered_for
 from planform.backends.tvm.cpu import depth_first
 from planform.backends.tvm.cpu.machine import host

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from planform.api.model import Model, PlanFile
+from planform.api.model import Model
+from planform.api.plan_file import PlanFile
 
 TEXT = """planform 1
 block cell(x: [B, F], h: [B, F], c: [B, F]) {

@@ -12,7 +12,8 @@ from typing import Any, NamedTuple
 import pytest
 import torch
 
-from planform.api.model import Model, PlanFile
+from planform.api.model import Model
+from planform.api.plan_file import PlanFile
 from planform.backends.tvm.tensor_ir.cascade import cut_of
 from support.cuda_emulation import gpu as emulated_gpu
 

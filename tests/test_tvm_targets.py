@@ -11,7 +11,9 @@ import torch
 
 import planform
 from planform.api.compile import deployed_model, to_artifact
-from planform.api.model import EXAMPLES, Model, PlanFile
+from planform.api.locate import EXAMPLES
+from planform.api.model import Model
+from planform.api.plan_file import PlanFile
 from planform.backends.tvm.compile import kernels
 from planform.backends.tvm.errors import BuildError
 from planform.backends.tvm.runtime import host

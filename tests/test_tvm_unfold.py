@@ -15,13 +15,14 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from planform.api.compile import deployed_model
-from planform.api.model import Model, PlanFile
+from planform.api.model import Model
+from planform.api.plan_file import PlanFile
 from planform.backends.tvm.cpu.machine import host
 from planform.backends.tvm.lowering.lower import lower
 from planform.compiler.fusion import partition
 from planform.compiler.fusion.reach import Step, reach
-from planform.compiler.graph.graph import TensorType
 from planform.compiler.ops.fold import Fold, Unfold
+from planform.compiler.types import TensorType
 from support.kernels import Core, kernels
 
 TEXT = """planform 1

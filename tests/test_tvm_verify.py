@@ -14,7 +14,8 @@ from tvm import tirx
 
 import planform
 from planform.api.compile import deployed_model
-from planform.api.model import Model, PlanFile
+from planform.api.model import Model
+from planform.api.plan_file import PlanFile
 from planform.backends.torch.arrays import deployed_arrays, source_weights
 from planform.backends.tvm.codegen.build import build
 from planform.backends.tvm.codegen.verify import Checker, Verified, verified
@@ -136,7 +137,7 @@ def test_kernels_of_long_sums_are_sound(body: str, shape: tuple[int, ...], free:
 def _reading_memory(main: Any, results: Any, index: Any, element: Any, let: Any) -> Any:
     """What `base.elements` must not do: all values are worked out of memory before any is stored."""
     main.element = element
-    places = [main.onto[result](index) if result in main.onto else index for result in results]
+    places = [main.index_map[result](index) if result in main.index_map else index for result in results]
     values = [result.at(place) for result, place in zip(results, places, strict=True)]
     main.element = None
     return zip(results, places, values, strict=True)

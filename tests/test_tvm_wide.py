@@ -11,7 +11,8 @@ from test_tvm_results import MAINS, agree, body_of, operand_of
 from tvm import tirx
 
 from planform.api.compile import deployed_model
-from planform.api.model import Model, PlanFile
+from planform.api.model import Model
+from planform.api.plan_file import PlanFile
 from planform.backends.tvm.codegen.build import build
 from planform.backends.tvm.codegen.ranges import overflowing
 from planform.backends.tvm.compile import lowered_for

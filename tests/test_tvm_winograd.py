@@ -21,12 +21,14 @@ from planform.backends.tvm.lowering.lower import Lowered, lower
 from planform.backends.tvm.runtime.packing import Packing
 from planform.backends.tvm.runtime.runner import Runner
 from planform.backends.tvm.tensor_ir.layouts import Layout
-from planform.compiler.graph.graph import Builder, Node, TensorType, Value, Weight
+from planform.compiler.graph.builder import Builder
+from planform.compiler.graph.graph import Node, Value, Weight
 from planform.compiler.ops.activation import Relu
 from planform.compiler.ops.conv import ConvWith
 from planform.compiler.ops.core.init import zeros
 from planform.compiler.ops.elementwise import Add
 from planform.compiler.sizes.dims import symbol
+from planform.compiler.types import TensorType
 
 Choose = Callable[[Plan], None]
 GATE = 1e-3

@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from planform import PlanError, load
-from planform.api.model import PlanFile, examples
+from planform.api.locate import examples
+from planform.api.plan_file import PlanFile
 from planform.dsl.loader import atlas
 
 NET = """planform 1

@@ -8,9 +8,9 @@ from typing import Any
 import torch
 from torch import fx
 
-from ...compiler.graph.graph import TensorType
 from ...compiler.sizes.dims import Size, free_symbols
 from ...compiler.sizes.symbols import value_of
+from ...compiler.types import TensorType
 from .dtypes import torch_dtype
 
 # For every symbol: what kernels fit into and small numbers divide.

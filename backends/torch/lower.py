@@ -13,10 +13,11 @@ from torch import fx, nn
 from torch.fx.node import has_side_effect
 
 from ...compiler.dtypes import DType
-from ...compiler.graph.graph import Graph, Node, TensorType, Value, map_leaves
+from ...compiler.graph.graph import Graph, Node, Value, map_leaves
 from ...compiler.names import arguments, identifier
 from ...compiler.sizes.dims import Size, fold
 from ...compiler.sizes.symbols import readings
+from ...compiler.types import TensorType
 from .dtypes import plan_dtype, torch_dtype
 from .errors import LoweringError
 from .examples import Examples

@@ -6,12 +6,13 @@ from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 from ..dtypes import is_complex
-from ..graph.graph import Graph, Node, Region, TensorType, Value, Weight
+from ..graph.graph import Graph, Node, Region, Value, Weight
 from ..ops.core.base import Op
 from ..ops.core.counts import Cost
 from ..ops.fused import Fused
 from ..ops.source import ReadWeight
 from ..sizes.dims import Size, total
+from ..types import TensorType
 from .sizes import Binding
 from .traffic import Traffic
 

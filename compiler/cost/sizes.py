@@ -7,9 +7,10 @@ from difflib import get_close_matches
 from typing import NamedTuple
 
 from ..dtypes import DType, size_of
-from ..graph.graph import Graph, TensorType
+from ..graph.graph import Graph
 from ..ops.core.counts import Cost
 from ..sizes.dims import Size, at_least, divisible, equal, free_symbols, prod, substitute
+from ..types import TensorType
 
 
 class BindingError(ValueError):

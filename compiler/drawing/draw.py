@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import Any, Literal
 
-from ..graph.graph import Graph, TensorType, Value, leaves
+from ..graph.graph import Graph, Value, leaves
 from ..graph.structure import Part, Run, fold, structure
 from ..graph.text import arguments_text
 from ..names import quoted
+from ..types import TensorType
 
 Format = Literal["text", "dot", "svg"]
 FORMATS: tuple[Format, ...] = ("text", "dot", "svg")

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ..graph.graph import Builder, Graph, Node, Origin, Value, map_leaves
+from ..graph.builder import Builder
+from ..graph.graph import Graph, Node, Origin, Value, map_leaves
 from ..ops.fused import Fused
 from ..ops.source import Input, ReadWeight
 from .partition import Group, Partition, partition

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from ..graph.graph import Node, Shape, Value
+from ..graph.graph import Node, Value
 from ..ops.conv import ConvWith
 from ..ops.conv_transpose import ConvTransposeWith
 from ..ops.core.base import Op
@@ -23,6 +23,7 @@ from ..ops.pool_adaptive import AdaptivePool, GlobalPool
 from ..ops.reduce import Reduction
 from ..ops.softmax import AlongAxis
 from ..sizes.dims import equal, prod
+from ..types import Shape
 from .roles import role_of
 
 

@@ -16,7 +16,8 @@ from typing import Any, NamedTuple, cast
 from ..ops.core.base import Layer, Op, Operator
 from ..ops.core.rules import ShapeError
 from ..sizes.dims import Size, SizeTooLarge, substitute, symbol
-from .graph import Node, Shape, TensorType
+from ..types import Shape, TensorType
+from .graph import Node
 
 # What a shape rule may raise at symbols where it needs numbers.
 _REFUSALS = (ShapeError, SizeTooLarge, TypeError, ValueError, ArithmeticError, IndexError)

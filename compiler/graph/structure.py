@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from itertools import takewhile
 from typing import Any
 
-from .graph import Graph, Node, Region, TensorType, Value
+from ..types import TensorType
+from .graph import Graph, Node, Region, Value
 
 
 @dataclass(eq=False)

@@ -7,7 +7,8 @@ from ..ops.core.base import Op
 from ..ops.core.rules import ShapeError
 from ..ops.source import Input, ReadWeight
 from ..sizes.dims import assuming, equal
-from .graph import Graph, Node, TensorType, Value, Weight, leaves
+from ..types import TensorType
+from .graph import Graph, Node, Value, Weight, leaves
 from .text import print_node
 
 

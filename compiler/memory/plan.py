@@ -9,8 +9,9 @@ from typing import Any, NamedTuple
 
 from ..cost.sizes import Binding, BindingError, check_bindings
 from ..dtypes import DType
-from ..graph.graph import Graph, Node, TensorType, Value
+from ..graph.graph import Graph, Node, Value
 from ..sizes.dims import free_symbols
+from ..types import TensorType
 from .arrangement import Arrangement, arrange
 from .problem import ALIGNMENT
 from .storage import Storage, storage

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..cost.sizes import Binding
-from ..graph.graph import Node, Shape, Value
+from ..graph.graph import Node, Value
 from ..ops.cast import Cast
 from ..ops.core.rules import axis_of
 from ..ops.index import MaskedFill
@@ -11,6 +11,7 @@ from ..ops.layout import Permute, Transpose
 from ..ops.norm import BatchNormWith
 from ..ops.pointwise import Binary, Unary
 from ..ops.select import Clamp, Lerp, Where
+from ..types import Shape
 
 # Each element of the result depends on the operands' elements at the same place, and on vectors that are
 # read-only: a kernel reads them before it writes there.

@@ -11,7 +11,7 @@ from .core.rules import ShapeError
 from .core.spans import Span, Spans, Types
 
 if TYPE_CHECKING:
-    from ..graph.graph import TensorType
+    from ..types import TensorType
 
 
 class Cast(Op, name="cast"):
@@ -31,7 +31,7 @@ class Cast(Op, name="cast"):
         return x
 
     def _infer(self, types: tuple[TensorType, ...], slots: tuple[str, ...]) -> tuple[TensorType, ...]:
-        from ..graph.graph import TensorType
+        from ..types import TensorType
 
         if self.dtype not in DTYPES:
             raise ShapeError(f"there is no type {self.dtype}", "value", argument="dtype")

@@ -19,7 +19,7 @@ from .pointwise import Exact, filling, number
 from .positions import Positions
 
 if TYPE_CHECKING:
-    from ..graph.graph import TensorType
+    from ..types import TensorType
 
 
 class Constant(Exact):
@@ -32,7 +32,7 @@ class Constant(Exact):
         return getattr(self, "dtype", FLOAT)
 
     def _infer(self, types: tuple[TensorType, ...], slots: tuple[str, ...]) -> tuple[TensorType, ...]:
-        from ..graph.graph import TensorType
+        from ..types import TensorType
 
         shape: Shape = self.call(self.shape, {})
         for size in shape:

@@ -10,7 +10,8 @@ from .core.counts import NOTHING, Cost
 from .core.rules import ShapeError, Undecided
 
 if TYPE_CHECKING:
-    from ..graph.graph import Graph, TensorType
+    from ..graph.graph import Graph
+    from ..types import TensorType
 
 
 class Fused(Op, name="fused"):

@@ -14,7 +14,7 @@ from .core.promotion import need_element
 from .core.rules import ShapeError, need_at_least, need_rank
 
 if TYPE_CHECKING:
-    from ..graph.graph import TensorType
+    from ..types import TensorType
 
 
 class Pad(Op, name="pad"):

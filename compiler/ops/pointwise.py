@@ -19,7 +19,7 @@ from .core.promotion import Number, exactly, floating, need_category, need_eleme
 from .core.rules import ShapeError, broadcast
 
 if TYPE_CHECKING:
-    from ..graph.graph import TensorType
+    from ..types import TensorType
 
 
 def as_float(t: Lowering, x: Any) -> Any:
@@ -136,7 +136,7 @@ class Binary(Exact):
 
     def _infer(self, types: tuple[TensorType, ...], slots: tuple[str, ...]) -> tuple[TensorType, ...]:
         # Not by a rule over types alone: tensors without axes weigh less.
-        from ..graph.graph import TensorType
+        from ..types import TensorType
 
         shape = self.call(self.shape, self.arrange(slots, [type.shape for type in types]))
         return (TensorType(shape, self.result([(type.dtype, len(type.shape)) for type in types])),)

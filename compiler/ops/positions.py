@@ -13,7 +13,7 @@ from ..dtypes import I64, DType
 from ..sizes.dims import Size
 from .core.base import Elements, Op, Shape
 from .core.counts import NOTHING, Cost
-from .core.indexing import busy, parted
+from .core.indexing import loop_kind, parted
 from .core.rows import product
 
 NOTHING_YET = (2**63 - 1, -(2**63))
@@ -78,7 +78,7 @@ class Extremes(Op, name="extremes"):
                     take(b, out, element(k))
                 return
             found = b.alloc([parts, 2], _I64, "found")
-            with b.loop(parts, "part", busy(*shape)) as part:
+            with b.loop(parts, "part", loop_kind(*shape)) as part:
                 own = b.alloc([2], _I64, "own")
                 start(b, own)
                 first = b.let(t.position(part, total) * _PART, "first")

@@ -29,7 +29,7 @@ from .core.window_elements import sum_type
 from .pool_adaptive import AdaptiveAvgPool, one_window, window_total
 
 if TYPE_CHECKING:
-    from ..graph.graph import TensorType
+    from ..types import TensorType
 
 ResizeMode = Literal["nearest", "nearest-exact", "linear", "bilinear", "bicubic", "trilinear", "area"]
 # The spatial axes that a mode is for, and the elements that it mixes for one of the result.

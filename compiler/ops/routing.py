@@ -9,7 +9,7 @@ from ..dtypes import DType
 from ..sizes.dims import Size, prod
 from .core.base import Elements, Layer, Lowering, Op, Shape, WeightSpec, case
 from .core.counts import Cost
-from .core.indexing import busy, parted, within
+from .core.indexing import loop_kind, parted, within
 from .core.init import Init, fan_in_uniform
 from .core.rows import product, wide
 from .core.rules import ShapeError, need_at_least, need_equal, need_positive, need_rank, need_same_dtype
@@ -85,7 +85,7 @@ class ExpertLinearWith(Op, name="expert_linear_with"):
 
         def emit(b: Any, outs: list[Any]) -> None:
             starts, order = _by_expert(t, b, chosen, experts, choices)
-            with b.loop(tiles * experts, "o", busy(choices, out, features)) as number:
+            with b.loop(tiles * experts, "o", loop_kind(choices, out, features)) as number:
                 expert = b.let(number % experts, "expert")
                 first = b.let(number // experts * _TILE, "first")
                 count = b.let(t.minimum(out - first, _TILE) // block, "count")

@@ -10,7 +10,8 @@ from .core.counts import NOTHING, Cost
 from .core.rules import ShapeError, Undecided, axis_of, collecting, need_equal
 
 if TYPE_CHECKING:
-    from ..graph.graph import Graph, TensorType
+    from ..graph.graph import Graph
+    from ..types import TensorType
 
 
 class Scan(Op, name="scan_loop"):
@@ -39,7 +40,7 @@ class Scan(Op, name="scan_loop"):
         return inferred, tuple(undecided)
 
     def _stacked(self, types: tuple[TensorType, ...], body: Graph) -> tuple[TensorType, ...]:
-        from ..graph.graph import TensorType
+        from ..types import TensorType
 
         sequence = types[0].shape
         axis = axis_of(self.axis, len(sequence))

@@ -12,7 +12,7 @@ from ..dtypes import DType
 from ..sizes.dims import prod
 from .core.base import Elements, Lowering, Op, Shape, case
 from .core.counts import NOTHING, Cost
-from .core.indexing import busy, parted, put, within
+from .core.indexing import loop_kind, parted, put, within
 from .core.rows import product, wide
 from .core.rules import ShapeError, axis_of
 from .index import need_index, need_within
@@ -155,7 +155,7 @@ _TILE = 64
 
 def _each(t: Elements, b: Any, shape: Sequence[Any], write: Callable[..., None]) -> None:
     """For each index, on all threads."""
-    with b.loop(product(shape[:-1]), "o", busy(*shape)) as number:
+    with b.loop(product(shape[:-1]), "o", loop_kind(*shape)) as number:
         outer = [b.let(i, "i") for i in parted(t, number, shape[:-1])]
         with b.loop(shape[-1], "j") as last:
             write(*outer, last)
@@ -165,13 +165,13 @@ def _along(t: Elements, b: Any, shape: Sequence[Any], axis: int, write: Callable
     """For each index, in order along the axis and on all threads along the others."""
     before, last = shape[:axis], shape[-1]
     if axis == len(shape) - 1:
-        with b.loop(product(before), "o", busy(*shape)) as number:
+        with b.loop(product(before), "o", loop_kind(*shape)) as number:
             outer = [b.let(i, "i") for i in parted(t, number, before)]
             with b.loop(last, "k") as k:
                 write(*outer, k)
         return
     tiles = (last + (_TILE - 1)) // _TILE
-    with b.loop(product(before) * tiles, "o", busy(*shape)) as number:
+    with b.loop(product(before) * tiles, "o", loop_kind(*shape)) as number:
         *outer, tile = [b.let(i, "i") for i in parted(t, number, (*before, tiles))]
         start = b.let(tile * _TILE, "start")
         count = b.let(t.minimum(last - start, _TILE), "count")

@@ -15,7 +15,7 @@ from .core.spans import Span, Spans, Types, either
 from .pointwise import Exact, as_float, filling, number
 
 if TYPE_CHECKING:
-    from ..graph.graph import TensorType
+    from ..types import TensorType
 
 
 class Where(Exact, name="where"):
@@ -50,7 +50,7 @@ class Where(Exact, name="where"):
         return broadcast(*given.values(), what="where", slots=tuple(given))
 
     def _infer(self, types: tuple[TensorType, ...], slots: tuple[str, ...]) -> tuple[TensorType, ...]:
-        from ..graph.graph import TensorType
+        from ..types import TensorType
 
         shape = self.call(self.shape, self.arrange(slots, [type.shape for type in types]))
         if not is_bool(types[0].dtype):
@@ -122,7 +122,7 @@ class Clamp(Exact, name="clamp"):
         return x
 
     def _infer(self, types: tuple[TensorType, ...], slots: tuple[str, ...]) -> tuple[TensorType, ...]:
-        from ..graph.graph import TensorType
+        from ..types import TensorType
 
         common = self._common(types[0].dtype, len(types[0].shape))
         need_category(common, "if", "clamp")

@@ -25,7 +25,8 @@ from .passes import (
 )
 from .passes.unfolded_norms import kept_norms
 from .prepack import split
-from .sweep import Change, Log, Pass, Refusal
+from .rule import Change, Log, Refusal
+from .sweep import Pass
 
 Transform = Callable[[Graph, Log], Graph]
 

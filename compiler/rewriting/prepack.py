@@ -9,11 +9,13 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from ..graph.graph import Builder, Graph, Node, TensorType, Value, Weight, map_leaves
+from ..graph.builder import Builder
+from ..graph.graph import Graph, Node, Value, Weight, map_leaves
 from ..graph.static import static_nodes
 from ..ops.core.init import zeros
 from ..ops.source import Input, ReadWeight
 from ..sizes.dims import prod
+from ..types import TensorType
 
 
 class Split(NamedTuple):

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from .dims import Size, fold, free_symbols
 
 
-class Reading(NamedTuple):
+class SymbolSource(NamedTuple):
     """Where a symbol stands: the size of that axis of that input is `factor * symbol + offset`."""
 
     symbol: str
@@ -44,15 +44,15 @@ def linear(size: Size) -> tuple[str, int, int] | None:
     return next(iter(symbols)), *pair
 
 
-def readings(shapes: Sequence[Sequence[Size]]) -> dict[str, Reading]:
+def readings(shapes: Sequence[Sequence[Size]]) -> dict[str, SymbolSource]:
     """For each free symbol of the inputs' shapes the plainest axis that gives it."""
-    found: dict[str, Reading] = {}
+    found: dict[str, SymbolSource] = {}
     for number, shape in enumerate(shapes):
         for axis, size in enumerate(shape):
             parts = None if isinstance(size, int) else linear(size)
             if parts is None:
                 continue
-            reading = Reading(parts[0], number, axis, parts[1], parts[2])
+            reading = SymbolSource(parts[0], number, axis, parts[1], parts[2])
             known = found.get(reading.symbol)
             if known is None or (known.factor, abs(known.offset)) > (reading.factor, abs(reading.offset)):
                 found[reading.symbol] = reading

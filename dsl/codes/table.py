@@ -39,6 +39,3 @@ def define(
     if code in CODES:
         raise ValueError(f"{code} is defined twice")
     CODES[code] = Code(message, explanation, bad, beside, ask)
-
-
-# The tables themselves, each in a small module; importing them enters their codes.

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 import planform
-from planform.api.model import PlanFile
+from planform.api.plan_file import PlanFile
 from support.parity import assert_parity
 
 FILE = Path(__file__).parents[2] / "examples/transformers/biformer.plan"

@@ -12,7 +12,8 @@ import pytest
 import torch
 
 import planform
-from planform.api.model import Model, PlanFile
+from planform.api.model import Model
+from planform.api.plan_file import PlanFile
 from support.parity import assert_initialised_alike, assert_parity, images
 
 FOLDER = Path(__file__).parents[2] / "examples/transformers"

@@ -10,7 +10,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 import planform
-from planform.api.model import Model, PlanFile
+from planform.api.model import Model
+from planform.api.plan_file import PlanFile
 from support.parity import assert_parity, images
 
 FILE = Path(__file__).parents[2] / "examples/transformers/widenet.plan"

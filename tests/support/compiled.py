@@ -5,7 +5,8 @@ from __future__ import annotations
 from functools import cache
 from pathlib import Path
 
-from planform.api.model import Model, PlanFile
+from planform.api.model import Model
+from planform.api.plan_file import PlanFile
 from planform.backends.tvm.runtime.compiled import CompiledPlan
 
 # Operators that need no search for a kernel; the second half has all structures of results.

@@ -6,9 +6,11 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from planform.compiler.graph.graph import Builder, Graph, Origin, Region, TensorType, Value, Weight
+from planform.compiler.graph.builder import Builder
+from planform.compiler.graph.graph import Graph, Origin, Region, Value, Weight
 from planform.compiler.ops import Layer, registry
 from planform.compiler.sizes.dims import Size
+from planform.compiler.types import TensorType
 
 
 class Net:

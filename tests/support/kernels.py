@@ -12,8 +12,10 @@ from planform.backends.tvm.cpu.machine import host
 from planform.backends.tvm.lowering.lower import lower
 from planform.backends.tvm.runtime.runner import Runner
 from planform.compiler.dtypes import bind
-from planform.compiler.graph.graph import Builder, Graph, TensorType
+from planform.compiler.graph.builder import Builder
+from planform.compiler.graph.graph import Graph
 from planform.compiler.ops import Op, registry
+from planform.compiler.types import TensorType
 
 from .eager import PLAN, run, tensors
 from .opcases import samples

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
-from planform.compiler.graph.graph import TensorType
 from planform.compiler.ops.core.base import Case, Layer, Op, Operator
+from planform.compiler.types import TensorType
 
 # Types that differ from the float variable bound to f32.
 OTHER_DTYPES = ("i64", "bool", "f64", "c64", "bf16", "i32")

@@ -9,13 +9,15 @@ from typing import Any
 import pytest
 import torch
 
-from planform.compiler.graph.graph import Builder, Graph, Node, Origin, TensorType, Tree, Value, Weight
+from planform.compiler.graph.builder import Builder
+from planform.compiler.graph.graph import Graph, Node, Origin, Tree, Value, Weight
 from planform.compiler.graph.program import Program
 from planform.compiler.ops import Op, registry
 from planform.compiler.ops.core.base import Mode
 from planform.compiler.ops.core.init import Init, trunc_normal
 from planform.compiler.ops.core.rules import ShapeError
 from planform.compiler.sizes.dims import Size, symbol
+from planform.compiler.types import TensorType
 
 from .eager import run, tensors
 from .graphs import Net

@@ -7,9 +7,10 @@ from typing import Any, NamedTuple
 
 from torch import fx
 
-from ....compiler.graph.graph import Graph, Node, Region, TensorType, Value
+from ....compiler.graph.graph import Graph, Node, Region, Value
 from ....compiler.sizes.dims import Size, render
 from ....compiler.sizes.symbols import readings
+from ....compiler.types import TensorType
 from ..constants import find_constants
 from ..errors import LoweringError
 from ..lower import GraphLowering

@@ -12,7 +12,7 @@ from tvm.ir import PointerType, PrimType
 
 from ..lowering.slices import TURN
 from ..runtime.artifact import mark
-from ..runtime.dtypes import held_dtype
+from ..runtime.dtypes import storage_dtype
 from ..runtime.program import Formula, Program, Step, segments
 from ..tensor_ir.expressions import OPERATIONS
 
@@ -44,7 +44,7 @@ def _driver(name: str, steps: Sequence[Step], program: Program, symbols: Sequenc
     def pointer(slot: int, dtype: str) -> Any:
         key = slot, dtype
         if key not in pointers:
-            kind = PointerType(PrimType(held_dtype(dtype)), "global")
+            kind = PointerType(PrimType(storage_dtype(dtype)), "global")
             pointers[key] = tirx.Var(f"slot{slot}", kind)
             found = tirx.call_intrin(kind, "tirx.reinterpret", table[slot])
             bindings.append(tirx.Bind(pointers[key], found))

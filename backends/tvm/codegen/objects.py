@@ -17,7 +17,7 @@ from . import cache
 from .codegen import kernel_code
 
 
-class Objects(dict[str, Any]):
+class KernelObjects(dict[str, Any]):
     """Functions of kernels by name; code is made of each as soon as it is entered.
 
     A name tells all that a kernel depends on but the machine and this program. TVM lets other threads run
@@ -57,10 +57,10 @@ class Objects(dict[str, Any]):
 
 
 @contextmanager
-def objects(machine: Machine, kept: bool) -> Iterator[Objects]:
+def objects(machine: Machine, kept: bool) -> Iterator[KernelObjects]:
     """Threads to make the kernels for a machine; what is left when the context ends is not made."""
     pool = ThreadPoolExecutor(host.cores(), "planform-compile")
     try:
-        yield Objects(machine, pool, kept)
+        yield KernelObjects(machine, pool, kept)
     finally:
         pool.shutdown(cancel_futures=True)

@@ -32,7 +32,7 @@ from ..tensor_ir.expressions import emitting
 from ..tensor_ir.indices import declared, index_const
 from ..tensor_ir.layouts import PLAIN
 from ..tensor_ir.loops import Expr, Loops
-from ..tensor_ir.tensors import Access, Built, Computed, Reduced, Tensor
+from ..tensor_ir.tensors import Access, Computed, Extern, Reduced, Tensor
 from .machine import Machine
 from .reductions import emit_reduced
 
@@ -66,7 +66,7 @@ def stages_of(made: Sequence[Tensor], results: Sequence[Tensor]) -> list[Tensor]
     needed: set[Tensor] = set()
     kept = {*results}
     for tensor in reversed(made):
-        if isinstance(tensor, Built) and any(each in needed for each in tensor.program.results):
+        if isinstance(tensor, Extern) and any(each in needed for each in tensor.program.results):
             needed.add(tensor)
         if tensor not in kept and tensor not in needed:
             continue
@@ -74,7 +74,7 @@ def stages_of(made: Sequence[Tensor], results: Sequence[Tensor]) -> list[Tensor]
         needed.update(access.tensor for access in reads_of(tensor))
     found: list[Tensor] = []
     for tensor in made:
-        stage = isinstance(tensor, (Reduced, Built)) or tensor in kept
+        stage = isinstance(tensor, (Reduced, Extern)) or tensor in kept
         if tensor in needed and (stage or (isinstance(tensor, Computed) and tensor.keep)):
             found.append(tensor)
     return found
@@ -82,7 +82,7 @@ def stages_of(made: Sequence[Tensor], results: Sequence[Tensor]) -> list[Tensor]
 
 def _shared_axes(stages: Sequence[Tensor], machine: Machine) -> int:
     """How many first axes all stages have in common, and read each other at; 0 where that is too little."""
-    if len(stages) < 2 or any(isinstance(stage, Built) for stage in stages):
+    if len(stages) < 2 or any(isinstance(stage, Extern) for stage in stages):
         return 0
     if any(stage.layout != PLAIN for stage in stages):
         return 0
@@ -109,7 +109,7 @@ def _shared_axes(stages: Sequence[Tensor], machine: Machine) -> int:
 
 def _allocate(loops: Loops, stages: Sequence[Tensor], outer: int) -> None:
     for stage in stages:
-        group = stage.program.results if isinstance(stage, Built) else [stage]
+        group = stage.program.results if isinstance(stage, Extern) else [stage]
         for each in group:
             if each.buffer is None:
                 each.outer = outer
@@ -118,7 +118,7 @@ def _allocate(loops: Loops, stages: Sequence[Tensor], outer: int) -> None:
 
 
 def _emit(loops: Loops, stage: Tensor, prefix: list[Expr], machine: Machine, parallel: bool) -> None:
-    if isinstance(stage, Built):
+    if isinstance(stage, Extern):
         # A program has several results, and is written with the first.
         if stage is next(each for each in stage.program.results):
             _allocate(loops, [stage], 0)

@@ -23,7 +23,7 @@ from ..tensor_ir.loops import Expr, type_of
 from ..tensor_ir.math.elementary import Functions
 from ..tensor_ir.tensors import Tensor
 from .elements import split
-from .launches import Thread, Work
+from .launches import LaunchSequence, Thread
 
 _ROWS = 32
 """Query rows of a block."""
@@ -56,7 +56,11 @@ class Attention:
         self.boolean = "mask" in given and given["mask"].type.dtype == BOOL
 
     def launch(
-        self, work: Work, operands: Mapping[str, Tensor], main: Accumulated, results: Sequence[Tensor]
+        self,
+        work: LaunchSequence,
+        operands: Mapping[str, Tensor],
+        main: Accumulated,
+        results: Sequence[Tensor],
     ) -> None:
         """A block for each head and part of its query rows."""
         lead, rows = main.shape[:-2], main.shape[-2]

@@ -15,7 +15,7 @@ from ..tensor_ir.indices import index_const, index_type
 from ..tensor_ir.loops import Buffer, Expr
 from ..tensor_ir.tensors import Access, Reduced, Tensor
 from .device import Gpu
-from .launches import THREADS, Thread, Work
+from .launches import THREADS, LaunchSequence, Thread
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class Tail:
             tensor.buffer, tensor.outer = self.homes.get(tensor), 0
 
 
-def computed(work: Work, stage: Tensor) -> None:
+def computed(work: LaunchSequence, stage: Tensor) -> None:
     """A launch with a thread for each element; axes that every operand has side by side are one."""
     variables = index_variables(stage.shape, "i")
     accesses = [Access(stage, variables), *reads_of(stage, variables)]
@@ -73,7 +73,7 @@ def computed(work: Work, stage: Tensor) -> None:
                 thread.store(stage.buffer, value, *stage.place(tuple(index)))
 
 
-def reduced(work: Work, stage: Reduced, tail: Tail, gpu: Gpu) -> None:
+def reduced(work: LaunchSequence, stage: Reduced, tail: Tail, gpu: Gpu) -> None:
     """A launch with a thread for each result, which takes what is combined one after the other."""
     total = product_of(stage.shape)
     with work.launch(over(total, THREADS), THREADS) as thread:

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import tvm
 from tvm import tirx
 
-from ..runtime.dtypes import held_dtype
+from ..runtime.dtypes import storage_dtype
 from ..runtime.program import Formula
 from ..tensor_ir.indices import declared, index_const, index_type
 from ..tensor_ir.loops import Buffer, Expr, Kind, Loops, pointer
@@ -27,7 +27,7 @@ Role = tuple[str, int]
 """What a pointer points to: an operand, a result or scratch memory of the group, by number."""
 
 
-class Device(NamedTuple):
+class DeviceFunction(NamedTuple):
     """A function of the device: its parameters are pointers to `roles` and then the sizes of `symbols`."""
 
     function: Any
@@ -45,17 +45,17 @@ class Scratch(NamedTuple):
 
 
 @dataclass
-class Work:
+class LaunchSequence:
     """The launches of a group, in order. `pointers` has for its buffers the parameter, and what that is."""
 
     symbols: Mapping[str, Expr]
     pointers: dict[Buffer, tuple[Expr, Role]] = field(default_factory=dict)
-    devices: list[Device] = field(default_factory=list)
+    devices: list[DeviceFunction] = field(default_factory=list)
     memory: list[Scratch] = field(default_factory=list)
 
     def scratch(self, shape: Sequence[Any], dtype: str, name: str = "scratch") -> Buffer:
         """A buffer in the device's memory, for all launches."""
-        dtype = held_dtype(dtype)
+        dtype = storage_dtype(dtype)
         sizes = list(shape) or [1]
         made = self.buffer(sizes, dtype, f"{name}{len(self.memory)}", ("scratch", len(self.memory)))
         self.memory.append(Scratch(tuple(formula_of(size) for size in sizes), dtype))
@@ -79,7 +79,7 @@ class Work:
         """Launch what a thread's statements are."""
         self.devices.append(self._device(thread, alias))
 
-    def _device(self, thread: Thread, alias: bool) -> Device:
+    def _device(self, thread: Thread, alias: bool) -> DeviceFunction:
         body = with_known_bits(thread.body())
         found = [buffer for buffer in buffers(body) if buffer in self.pointers]
         known = [self.pointers[buffer] for buffer in found]
@@ -103,13 +103,13 @@ class Work:
             parameters, body, ret_type=None, attrs=tvm.ir.make_node("ir.DictAttrs", **attributes)
         )
         roles = tuple(role for _, role in known)
-        return Device(function, formula_of(grid), thread.threads, roles, tuple(names))
+        return DeviceFunction(function, formula_of(grid), thread.threads, roles, tuple(names))
 
 
 class Thread(Loops):
     """The statements of thread `number` of block `block`, of which there are `blocks` of `threads` each."""
 
-    def __init__(self, work: Work, blocks: Any, threads: int) -> None:
+    def __init__(self, work: LaunchSequence, blocks: Any, threads: int) -> None:
         super().__init__()
         if isinstance(blocks, int) and blocks >= 1 << 31:
             raise MemoryError(f"a launch of {blocks} blocks is for more elements than a GPU has memory for")

@@ -19,7 +19,7 @@ from ..tensor_ir.access import over
 from ..tensor_ir.indices import is_far, wide
 from .device import Gpu
 from .elements import split
-from .launches import THREADS, Work
+from .launches import THREADS, LaunchSequence
 from .maker import maker
 
 
@@ -47,14 +47,14 @@ class _Lowering(Lowering):
         }
         return replace(found, functions=functions)
 
-    def _function_of(self, move: slices.Move) -> Work:
+    def _function_of(self, move: slices.SliceCopy) -> LaunchSequence:
         with wide(is_far(move.sizes)):
             return self._launch_of(move)
 
-    def _launch_of(self, move: slices.Move) -> Work:
+    def _launch_of(self, move: slices.SliceCopy) -> LaunchSequence:
         symbols = {name: tirx.Var(name, "int64") for name in move.symbols}
         rows, columns = move.extents(symbols)
-        work = Work(symbols)
+        work = LaunchSequence(symbols)
         source, target = (
             work.buffer(sizes, move.dtype, name, (role, 0))
             for (name, sizes), role in zip(move.shapes(symbols), ("operand", "result"), strict=True)
@@ -93,7 +93,7 @@ class _Expansion:
             )
             made = tuple(range(before, len(self.slots)))
             return replace(step, start=start, body=body, results=(*step.results, *made))
-        work: Work = self.works[step.function]
+        work: LaunchSequence = self.works[step.function]
         first = len(self.slots)
         self.slots += [Slot(kind, each.dtype, each.shape, each.shape) for each in work.memory]
         scratch = tuple(range(first, len(self.slots)))

@@ -13,16 +13,16 @@ from ..cpu.templates import Template
 from ..cpu.templates.base import Accumulated
 from ..cpu.templates.blocks import Block
 from ..lowering.kernels import KernelMaker, Operand, Writer
-from ..runtime.dtypes import held_dtype
+from ..runtime.dtypes import storage_dtype
 from ..tensor_ir.layouts import Layout
 from ..tensor_ir.tensors import Tensor
 from . import attention, nest
 from .device import Gpu
-from .launches import Role, Work
+from .launches import LaunchSequence, Role
 
 
 def maker(gpu: Gpu, float_as: DType) -> KernelMaker:
-    """Makes the kernels of a program, each a `Work` of launches."""
+    """Makes the kernels of a program, each a `LaunchSequence` of launches."""
     return KernelMaker(gpu.machine, float_as, _find, GpuWriter)
 
 
@@ -46,14 +46,14 @@ class GpuWriter(Writer):
     def _buffer(self, sizes: Sequence[Any], dtype: str, name: str) -> Any:
         number = int(name[1:])
         role: Role = ("operand" if name.startswith("x") else "result"), number
-        return self.work.buffer(sizes, held_dtype(dtype), name, role)
+        return self.work.buffer(sizes, storage_dtype(dtype), name, role)
 
     @cached_property
-    def work(self) -> Work:
+    def work(self) -> LaunchSequence:
         """The launches to be."""
-        return Work(self.symbols)
+        return LaunchSequence(self.symbols)
 
-    def _nest(self, made: Sequence[Tensor], results: Sequence[Tensor]) -> Work:
+    def _nest(self, made: Sequence[Tensor], results: Sequence[Tensor]) -> LaunchSequence:
         gpu: Any = self.machine
         nest.emit(self.work, made, results, gpu)
         return self.work
@@ -64,7 +64,7 @@ class GpuWriter(Writer):
         operands: Mapping[str, Tensor],
         main: Accumulated,
         results: Sequence[Tensor],
-    ) -> Work:
+    ) -> LaunchSequence:
         writer: Any = template
         writer.launch(self.work, operands, main, results)
         return self.work

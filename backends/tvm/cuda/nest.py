@@ -19,12 +19,12 @@ from ..tensor_ir.access import index_variables, product_of, reads_of, same_size
 from ..tensor_ir.indices import declared
 from ..tensor_ir.layouts import PLAIN
 from ..tensor_ir.loops import Buffer, type_of
-from ..tensor_ir.tensors import Built, Computed, Reduced, Source, Tensor
+from ..tensor_ir.tensors import Computed, Extern, Reduced, Source, Tensor
 from . import product, programs, rows
 from .device import Gpu
 from .elements import Tail, computed, reduced
 from .expressions import is_choice, nodes
-from .launches import Work
+from .launches import LaunchSequence
 
 _LONG = 32
 """Elements of a row from which on a team reduces it."""
@@ -32,7 +32,7 @@ _DEAR = 4
 """Operations on floats that a tile may repeat."""
 
 
-def emit(work: Work, made: Sequence[Tensor], results: Sequence[Tensor], gpu: Gpu) -> None:
+def emit(work: LaunchSequence, made: Sequence[Tensor], results: Sequence[Tensor], gpu: Gpu) -> None:
     """Write the launches that compute `results`, whose buffers are given, from tensors made in this order."""
     if all(any(isinstance(size, int) and size == 0 for size in each.shape) for each in results):
         return
@@ -48,7 +48,9 @@ def emit(work: Work, made: Sequence[Tensor], results: Sequence[Tensor], gpu: Gpu
 
 
 class _Nest:
-    def __init__(self, work: Work, stages: list[Tensor], results: Sequence[Tensor], gpu: Gpu) -> None:
+    def __init__(
+        self, work: LaunchSequence, stages: list[Tensor], results: Sequence[Tensor], gpu: Gpu
+    ) -> None:
         self.work = work
         self.stages = stages
         self.results = results
@@ -67,7 +69,7 @@ class _Nest:
         left = list(self.stages)
         while left:
             stage = left.pop(0)
-            if isinstance(stage, Built):
+            if isinstance(stage, Extern):
                 group = stage.program.results
                 left = [each for each in left if each not in group]
                 for each in group:
@@ -97,7 +99,7 @@ class _Nest:
     def _in_step(self) -> int | None:
         """How many axes come first in all stages, where a team can run a row of all."""
         reduced = [stage for stage in self.stages if isinstance(stage, Reduced)]
-        if not reduced or any(isinstance(stage, Built) or stage.layout != PLAIN for stage in self.stages):
+        if not reduced or any(isinstance(stage, Extern) or stage.layout != PLAIN for stage in self.stages):
             return None
         lead = reduced[0].shape
         if not lead or any(product.Plan.of(stage) is not None or not _is_row(stage, 2) for stage in reduced):

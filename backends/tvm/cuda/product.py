@@ -24,7 +24,7 @@ from ..tensor_ir.tensors import Reduced, watch
 from .device import Gpu
 from .elements import Tail, split
 from .expressions import is_choice, loads, substituted
-from .launches import THREADS, Thread, Work
+from .launches import THREADS, LaunchSequence, Thread
 
 LEAST = 8
 """Rows and columns from which on a tile is worth its while."""
@@ -153,7 +153,7 @@ def shape_for(rows: Any, columns: Any, batch: Any, gpu: Gpu) -> Shape:
     return min(_SHAPES, key=cost)
 
 
-def emit(work: Work, plan: Plan, tail: Tail, gpu: Gpu) -> None:
+def emit(work: LaunchSequence, plan: Plan, tail: Tail, gpu: Gpu) -> None:
     """A launch with a block for each tile."""
     rows, columns, batch = (
         product_of(plan.sizes(axes)) for axes in (plan.left.axes, plan.right.axes, plan.batch)

@@ -14,14 +14,14 @@ from tvm import tirx
 from ..tensor_ir.access import over
 from ..tensor_ir.expressions import emitting
 from ..tensor_ir.loops import Buffer, Expr, Kind, Loops
-from ..tensor_ir.tensors import Built
-from .launches import Thread, Work
+from ..tensor_ir.tensors import Extern
+from .launches import LaunchSequence, Thread
 
 _THREADS = 64
 """Threads of a block: few, so that all processors have some."""
 
 
-def emit(work: Work, stage: Built) -> None:
+def emit(work: LaunchSequence, stage: Extern) -> None:
     """The launches of a program, all of whose results have buffers."""
     outline = Outline(work)
     with emitting(outline):
@@ -32,7 +32,7 @@ def emit(work: Work, stage: Built) -> None:
 class Outline(Loops):
     """Sends statements to the launch that they belong to."""
 
-    def __init__(self, work: Work) -> None:
+    def __init__(self, work: LaunchSequence) -> None:
         super().__init__()
         self.work = work
         self.inner: Thread | None = None

@@ -19,7 +19,7 @@ from ..tensor_ir.loops import Expr
 from ..tensor_ir.tensors import Reduced, Tensor
 from .device import Gpu
 from .elements import Tail, split
-from .launches import THREADS, WARP, Thread, Work
+from .launches import THREADS, WARP, LaunchSequence, Thread
 
 _SHORT = 1024
 """Elements of a row that one warp combines at most."""
@@ -27,7 +27,7 @@ _WARPS = 4
 """Rows, and warps, of a block where each row has a warp."""
 
 
-def emit(work: Work, tail: Tail, common: int, gpu: Gpu) -> None:
+def emit(work: LaunchSequence, tail: Tail, common: int, gpu: Gpu) -> None:
     """A launch that runs the stages of each row, which are all axes but the first `common`.
 
     Reduced stages have one number for each row, which all threads of the team have at hand.

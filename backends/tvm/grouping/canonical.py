@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from ....compiler.graph.graph import Builder, Graph, Node, Origin, Value, map_leaves
+from ....compiler.graph.builder import Builder
+from ....compiler.graph.graph import Graph, Node, Origin, Value, map_leaves
 from ....compiler.ops.conv import ConvWith
 from ....compiler.ops.core.base import Op
 from ....compiler.ops.core.rules import axes_of

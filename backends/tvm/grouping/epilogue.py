@@ -6,10 +6,8 @@ with them; where views permute axes or give them other names between, the place 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
-
-from tvm import tirx
 
 from ....compiler.fusion.roles import role_of
 from ....compiler.graph.graph import Node, Value
@@ -18,12 +16,8 @@ from ....compiler.ops.join import Narrow, Pieces, Select, Slice, Unbind
 from ....compiler.ops.layout import Permute, SameOrder, Transpose
 from ....compiler.ops.shift import Roll
 from ....compiler.sizes.dims import equal
-from ..tensor_ir.indices import index_const
-from ..tensor_ir.loops import CURRENT, Expr
 from .aliases import order_of
 
-Index = tuple[Expr, ...]
-Onto = Callable[[Index], Index]
 Path = tuple[Node, ...]
 
 
@@ -52,7 +46,7 @@ def paths(nodes: Sequence[Node], main: Node) -> dict[Value, Path]:
 
 
 def is_bijection(node: Node) -> bool:
-    """Whether a view has each of its operand's elements once, at a place that `onto` can tell."""
+    """Whether a view has each of its operand's elements once, at a place that `index_map` can tell."""
     if isinstance(node.op, (Permute, Transpose)):
         return True
     if isinstance(node.op, Roll):
@@ -67,41 +61,6 @@ def is_bijection(node: Node) -> bool:
     first, last = _common(operand, result)
     between = [*operand[first : len(operand) - last], *result[first : len(result) - last]]
     return all(isinstance(size, int) and size > 0 for size in between)
-
-
-def onto(path: Path) -> Onto:
-    """From an index of the main operator's result to that of a value behind these views."""
-
-    def run(index: Index) -> Index:
-        for node in path:
-            index = _through(node, index)
-        return index
-
-    return run
-
-
-def _through(node: Node, index: Index) -> Index:
-    if isinstance(node.op, (Permute, Transpose)):
-        return tuple(index[axis] for axis in order_of(node))
-    if isinstance(node.op, Roll):
-        rolled = list(index)
-        for axis, by in _shifts(node):
-            size: Any = node.results[0].shape[axis]
-            at = _simple(rolled[axis])
-            rolled[axis] = tirx.Select(at >= size - by, at + (by - size), at + by)
-        return tuple(rolled)
-    operand, result = node.inputs[0].shape, node.results[0].shape
-    first, last = _common(operand, result)
-    end, stop = len(operand) - last, len(result) - last
-    return (*index[:first], *_regroup(index[first:end], operand[first:end], result[first:stop]), *index[end:])
-
-
-def _shifts(node: Node) -> list[tuple[int, int]]:
-    """For each axis that a roll moves by how many elements forwards; only of known sizes."""
-    assert isinstance(node.op, Roll)
-    shape: Any = node.results[0].shape
-    by: dict[int, Any] = node.op.by_axis(len(shape))
-    return [(axis, shift % shape[axis]) for axis, shift in by.items() if shift % shape[axis]]
 
 
 def axis_behind(node: Node, axis: int) -> int | None:
@@ -139,21 +98,3 @@ def _common(left: Sequence[Any], right: Sequence[Any]) -> tuple[int, int]:
     while last < least - first and equal(left[-1 - last], right[-1 - last]) is True:
         last += 1
     return first, last
-
-
-def _regroup(index: Sequence[Expr], before: Sequence[Any], after: Sequence[Any]) -> list[Expr]:
-    """An index of some axes as one of others with the same elements in the same order."""
-    flat: Any = index_const(0)
-    for at, size in zip(index, before, strict=True):
-        flat = flat * int(size) + at
-    found: list[Expr] = []
-    for size in reversed(after[1:]):
-        found.append(_simple(tirx.floormod(flat, int(size))))
-        flat = tirx.floordiv(flat, int(size))
-    return [_simple(flat), *reversed(found)] if after else []
-
-
-def _simple(value: Expr) -> Expr:
-    """With what is known of the loops: lanes that stay neighbours are seen to be."""
-    loops = CURRENT.get()
-    return value if loops is None else loops.simplify(value)

@@ -12,7 +12,8 @@ from tvm import tirx
 
 from ....compiler.dtypes import DType
 from ....compiler.fusion.roles import role_of
-from ....compiler.graph.graph import Builder, Graph, Node, Value
+from ....compiler.graph.builder import Builder
+from ....compiler.graph.graph import Graph, Node, Value
 from ....compiler.sizes.dims import free_symbols
 from ..cpu.machine import Machine
 from ..cpu.nest import emit_nest
@@ -21,15 +22,16 @@ from ..cpu.templates.base import Accumulated
 from ..cpu.templates.blocks import Block
 from ..cpu.templates.blocks import fit as find_block
 from ..grouping.aliases import is_alias
-from ..grouping.epilogue import Onto, axis_behind, follows, onto, paths
+from ..grouping.epilogue import axis_behind, follows, paths
 from ..grouping.grouping import is_block, main_of, mains_of
-from ..runtime.dtypes import HALVES, held_dtype, kernel_dtype, tvm_dtype
+from ..runtime.dtypes import HALVES, kernel_dtype, storage_dtype, tvm_dtype
 from ..runtime.packing import Packing
 from ..tensor_ir.expressions import Expressions, emitting, size_expression
+from ..tensor_ir.index_maps import IndexMap, index_map
 from ..tensor_ir.indices import FAR, declared, index_type, is_far, wide
 from ..tensor_ir.layouts import CHANNELS_LAST, PLAIN, Layout
 from ..tensor_ir.loops import Loops, pointer, private_function
-from ..tensor_ir.tensors import Built, Computed, Source, Tensor, watch
+from ..tensor_ir.tensors import Computed, Extern, Source, Tensor, watch
 
 Layouts = Mapping[Value, Layout]
 
@@ -186,7 +188,7 @@ class Writer:
         mains = [main for main, _ in _packed(self.body, template)]
         made = self._trace(known, mains)
         behind = paths(list(self.body.operators()), mains[-1]) if mains else {}
-        moved: dict[Tensor, Onto] = {}
+        moved: dict[Tensor, IndexMap] = {}
         results: list[Tensor] = []
         for number, (value, inner) in enumerate(zip(self.node.results, self.body.outputs, strict=True)):
             # What is only looked at in another shape is written in the shape that it is worked out in.
@@ -197,7 +199,7 @@ class Writer:
             held = tvm_dtype(value.type.dtype, self.float_as)
             # Programs read what they have written, and so that must not be rounded.
             apart = isinstance(tensor, (Source, Accumulated)) or (
-                isinstance(tensor, Built) and held in HALVES
+                isinstance(tensor, Extern) and held in HALVES
             )
             if apart or tensor in results:
                 tensor = _copy(tensor)
@@ -206,14 +208,14 @@ class Writer:
             tensor.buffer = self._buffer(tensor.layout.shape(tensor.shape), held, f"y{number}")
             results.append(tensor)
             if behind.get(inner):
-                moved[tensor] = onto(behind[inner])
+                moved[tensor] = index_map(behind[inner])
         if template is None or not mains:
             over = _same_place(sources, made, results)
             return self._nest(made, results), over
         main = mains[-1]
         accumulated = known[main.results[0]]
         assert isinstance(accumulated, Accumulated)
-        accumulated.onto = moved
+        accumulated.index_map = moved
         results.sort(key=made.index)
         if isinstance(template, Block):
             template.emit(self.loops, known, results)
@@ -249,7 +251,7 @@ class Writer:
         return tuple(size_expression(size, self.symbols) for size in value.shape)
 
     def _buffer(self, sizes: Sequence[Any], dtype: str, name: str) -> Any:
-        dtype = held_dtype(dtype)
+        dtype = storage_dtype(dtype)
         data = pointer(f"{name}_data", dtype)
         made = declared(sizes, dtype, name=name, data=data)
         self.loops.emit(tirx.DeclBuffer(made, data=data))

@@ -22,7 +22,7 @@ from ..tensor_ir.layouts import CHANNELS_LAST, PLAIN, Layout
 from .kernels import body_of
 
 
-class Placing:
+class LayoutAssignment:
     """The layouts of a graph's values, which are laid out in order; what is not among them is plain.
 
     Results in `kept` are the caller's, and those of `static` nodes constants: both are plain.
@@ -41,7 +41,7 @@ class Placing:
         """Whether a value lies row by row."""
         return self.of(value).axis is None
 
-    def is_look(self, node: Node) -> bool:
+    def is_free_view(self, node: Node) -> bool:
         """Whether a node is its operand's memory in another shape, or in another layout."""
         layout = self.of(node.inputs[0]) if node.inputs else None
         if is_alias(node) and layout == PLAIN:

@@ -10,7 +10,8 @@ from typing import Any, cast
 import numpy as np
 
 from ....compiler.dtypes import DType
-from ....compiler.graph.graph import Builder, Graph, Node, Tree, Value, leaves, map_leaves
+from ....compiler.graph.builder import Builder
+from ....compiler.graph.graph import Graph, Node, Tree, Value, leaves, map_leaves
 from ....compiler.graph.static import static_nodes
 from ....compiler.ops.core.rules import axis_of
 from ....compiler.ops.fused import Fused
@@ -26,11 +27,11 @@ from ..grouping.grouping import has_te, kernels_of
 from ..runtime.dtypes import tvm_dtype
 from ..runtime.offsets import placed
 from ..runtime.packing import Packing
-from ..runtime.program import Check, Formula, Port, Program, Reading, Slot, Step
+from ..runtime.program import Check, Formula, Port, Program, Slot, Step, SymbolSource
 from ..tensor_ir.layouts import PLAIN
 from . import slices
 from .kernels import KernelMaker, Unsupported
-from .layout_assignment import Placing
+from .layout_assignment import LayoutAssignment
 from .positions import Checked, with_checks
 
 
@@ -83,7 +84,7 @@ class Lowering:
         self.maker = KernelMaker(machine, float_as)
         self.static = static_nodes(graph)
         self.kept = self._results()
-        self.placing = Placing(graph, self.static, self.kept)
+        self.placing = LayoutAssignment(graph, self.static, self.kept)
         self.layouts = self.placing.layouts
         self.packings: dict[str, tuple[str, Packing | None]] = {}
         self._weights: dict[str, int] = {}
@@ -122,7 +123,7 @@ class Lowering:
             ports,
             tuple(outputs),
             tree,
-            tuple(Reading(*reading) for reading in found.values()),
+            tuple(SymbolSource(*reading) for reading in found.values()),
             tuple((g.relation, formula(g.left), formula(g.right), g.message) for g in graph.guards),
             checks,
         )
@@ -190,7 +191,7 @@ class Lowering:
         return self._computed[key]
 
     def _place(self, node: Node) -> None:
-        if self.placing.is_look(node):
+        if self.placing.is_free_view(node):
             self.slot_of[node.results[0]] = self._read(node.inputs[0])
             return
         if isinstance(node.op, Scan):
@@ -298,12 +299,12 @@ class Lowering:
         self.steps.append(Step(kernel.name, (slot,), (found,), kernel.symbols))
         return found
 
-    def _move(self, steps: list[Step], how: slices.Move, source: int, target: int) -> None:
+    def _move(self, steps: list[Step], how: slices.SliceCopy, source: int, target: int) -> None:
         if how.name not in self.maker.functions:
             self.maker.functions[how.name] = self._function_of(how)
         steps.append(Step(how.name, (source,), (target,), how.symbols))
 
-    def _function_of(self, move: slices.Move) -> Any:
+    def _function_of(self, move: slices.SliceCopy) -> Any:
         return move.function()
 
     def _output(self, value: Value) -> int:

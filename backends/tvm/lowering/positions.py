@@ -12,13 +12,15 @@ from dataclasses import dataclass, replace
 from typing import Any, cast
 
 from ....compiler.dtypes import I64
-from ....compiler.graph.graph import Builder, Graph, Node, TensorType, Value, map_leaves
+from ....compiler.graph.builder import Builder
+from ....compiler.graph.graph import Graph, Node, Value, map_leaves
 from ....compiler.ops.constant import Literal
 from ....compiler.ops.core.spans import Span, spans_of
 from ....compiler.ops.positions import NOTHING_YET, Extremes, Positions
 from ....compiler.ops.scan import Scan
 from ....compiler.ops.source import Input, ReadWeight
 from ....compiler.sizes.dims import Size, assuming, holds, prod
+from ....compiler.types import TensorType
 
 _EXTREMES = TensorType((2,), I64)
 

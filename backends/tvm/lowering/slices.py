@@ -9,14 +9,14 @@ from typing import Any, NamedTuple
 from tvm import tirx
 
 from ....compiler.sizes.dims import Size, free_symbols, prod, render
-from ..runtime.dtypes import held_dtype
+from ..runtime.dtypes import storage_dtype
 from ..runtime.program import TURN
 from ..tensor_ir.expressions import size_expression
 from ..tensor_ir.indices import declared, index_const, is_far, wide
 from ..tensor_ir.loops import Loops, pointer, private_function
 
 
-class Move(NamedTuple):
+class SliceCopy(NamedTuple):
     """A kernel's name, its symbols, and what it moves.
 
     The whole has `sizes` [rows, turns, columns], the part [rows, columns]; a `put` writes the whole.
@@ -61,7 +61,7 @@ class Move(NamedTuple):
     def element(
         self, loops: Loops, source: Any, target: Any, i: Any, j: Any, symbols: dict[str, Any]
     ) -> None:
-        """Move the element of a row and a column."""
+        """SliceCopy the element of a row and a column."""
         # A copy has one turn.
         turn = index_const(0) if self.kind == "copy" else symbols[TURN]
         if self.kind == "put":
@@ -70,25 +70,25 @@ class Move(NamedTuple):
             loops.store(target, tirx.BufferLoad(source, [i, turn, j]), i, j)
 
 
-def take(dtype: str, shape: Sequence[Size], axis: int) -> Move:
+def take(dtype: str, shape: Sequence[Size], axis: int) -> SliceCopy:
     """[*a, N, *b] -> [*a, *b] at the turn."""
     return _move("take", dtype, shape, axis)
 
 
-def put(dtype: str, shape: Sequence[Size], axis: int) -> Move:
+def put(dtype: str, shape: Sequence[Size], axis: int) -> SliceCopy:
     """[*a, *b] into [*a, N, *b] at the turn; the function takes the slice first."""
     return _move("put", dtype, shape, axis)
 
 
-def copy(dtype: str, shape: Sequence[Size]) -> Move:
+def copy(dtype: str, shape: Sequence[Size]) -> SliceCopy:
     """The elements as they are."""
     return _move("copy", dtype, (1, *shape), 0)
 
 
-def _move(kind: str, dtype: str, shape: Sequence[Size], axis: int) -> Move:
-    dtype = held_dtype(dtype)
+def _move(kind: str, dtype: str, shape: Sequence[Size], axis: int) -> SliceCopy:
+    dtype = storage_dtype(dtype)
     sizes = prod(shape[:axis]), shape[axis], prod(shape[axis + 1 :])
     names = sorted({name for size in sizes for name in free_symbols(size)})
     key = f"{kind} {dtype} {[render(size) for size in sizes]}"
     name = f"{kind}_" + hashlib.sha256(key.encode()).hexdigest()[:16]
-    return Move(name, (*names, TURN), kind, dtype, sizes)
+    return SliceCopy(name, (*names, TURN), kind, dtype, sizes)

@@ -37,14 +37,14 @@ def kernel_dtype(dtype: DType, float_as: DType = "f32") -> str:
     return "float32" if name in HALVES else name
 
 
-def held_dtype(name: str) -> str:
+def storage_dtype(name: str) -> str:
     """The type of the elements of a buffer: bfloat16 is its 16 bits, so that TVM never sees it."""
     return "uint16" if name == "bfloat16" else name
 
 
 def numpy_dtype(name: str) -> np.dtype:
     """Numpy's type of what TVM writes; bfloat16 is carried as its 16 bits."""
-    return np.dtype(held_dtype(name))
+    return np.dtype(storage_dtype(name))
 
 
 def widened(array: np.ndarray) -> np.ndarray:

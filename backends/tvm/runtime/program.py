@@ -96,7 +96,7 @@ class Port:
 
 
 @dataclass(frozen=True)
-class Reading:
+class SymbolSource:
     """A symbol's value: `(size of that axis of that input - offset) / factor`, at least `least`."""
 
     symbol: str
@@ -138,7 +138,7 @@ class Program:
     inputs: tuple[Port, ...]
     outputs: tuple[tuple[int, tuple[Formula, ...]], ...]
     tree: Any
-    readings: tuple[Reading, ...]
+    readings: tuple[SymbolSource, ...]
     guards: tuple[tuple[str, Formula, Formula, str], ...] = ()
     checks: tuple[Check, ...] = ()
     offsets: Mapping[int, int] = field(default_factory=dict)
@@ -162,7 +162,7 @@ class Program:
             tuple(Port(each["name"], tuple(each["shape"]), each["dtype"]) for each in data["inputs"]),
             tuple((slot, tuple(shape)) for slot, shape in data["outputs"]),
             _tree_of(data["tree"]),
-            tuple(Reading(**each) for each in data["readings"]),
+            tuple(SymbolSource(**each) for each in data["readings"]),
             tuple((relation, left, right, message) for relation, left, right, message in data["guards"]),
             tuple(Check(**each) for each in data["checks"]),
             {int(slot): offset for slot, offset in data["offsets"].items()},

@@ -12,7 +12,7 @@ from tvm_ffi import structural_equal
 
 from .indices import declared, index_type
 from .loops import Expr, Loops, type_of
-from .tensors import Access, Built, Reduced, Source, Tensor, watch
+from .tensors import Access, Extern, Reduced, Source, Tensor, watch
 
 PARALLEL = 1 << 14
 """Elements from which on a loop is worth several threads."""
@@ -27,7 +27,7 @@ def reads_of(tensor: Tensor, at: tuple[Expr, ...] = (), reduced: tuple[Expr, ...
     """What one element of a tensor reads, at these indices."""
     if isinstance(tensor, Source):
         return []
-    if isinstance(tensor, Built):
+    if isinstance(tensor, Extern):
         outs = [declared(each.shape, each.dtype) for each in tensor.program.results]
         return watch(lambda: tensor.program.emit(Loops(), outs))
     indices = at or index_variables(tensor.shape, "i")

@@ -12,13 +12,13 @@ from tvm import tirx
 from ....compiler.dtypes import DType
 from ....compiler.graph.graph import Node
 from ....compiler.sizes.dims import Dim, Size, fold
-from ..runtime.dtypes import HALVES, held_dtype, kernel_dtype, tvm_dtype
+from ..runtime.dtypes import HALVES, kernel_dtype, storage_dtype, tvm_dtype
 from .halves import narrow, widen
 from .indices import index_type
 from .loops import CURRENT, Buffer, Expr, Loops, type_of
 from .math import elementary
 from .math.floats import constant, is_float, to_integer
-from .tensors import Built, Combine, Computed, Program, Reduced, Shape, Tensor
+from .tensors import Combine, Computed, Extern, Program, Reduced, Shape, Tensor
 
 OPERATIONS = {
     "add": lambda a, b: a + b,
@@ -131,7 +131,7 @@ class Expressions(elementary.Functions):
 
         `results` are the shapes and types of what it writes.
         """
-        made = [Built(shape, dtype, self.node.op.name) for shape, dtype in results]
+        made = [Extern(shape, dtype, self.node.op.name) for shape, dtype in results]
         program = Program(emit, made)
         for each in made:
             each.program = program
@@ -147,7 +147,7 @@ class Expressions(elementary.Functions):
         dtype, *others = [
             tvm_dtype(value.type.dtype, self.float_as) for value in (self.node.results[0], *self.node.inputs)
         ]
-        return held_dtype(dtype) if dtype in HALVES and dtype not in others else None
+        return storage_dtype(dtype) if dtype in HALVES and dtype not in others else None
 
     def _add(self, tensor: Any) -> Any:
         self.made.append(tensor)

@@ -2,7 +2,7 @@
 
 A tensor is read by subscript, `x[n, c]`, which gives an expression. A `Source` is in memory; a `Computed`
 one is worked out where it is read, unless it has been given a buffer; a `Reduced` one combines many
-elements, and a `Built` one is written by statements, so both get a buffer.
+elements, and a `Extern` one is written by statements, so both get a buffer.
 """
 
 from __future__ import annotations
@@ -151,10 +151,10 @@ class Program(NamedTuple):
     """
 
     emit: Callable[[Loops, list[Buffer]], None]
-    results: list[Built]
+    results: list[Extern]
 
 
-class Built(Tensor):
+class Extern(Tensor):
     """A result of statements."""
 
     program: Program

@@ -34,7 +34,8 @@ from .init import Init
 from .rules import ShapeError, Undecided, collecting
 
 if TYPE_CHECKING:
-    from ...graph.graph import Graph, Node, TensorType
+    from ...graph.graph import Graph, Node
+    from ...types import TensorType
 
 Shape = tuple[Size, ...]
 Sizes = Size | tuple[Size, ...]
@@ -432,7 +433,7 @@ class Op(Operator):
         return known
 
     def _infer(self, types: tuple[TensorType, ...], slots: tuple[str, ...]) -> tuple[TensorType, ...]:
-        from ...graph.graph import TensorType
+        from ...types import TensorType
 
         shapes = self.call(self.shape, self.arrange(slots, [type.shape for type in types]))
         rule = getattr(self, "dtype", None)

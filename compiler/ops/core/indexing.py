@@ -119,7 +119,7 @@ def pick(t: Elements, at: Any, starts: Sequence[Any], read: Callable[[int], Any]
     return among(0, len(starts))
 
 
-def busy(*sizes: Any) -> str:
+def loop_kind(*sizes: Any) -> str:
     """The kind of a loop over so many elements: on all threads where they are worth it."""
     count = product(sizes)
     return "serial" if isinstance(count, int) and count < 1 << 14 else "parallel"

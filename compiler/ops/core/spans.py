@@ -13,7 +13,8 @@ from ...dtypes import BOOL, I64
 from ...sizes.dims import Size, maximum, minimum
 
 if TYPE_CHECKING:
-    from ...graph.graph import Node, TensorType, Value
+    from ...graph.graph import Node, Value
+    from ...types import TensorType
 
 Span = tuple[Size, Size] | None
 Types = Sequence["TensorType"]

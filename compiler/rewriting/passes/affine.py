@@ -13,8 +13,8 @@ from typing import Any
 from ...dtypes import is_float
 from ...graph.graph import Node, Value
 from ...ops.core.rules import axis_of
+from ..editor import Editor
 from ..match import Facts
-from ..sweep import Editor
 from .linear_maps import PerChannel, operand
 
 # A scalar beyond it stays: weights times it could overflow, or vanish, where what is computed does not.

@@ -10,8 +10,9 @@ from typing import Any
 
 from ...dtypes import is_complex, is_float
 from ...graph.graph import Node, Value
+from ..editor import Editor
 from ..match import Match, anything, op
-from ..sweep import Editor, Rule
+from ..rule import Rule
 
 # The right operand that leaves the left one as it is; -0 + 0 is 0, and -0 + -0 is -0.
 _NEUTRAL = {"add": -0.0, "sub": 0.0, "mul": 1.0, "div": 1.0, "pow": 1.0}

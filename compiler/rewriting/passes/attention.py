@@ -14,8 +14,9 @@ from ...dtypes import is_float
 from ...graph.graph import Node, Value
 from ...ops.core.rules import axis_of
 from ...ops.einsum import parse
+from ..editor import Editor
 from ..match import Match, Reject, op
-from ..sweep import Editor, Rule
+from ..rule import Rule
 
 Names = tuple[str, ...]
 

@@ -23,7 +23,7 @@ TRANSPARENT = (
 )
 
 
-class Trail(NamedTuple):
+class AxisTrace(NamedTuple):
     """Transparent operators behind a value, the last one first, and the value before them."""
 
     nodes: tuple[Node, ...]
@@ -51,13 +51,13 @@ class Trail(NamedTuple):
         return next((node for node in self.nodes if _fills(node) and _value(node) != 0), None)
 
 
-def trail(value: Value) -> Trail:
+def trail(value: Value) -> AxisTrace:
     """The transparent operators behind a value."""
     nodes: list[Node] = []
     while value.node.op.name in TRANSPARENT:
         nodes.append(value.node)
         value = value.node.inputs[0]
-    return Trail(tuple(nodes), value)
+    return AxisTrace(tuple(nodes), value)
 
 
 def _axis_before(node: Node, axis: int) -> int | str:

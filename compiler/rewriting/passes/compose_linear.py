@@ -9,8 +9,9 @@ from typing import Any
 
 from ...graph.graph import Node, Value
 from ...sizes.dims import Size, at_least, prod, render
+from ..editor import Editor
 from ..match import Match, Reject, op
-from ..sweep import Editor, Rule
+from ..rule import Rule
 from .linear_maps import fixed_weights, groups_of, image_of, operand, pads_zeros, sum_of, weight_of
 
 

@@ -7,7 +7,9 @@ from typing import Any
 
 from ...graph.graph import Graph, Node, Value
 from ...ops.core.promotion import exactly
-from ..sweep import Change, Editor, Log, rebuild
+from ..editor import Editor
+from ..rule import Change, Log
+from ..sweep import rebuild
 
 
 def share(graph: Graph, log: Log | None = None) -> Graph:

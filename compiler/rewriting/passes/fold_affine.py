@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from ...graph.graph import Node, Value
 from ...sizes.dims import at_least, prod, total
+from ..editor import Editor
 from ..match import Facts, Match, Reject, op
-from ..sweep import Editor, Rule
+from ..rule import Rule
 from . import affine, linear_maps
 from .affine import Affine
-from .channels import Trail, trail
+from .channels import AxisTrace, trail
 from .linear_maps import (
     fixed_weights,
     image_of,
@@ -33,7 +34,7 @@ from .linear_maps import (
 # --- after a linear map ---
 
 
-def _found_after(match: Match) -> tuple[Affine, Trail, Node] | None:
+def _found_after(match: Match) -> tuple[Affine, AxisTrace, Node] | None:
     found = affine.affine(match.root, match.facts)
     if found is None:
         return None
@@ -58,7 +59,7 @@ def _check_after(match: Match) -> Reject | None:
     return _blocked(this, way)
 
 
-def _read_once(match: Match, way: Trail) -> Reject | None:
+def _read_once(match: Match, way: AxisTrace) -> Reject | None:
     """Nothing else reads what stands between, or the start."""
     for value in (*[node.results[0] for node in way.nodes], way.start):
         refused = match.read_once(value)
@@ -67,7 +68,7 @@ def _read_once(match: Match, way: Trail) -> Reject | None:
     return None
 
 
-def _blocked(this: Affine, way: Trail) -> Reject | None:
+def _blocked(this: Affine, way: AxisTrace) -> Reject | None:
     obstacle = way.shift_obstacle() if this.shift is not None else way.scale_obstacle()
     if obstacle is None:
         return None
@@ -96,7 +97,7 @@ def _fold_after(match: Match, edit: Editor) -> Value:
     return retrace(edit, way, edit.with_operands(map, **new).results[0])
 
 
-def retrace(edit: Editor, way: Trail, value: Value) -> Value:
+def retrace(edit: Editor, way: AxisTrace, value: Value) -> Value:
     """The operators of a trail applied to another start."""
     for node in reversed(way.nodes):
         value = edit.copy(node, value)
@@ -106,7 +107,7 @@ def retrace(edit: Editor, way: Trail, value: Value) -> Value:
 # --- before a linear map ---
 
 
-def _found_before(match: Match) -> tuple[Affine, Trail, Node] | None:
+def _found_before(match: Match) -> tuple[Affine, AxisTrace, Node] | None:
     way = trail(match.root.inputs[0])
     node = way.start.node
     if node.op.source:

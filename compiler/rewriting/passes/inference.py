@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..match import anything, op
-from ..sweep import Rule
+from ..rule import Rule
 
 RULES = (
     Rule(

@@ -8,8 +8,9 @@ from typing import Any
 from ...graph.graph import Value
 from ...ops.core.rules import axis_of
 from ...sizes.dims import Size
+from ..editor import Editor
 from ..match import Match, anything, op
-from ..sweep import Editor, Rule
+from ..rule import Rule
 from .views import same_shape
 
 _CUTS = ("split", "chunk", "narrow", "slice")

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from ...graph.graph import Node, Shape, Value
+from ...graph.graph import Node, Value
 from ...sizes.dims import Size
+from ...types import Shape
+from ..editor import Editor
 from ..match import Match, Reject
-from ..sweep import Editor
 
 NAMES = ("conv_with", "conv_transpose_with", "linear_with")
 # A factor or term for each channel, or one for all.

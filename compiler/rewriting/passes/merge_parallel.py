@@ -13,8 +13,9 @@ from typing import Any
 from ...graph.graph import Node, Value
 from ...ops.conv import ConvWith
 from ...sizes.dims import Size, prod
+from ..editor import Editor
 from ..match import Facts, Match, Reject, anything, op
-from ..sweep import Editor, Rule
+from ..rule import Rule
 from .affine import Affine, affine
 from .linear_maps import fixed_weights, groups_of, operand, sum_of, times, vector, weight_of
 

@@ -7,8 +7,9 @@ from typing import Any
 from ...graph.graph import Value
 from ...ops.conv import ConvWith
 from ...sizes.dims import Size
+from ..editor import Editor
 from ..match import Match, anything, op
-from ..sweep import Editor, Rule
+from ..rule import Rule
 from .linear_maps import operand, weight_of
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ...graph.graph import Graph, Node
-from ..sweep import Refusal
+from ..rule import Refusal
 from .channels import trail
 
 

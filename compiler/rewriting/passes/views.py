@@ -6,10 +6,12 @@ from collections.abc import Sequence
 from itertools import zip_longest
 from typing import Any
 
-from ...graph.graph import Shape, Value
+from ...graph.graph import Value
 from ...ops.core.rules import axis_of
+from ...types import Shape
+from ..editor import Editor
 from ..match import Match, Pattern, anything, op
-from ..sweep import Editor, Rule
+from ..rule import Rule
 
 # The same elements in the same order, in other axes.
 RESHAPES = ("reshape", "flatten", "unflatten", "squeeze", "unsqueeze")

@@ -6,8 +6,9 @@ from typing import Any
 
 from ...graph.graph import Node, Value
 from ...ops.conv import ConvWith, per_axis
+from ..editor import Editor
 from ..match import Match, anything, op
-from ..sweep import Editor, Rule
+from ..rule import Rule
 from .linear_maps import operand, weight_of
 from .views import PERMUTES, axes_order
 

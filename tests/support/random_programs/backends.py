@@ -11,7 +11,8 @@ from unittest import mock
 import torch
 from torch import Tensor
 
-from planform.api.model import Model, PlanFile
+from planform.api.model import Model
+from planform.api.plan_file import PlanFile
 from planform.backends.torch import emit_source, onednn, to_deployed, to_torch
 from planform.backends.tvm.codegen import link
 from planform.backends.tvm.errors import BuildError

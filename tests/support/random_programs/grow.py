@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from planform import PlanError
-from planform.api.model import PlanFile
+from planform.api.plan_file import PlanFile
 from planform.backends.torch.errors import LoweringError
 
 from .drawing import draw, weights_of

@@ -73,7 +73,7 @@ class Trace:
 def shapes_of(program: RandomProgram) -> dict[str, tuple[str, tuple[int | str, ...]]]:
     """The element type and shape of each value of a program, where they are written in sizes alone."""
     from planform import PlanError
-    from planform.api.model import PlanFile
+    from planform.api.plan_file import PlanFile
 
     names = [name for statement in program.statements for name in statement.results]
     text = replace(program, fold=None).text

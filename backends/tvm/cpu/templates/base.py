@@ -7,9 +7,9 @@ from typing import Any, Protocol
 
 from tvm import tirx
 
-from ...grouping.epilogue import Onto
 from ...runtime.packing import Packing
 from ...tensor_ir.expressions import emitting
+from ...tensor_ir.index_maps import IndexMap
 from ...tensor_ir.layouts import Layout
 from ...tensor_ir.loops import Expr, Loops
 from ...tensor_ir.tensors import Tensor
@@ -40,13 +40,13 @@ class Template(Protocol):
 class Accumulated(Tensor):
     """The main operator's result: an element is known where the template has just worked it out.
 
-    `onto` gives for a result of the group the place of what is made of the element at an index; without an
-    entry it is the index itself.
+    `index_map` gives for a result of the group the place of what is made of the element at an index; without
+    an entry it is the index itself.
     """
 
     def __init__(self, shape: Sequence[Any], dtype: str, name: str) -> None:
         super().__init__(shape, dtype, name)
-        self.onto: dict[Tensor, Onto] = {}
+        self.index_map: dict[Tensor, IndexMap] = {}
 
 
 def elements(
@@ -64,7 +64,7 @@ def elements(
     main.element = element
     try:
         for result in results:
-            place = main.onto[result](index) if result in main.onto else index
+            place = main.index_map[result](index) if result in main.index_map else index
             value = result.at(place)
             if result is not results[-1]:
                 value = let(value)

@@ -381,7 +381,7 @@ class Writer:
         """Some neighbouring channels of one pixel."""
         product, loops, lanes = self.product, self.loops, self.product.lanes
         vector = spot.group * product.blocks + block
-        if self.main.onto:
+        if self.main.index_map:
             # Under a name, lanes are seen to be neighbours wherever they go.
             vector = loops.let(vector, "vector")
         first = spot.section * product.out
