@@ -44,8 +44,8 @@ print("torch" in sys.modules, flush=True)
 """
 LOAD = """
 import sys, time
-from planform.backends.tvm.compiled import load_compiled
-from planform.backends.tvm.libraries import ffi
+from planform.backends.tvm.runtime.compiled import load_compiled
+from planform.backends.tvm.runtime.libraries import ffi
 ffi()
 start = time.perf_counter()
 load_compiled(sys.argv[1])

@@ -55,7 +55,7 @@ import sys
 for name in ("torch", "sympy"):
     sys.modules[name] = None
 import numpy as np
-from planform.backends.tvm.compiled import load_compiled
+from planform.backends.tvm.runtime.compiled import load_compiled
 x = np.linspace(-1, 1, 2 * 3 * 6 * 5, dtype=np.float32).reshape(2, 3, 6, 5)
 print(load_compiled(sys.argv[1])(x).tolist())
 others = {name.partition(".")[0] for name in sys.modules if sys.modules[name] is not None}

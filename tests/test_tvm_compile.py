@@ -111,7 +111,7 @@ def test_a_damaged_kernel_is_made_again(made: list[str]) -> None:
 
 FRESH = """
 import sys
-from planform.api import Model, PlanFile
+from planform import Model, PlanFile
 text = "planform 1\\nmodel network(x: [4]) {\\n    return exp(x)\\n}\\nplan net = network()\\n"
 import numpy as np
 Model(PlanFile.from_text(text), "net", {}).to_tvm(cached=False)(np.zeros(4, np.float32))

@@ -242,7 +242,7 @@ print(float(model(B=2, H=6, W=5).to_tvm(seed=0)(x).sum()), "tvm" in sys.modules)
 
 # Says that it found nothing kept, and goes on when it is told to.
 WAITING = """
-from planform.backends.tvm import cache
+from planform.backends.tvm.codegen import cache
 look = cache.found
 def found(key):
     place = look(key)
@@ -298,7 +298,7 @@ import torch
 torch.set_num_threads(2)
 torch.nn.Conv2d(8, 8, 3)(torch.randn(1, 8, 64, 64))
 from support.compiled import TEXT
-from planform.api import Model, PlanFile
+from planform import Model, PlanFile
 text = "planform 1\\nmodel network(x: [1, 64, 256, 256]) {\\n    return exp(tanh(x))\\n}\\nplan net = network()\\n"
 call = Model(PlanFile.from_text(text), "net", {}).to_tvm()
 x = torch.randn(1, 64, 256, 256)
@@ -320,7 +320,7 @@ for _ in range(10):
     shares = sorted((after[task] - before.get(task, 0) for task in after), reverse=True)
     if shares[0] < 0.7 * sum(shares) and shares[1] > 0.3 * sum(shares):
         break
-from planform.backends.tvm.libraries import threads
+from planform.backends.tvm.runtime.libraries import threads
 print(threads(), shares[0] / sum(shares), shares[1] / sum(shares), len(os.sched_getaffinity(0)))
 """
 

@@ -166,7 +166,9 @@ class Loops:
         """
         if isinstance(value, (int, float, bool, tirx.Var, tirx.IntImm, tirx.FloatImm)):
             return value
-        if type_of(value) in ("float32", "float64"):
+        # TVM's analyzer has no bindings of vectors of booleans, nor of what is made of them.
+        compared = self._lanes is not None and type_of(value) != "bool" and _compares(value)
+        if compared or type_of(value) in ("float32", "float64"):
             if self._guards:
                 self._guards[-1] = True
             if getattr(value, "source", None) in self._cells:
@@ -178,8 +180,7 @@ class Loops:
             # Of an index: a loop in vectors has to see what it is made of.
             return value
         if self._lanes is not None and type_of(value) == "bool":
-            # TVM's analyzer has no bindings of vectors of booleans; what is compared is in cells already.
-            return value
+            return value  # what is compared is in cells already
         variable = tirx.Var(name, value.ty)
         self.emit(tirx.Bind(variable, value))
         if self._lanes is not None and self._varies(value):
@@ -285,6 +286,15 @@ class Loops:
 
 _STACK = 4096
 """Bytes of a buffer that is on the stack at most."""
+
+
+def _compares(value: Expr) -> bool:
+    """Whether an expression is made of a comparison."""
+    if str(getattr(value.ty, "dtype", "")) == "bool":
+        return True
+    operands = [getattr(value, name, None) for name in ("a", "b", "value", "true_value", "false_value")]
+    operands += getattr(value, "args", ())
+    return any(isinstance(operand, tvm.ir.Expr) and _compares(operand) for operand in operands)
 
 
 def _fits_stack(sizes: Sequence[Expr], dtype: str) -> bool:

@@ -198,7 +198,11 @@ class Shaken(fx.Interpreter):
         infinity, nan = float("inf"), float("nan")
         other = -infinity if self.turned else infinity
         if "fft" in name_of(n) or name_of(n) == "grid_sample":
-            return torch.full_like(value, nan) if self.turned else value
+            return (
+                torch.full_like(value, complex(nan, nan) if value.is_complex() else nan)
+                if self.turned
+                else value
+            )
 
         def run(**numbers: float) -> Tensor:
             def without(m: fx.Node) -> Any:
@@ -213,6 +217,8 @@ class Shaken(fx.Interpreter):
             masked = len(n.all_input_nodes) > 3 or n.kwargs.get("is_causal")
             if masked and not self.turned:
                 return run(nan=0.0, posinf=0.0, neginf=0.0)
+            if self.turned:  # torch gives 0 of scores that are all -infinity, and of some that are NaN
+                return torch.where(value == 0, nan, value)
             return torch.where(value.isnan() & ~run(nan=nan, posinf=1.0, neginf=-1.0).isnan(), 0.0, value)
         by_infinity = ~run(nan=0.0, posinf=infinity, neginf=-infinity).isfinite()
         by_nan = run(nan=nan, posinf=0.0, neginf=0.0).isnan()
