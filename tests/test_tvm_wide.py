@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ from planform.backends.tvm.cpu.machine import host
 from planform.backends.tvm.cuda import lower as cuda_lower
 from planform.backends.tvm.cuda.device import gpu_of
 from planform.backends.tvm.lowering import kernels, slices
+from planform.backends.tvm.runtime import arena
 from planform.backends.tvm.runtime.arena import aligned_array
 from planform.backends.tvm.runtime.runner import Runner
 from planform.backends.tvm.tensor_ir import indices
@@ -203,6 +205,16 @@ def test_launches_for_more_elements_than_a_gpu_has_memory_for_are_refused() -> N
 def test_memory_that_the_machine_has_not_is_refused() -> None:
     with pytest.raises(MemoryError, match="the machine has"):
         aligned_array([1 << 50], np.dtype(np.uint8))
+
+
+def test_memory_that_a_container_has_not_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    limits = tmp_path / "first", tmp_path / "second"
+    limits[0].write_text("max\n", encoding="ascii")
+    monkeypatch.setattr(arena, "_CONTAINER", limits)
+    assert len(aligned_array([1 << 30], np.dtype(np.uint8))) == 1 << 30
+    limits[1].write_text("1000000000\n", encoding="ascii")
+    with pytest.raises(MemoryError, match="has 1000000000"):
+        aligned_array([1 << 30], np.dtype(np.uint8))
 
 
 # Indices of 64 bits compute the same as those of 32.

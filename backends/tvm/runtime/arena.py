@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from contextlib import suppress
 from math import prod
+from pathlib import Path
 
 import numpy as np
 
@@ -21,12 +23,19 @@ def room(bytes: int) -> np.ndarray:
 _LARGE = 1 << 30
 
 
+_CONTAINER = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
+"""Where a container reads its own limit, by the second and the first version of control groups."""
+
+
 def _memory() -> int:
-    """Bytes of memory of the machine."""
-    try:
-        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (AttributeError, OSError, ValueError):  # not known on this system
-        return 1 << 62
+    """Bytes of memory of the machine, or of the container that this process is in."""
+    limits = [1 << 62]
+    for path in _CONTAINER:
+        with suppress(OSError, ValueError):  # not there, or "max"
+            limits.append(int(path.read_text(encoding="ascii")))
+    with suppress(AttributeError, OSError, ValueError):  # not known on this system
+        limits.append(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
+    return min(limits)
 
 
 def aligned_array(shape: Sequence[int], dtype: np.dtype) -> np.ndarray:
