@@ -189,12 +189,18 @@ def _cuts(
             continue
         axis, places = tensor.cuts
         own = next((n for n, each in enumerate(logical) if structural_equal(each, indices[axis])), None)
-        if own is None or not 0 < len(places) < _PIECES:
+        if own is None:
+            continue
+        size, whole = stage.shape[own], tensor.shape[axis]
+        if isinstance(size, int):
+            # The stage may be the first part of it alone.
+            places = [place for place in places if not isinstance(place, int) or place < size]
+        elif not structural_equal(size, whole):
             continue
         physical, block = stage.layout.axis_of(own, stage.rank)
         known = all(isinstance(place, int) and place % block == 0 for place in places)
         at = next((n for n, group in enumerate(groups) if list(group) == [physical - outer]), None)
-        if known and at is not None:
+        if known and at is not None and 0 < len(places) < _PIECES:
             return at, [place // block for place in places]
     return 0, []
 

@@ -9,7 +9,7 @@ is not the same then is open, and nothing else is.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
@@ -204,13 +204,16 @@ class Shaken(fx.Interpreter):
                 else value
             )
 
-        def run(**numbers: float) -> Tensor:
-            def without(m: fx.Node) -> Any:
+        def changed(change: Callable[[fx.Node, Tensor], Tensor]) -> Tensor:
+            def operand(m: fx.Node) -> Any:
                 x = self.env[m]
-                return x.nan_to_num(**numbers) if isinstance(x, Tensor) and x.is_floating_point() else x
+                return change(m, x) if isinstance(x, Tensor) and x.is_floating_point() else x
 
-            args, kwargs = (fx.node.map_arg(each, without) for each in (n.args, n.kwargs))
+            args, kwargs = (fx.node.map_arg(each, operand) for each in (n.args, n.kwargs))
             return getattr(self, n.op)(n.target, args, kwargs)
+
+        def run(**numbers: float) -> Tensor:
+            return changed(lambda _, x: x.nan_to_num(**numbers))
 
         if name_of(n) == _ATTENTION:
             # Keys that are masked, and rows in which no score is finite.
@@ -222,7 +225,38 @@ class Shaken(fx.Interpreter):
             return torch.where(value.isnan() & ~run(nan=nan, posinf=1.0, neginf=-1.0).isnan(), 0.0, value)
         by_infinity = ~run(nan=0.0, posinf=infinity, neginf=-infinity).isfinite()
         by_nan = run(nan=nan, posinf=0.0, neginf=0.0).isnan()
-        return torch.where(by_infinity & ~by_nan, other, value)
+        found = torch.where(by_infinity & ~by_nan, other, value)
+        if self.turned or not name_of(n).startswith("conv"):
+            return found
+        # Kernels do not multiply padding, nor so a weight that is not finite and meets nothing else.
+        weight, biases = n.args[1], n.args[2:3]
+
+        def meets(of_input: Callable[[Tensor], Tensor], of_weight: Callable[[Tensor], Tensor]) -> Tensor:
+            def operand(m: fx.Node, x: Tensor) -> Tensor:
+                if m in biases:
+                    return torch.zeros_like(x)
+                return (of_weight(x) if m is weight else of_input(x)).to(x.dtype)
+
+            return changed(operand) > 0
+
+        def sums_to(sign: float) -> Tensor:
+            """Where a product is an infinity of a sign."""
+            same, other = (lambda x: sign * x > 0), (lambda x: sign * x < 0)
+            positive, negative = (lambda x: x == infinity), (lambda x: x == -infinity)
+            pairs = ((same, positive), (other, negative), (positive, same), (negative, other))
+            return torch.stack([meets(*pair) for pair in pairs]).any(0)
+
+        unclear = meets(lambda x: x != 0, torch.isnan) | meets(torch.isnan, torch.ones_like)
+        unclear |= meets(torch.isinf, lambda w: w == 0)
+        unpadded = changed(lambda _, x: x.nan_to_num(0.0, 0.0, 0.0))
+        unpadded += torch.where(sums_to(1.0), infinity, 0.0) - torch.where(sums_to(-1.0), infinity, 0.0)
+        unpadded = torch.where(unclear, nan, unpadded)
+        alike = (
+            (unpadded == value)
+            | (unpadded.isnan() & value.isnan())
+            | (unpadded.isfinite() & value.isfinite())
+        )
+        return torch.where(alike, found, unpadded)
 
     def _moved(self, node: fx.Node, x: Any) -> Any:
         reach = self.reach.get(node, 0.0)
