@@ -142,14 +142,16 @@ class Resize(Op, name="resize"):
         settings: dict[str, Any] = {"mode": self.mode}
         if self.mode in _AXES or self.align_corners:
             settings["align_corners"] = self.align_corners
-        if self.antialias:
-            settings["antialias"] = True
+        rank = t.rank(x) - 2
         if self.size is not None:
-            sizes = self.size if isinstance(self.size, tuple) else (self.size,) * (t.rank(x) - 2)
-            return t.F.interpolate(x, size=[t.size(size) for size in sizes], **settings)
-        scale = self.scale
-        factor = list(map(float, scale)) if isinstance(scale, tuple) else float(scale or 0.0)
-        return t.F.interpolate(x, scale_factor=factor, **settings)
+            sizes = self.size if isinstance(self.size, tuple) else (self.size,) * rank
+            kind, by = "size", [t.size(size) for size in sizes]
+        else:
+            kind, scale = "scale_factor", self.scale or 0.0
+            by = list(map(float, scale)) if isinstance(scale, tuple) else float(scale)
+        if self.antialias:
+            return _antialiased(t, x, kind, by if isinstance(by, list) else [by] * rank, settings)
+        return t.F.interpolate(x, **{kind: by}, **settings)
 
     def te(self, t: Elements, x: Any) -> Any:
         source, result = t.node.inputs[0].shape[2:], t.node.results[0].shape[2:]
@@ -215,6 +217,20 @@ def _bytes(t: Elements, x: Any) -> Any:
     """Rounded, within the range of bytes."""
     half = t.const(0.5, "float32")
     return t.compute(x.shape, lambda *i: t.clamp(t.floor(x[i] + half), 0, 255), "uint8", keep=True)
+
+
+def _antialiased(t: Lowering, x: Any, kind: str, by: list[Any], settings: dict[str, Any]) -> Any:
+    """Torch's resize with antialias, which is wrong where the result has one column: then both axes apart."""
+    height, width = t.shape(x)[2:]
+    columns = by[1]
+    if kind == "scale_factor":
+        columns = _scaled(width, by[1]) if isinstance(width, int) else None
+    if isinstance(columns, int) and columns > 1:
+        return t.F.interpolate(x, **{kind: by}, antialias=True, **settings)
+    rows, both = (height, by[1]) if kind == "size" else (1.0, 1.0)
+    x = t.F.interpolate(x, **{kind: [rows, by[1]]}, antialias=True, **settings)
+    turned = t.F.interpolate(x.transpose(2, 3), **{kind: [both, by[0]]}, antialias=True, **settings)
+    return turned.transpose(2, 3)
 
 
 def _scaled(size: Size, scale: float) -> Size:

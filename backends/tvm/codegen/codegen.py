@@ -15,6 +15,7 @@ from tvm.ir import GlobalVar
 from tvm.target import Target
 
 from ..tensor_ir.loops import IN_VECTORS
+from .wrapping import with_wraps
 
 _KERNEL = (
     tirx.transform.FlattenBuffer(),
@@ -80,6 +81,7 @@ def entry_code(entries: Mapping[str, Any], target: Any) -> bytes:
 
 def _generated(module: Any, target: Any, passes: tuple[Any, ...]) -> Any:
     target = Target(target)
+    module = tvm.IRModule({name: with_wraps(function) for name, function in module.functions.items()})
     lowered = tirx.transform.BindTarget(target.with_host(target))(module)
     lowered = tvm.ir.transform.Sequential(list(passes))(lowered)
     return tvm.get_global_func(f"target.build.{target.kind.name}")(lowered, target)

@@ -50,7 +50,7 @@ def training(subject: Subject) -> str | None:
             return f"{name} is missing or of another shape"
         if not right.is_complex():
             right, other = right.double(), other.double()
-        scale, noise = _most(right), max(_most(moved[name] - right) for moved in near)
+        scale, noise = _most(right), max(_most(moved[name] * 1.0 - right) for moved in near)
         close = _CLOSE * (scale + 1) + _SLACK * noise
         if not torch.allclose(other, right, rtol=0, atol=close, equal_nan=True):
             return f"{name} differs"
@@ -59,6 +59,7 @@ def training(subject: Subject) -> str | None:
 
 def _most(x: Tensor) -> float:
     """The greatest magnitude of the finite elements."""
+    x = x if x.is_complex() else x.double()
     finite = x[x.isfinite()].abs()
     return float(finite.max()) if finite.numel() else 0.0
 

@@ -37,6 +37,8 @@ def find(
 
     With `computed` its weights are not known before it is called.
     """
+    if any(0 in value.shape for value in (*node.inputs, *node.results)):
+        return None  # tiles of nothing
     for fit in TEMPLATES:
         found = fit(node, layouts, machine, dtype)
         if found is not None and not (computed and any(each.sides for each in found.packings.values())):

@@ -70,7 +70,10 @@ def _rounded(value: float, dtype: str) -> Expr:
 
 
 def wrapping(function: Callable[..., Expr], *operands: Expr) -> Expr:
-    """Arithmetic of integers modulo 2^bits: TVM and LLVM take signed sums and products not to overflow."""
+    """Arithmetic of integers modulo 2^bits: TVM and C take signed sums and products not to overflow.
+
+    LLVM's code of unsigned ones is seen to in `codegen/wrapping.py`.
+    """
     dtype = type_of(operands[0])
     if dtype not in ("int32", "int64"):
         return function(*operands)
