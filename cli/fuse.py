@@ -12,6 +12,8 @@ from .options import FINE, SCHEMA, Address, At, Failure, Json, Mode, Set, comman
 from .terminal import paint, say, say_json
 
 if TYPE_CHECKING:
+    from ..api.model import Model
+    from ..compiler.dtypes import DType
     from ..compiler.fusion import Group, Partition, Refused
     from ..compiler.graph.graph import Node
 
@@ -24,12 +26,23 @@ def fuse(
     plan: Address,
     at: At = None,
     set: Set = None,
-    mode: Mode = "deploy",
+    target: Annotated[
+        str,
+        typer.Option("--target", metavar="TARGET", help="Whose kernels: cpu, cuda, or JSON, as for compile."),
+    ] = "cpu",
+    what_if: Annotated[
+        bool, typer.Option("--what-if", help="Ask a model of memory traffic what could run as one.")
+    ] = False,
+    mode: Annotated[
+        Literal["eval", "train", "deploy"] | None,
+        typer.Option("--mode", metavar="MODE", help="With --what-if: of which graph (deploy)."),
+    ] = None,
     cache: Annotated[
-        int, typer.Option("--cache", min=0, metavar="BYTES", help="What a block's working buffer may take.")
-    ] = 1 << 20,
+        int | None,
+        typer.Option("--cache", min=0, metavar="BYTES", help="With --what-if: room for a block (1 MiB)."),
+    ] = None,
     blocks: Annotated[
-        bool, typer.Option("--blocks/--no-blocks", help="Join kernels into depth-first blocks, or do not.")
+        bool, typer.Option("--blocks/--no-blocks", help="With --what-if: depth-first blocks, or none.")
     ] = True,
     depth: Annotated[
         int, typer.Option("--depth", min=1, max=3, help="1: groups; 2: also boundaries; 3: also members.")
@@ -42,24 +55,23 @@ def fuse(
 ) -> int:
     """Print which operators run as one kernel, the bytes that saves, and why not more are joined.
 
-    A boundary between two groups is shown by the lines of the plan on both sides, with the reason why they
-    are two. Blocks of several kernels are chosen only where sizes are bound.
+    The kernels are those that `planform compile --to tvm` makes. A boundary between two of them is shown by
+    the lines of the plan on both sides, with the reason why they are two.
     """
-    from ..compiler.cost import BindingError
-    from ..compiler.fusion import Machine, partition
-
     model = open_model(plan, at, set)
-    try:
-        found = partition(
-            model.graph_in(mode), machine=Machine(cache=cache), float_as=float_as, blocks=blocks
-        )
-    except BindingError as error:
-        raise Failure(str(error)) from None
+    asked = [name for name, on in (("--mode", mode), ("--cache", cache), ("--no-blocks", not blocks)) if on]
+    if asked and not what_if:
+        raise Failure(f"{asked[0]} asks a model, and not the kernels that run", "add --what-if")
+    if what_if:
+        found = _modelled(model, mode or "deploy", 1 << 20 if cache is None else cache, blocks, float_as)
+    else:
+        found = _running(model, target, float_as)
     bound = {**model.file.block(model.name).bindings, **model.bindings}
+    of = f"cache {found.machine.cache}" if found.machine else f"kernels for {target}"
     if json:
-        say_json(to_dict(found, model.name, mode, bound, float_as))
+        say_json(to_dict(found, model.name, mode or "deploy", None if what_if else target, bound, float_as))
         return FINE
-    about = [mode, *(f"{name}={size}" for name, size in bound.items()), float_as, f"cache {cache}"]
+    about = [mode or "deploy", *(f"{name}={size}" for name, size in bound.items()), float_as, of]
     say(f"{paint(model.name, 'bold')}  {paint(' · '.join(about), 'dim')}\n")
     _say_totals(found)
     _say_groups(found, all)
@@ -70,8 +82,27 @@ def fuse(
     return FINE
 
 
+def _running(model: Model, target: str, float_as: DType) -> Partition:
+    """The kernels of a target."""
+    from ..api.compile import deployed_model
+    from ..backends.tvm.compile import partition_for
+
+    return partition_for(deployed_model(model, float_as).graph, target, float_as)[0]
+
+
+def _modelled(model: Model, mode: Mode, cache: int, blocks: bool, float_as: DType) -> Partition:
+    """The kernels that a model of memory traffic would choose."""
+    from ..compiler.cost import BindingError
+    from ..compiler.fusion import Machine, partition
+
+    try:
+        return partition(model.graph_in(mode), None, Machine(cache=cache), float_as, blocks)
+    except BindingError as error:
+        raise Failure(str(error)) from None
+
+
 def to_dict(
-    found: Partition, plan: str, mode: str, bindings: dict[str, Any], float_as: str
+    found: Partition, plan: str, mode: str, target: str | None, bindings: dict[str, Any], float_as: str
 ) -> dict[str, Any]:
     """A partition for JSON; see docs/fusion.md."""
     from ..compiler.cost.sums import plain
@@ -81,11 +112,12 @@ def to_dict(
         "kind": "fuse",
         "plan": plan,
         "mode": mode,
+        "target": target,
         "bindings": bindings,
         "float": float_as,
-        "cache": found.machine.cache,
-        "balance": found.machine.balance,
-        "operators": sum(len(group.nodes) for group in found.groups),
+        "cache": found.machine.cache if found.machine else None,
+        "balance": found.machine.balance if found.machine else None,
+        "operators": _operators(found),
         "prologue": len(found.prologue),
         "bytes_before": plain(found.before),
         "bytes_after": plain(found.after),
@@ -144,12 +176,19 @@ def _node_to_dict(node: Node) -> dict[str, Any]:
     return {"op": node.op.title, "path": node.path, "line": line.where or None, "text": line.text or None}
 
 
+def _operators(found: Partition) -> int:
+    """How many operators there are; a view may be in several groups."""
+    return len({node for group in found.groups for node in group.nodes})
+
+
 def _say_totals(found: Partition) -> None:
     from ..compiler.sizes.dims import total
     from ..reports.cost import human
 
-    operators = sum(len(group.nodes) for group in found.groups)
-    text = f"{operators} operators in {len(found.groups)} kernels"
+    running = sum([group.kernels > 0 for group in found.groups])
+    text = f"{_operators(found)} operators in {running} kernels"
+    if running < len(found.groups):
+        text += f", {len(found.groups) - running} that move nothing"
     if found.prologue:
         text += f", and {len(found.prologue)} that run once"
     say(text)

@@ -66,7 +66,7 @@ def check_legal(graph: Graph, parts: Partition, bindings: dict[str, int] | None 
             moved = Traffic(Binding(bindings or {}, "f32")).together(group.nodes, group.outputs).bytes
             assert isinstance(moved, int)
             assert group.after >= moved
-        assert group.buffer <= parts.machine.cache
+        assert parts.machine is not None and group.buffer <= parts.machine.cache
     pairs = {(refused.before, refused.after) for refused in parts.refusals}
     assert len(pairs) == len(parts.refusals)
     assert pairs == {
@@ -431,16 +431,18 @@ def test_dominators_of_a_residual() -> None:
 
 
 def test_the_command_prints_groups_and_reasons() -> None:
-    found = CliRunner().invoke(app, ["fuse", "resnet18", "--at", "B=1,H=64,W=64"])
+    found = CliRunner().invoke(app, ["fuse", "resnet18", "--at", "B=1,H=64,W=64", "--what-if"])
     assert found.exit_code == 0, found.output
     assert "one by one" in found.output and "why they are not one" in found.output
     assert "resnet.plan:" in found.output
-    short = CliRunner().invoke(app, ["fuse", "resnet18", "--at", "B=1,H=64,W=64", "--depth", "1"])
+    short = CliRunner().invoke(
+        app, ["fuse", "resnet18", "--at", "B=1,H=64,W=64", "--depth", "1", "--what-if"]
+    )
     assert "why" not in short.output
 
 
 def test_the_command_gives_json() -> None:
-    at = ["--at", "B=1,H=64,W=64"]
+    at = ["--at", "B=1,H=64,W=64", "--what-if"]
     found = CliRunner().invoke(app, ["fuse", "mobilenetv2_100", *at, "--json", "--cache", "65536"])
     data = json.loads(found.output)
     assert data["kind"] == "fuse" and data["cache"] == 65536 and data["mode"] == "deploy"

@@ -10,7 +10,7 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 from ...compiler.dtypes import DType
-from ...compiler.graph.graph import Graph
+from ...compiler.graph.graph import Graph, Node
 from ...compiler.graph.text import print_graph
 from ...compiler.sizes.dims import at_least
 from .codegen import cache
@@ -22,6 +22,7 @@ from .runtime.program import Program, Step
 from .target import Target, is_gpu, parse
 
 if TYPE_CHECKING:
+    from ...compiler.fusion import Partition
     from .cpu.machine import Machine
     from .cuda.device import Gpu
 
@@ -86,6 +87,29 @@ def compile_graph(
     if cached and library:
         cache.keep(key, artifact.to_bytes())
     return Build(artifact, module)
+
+
+def partition_for(graph: Graph, target: Target = None, dtype: DType = "f32") -> tuple[Partition, Program]:
+    """What `compile_graph` would run, in groups of operators and as the steps of a program: quick.
+
+    Raises `TargetError` and `BuildError`.
+    """
+    tvm_package()
+    from .lowering.kernels import KernelMaker, Unsupported
+    from .lowering.preview import preview
+
+    described = parse(target)
+    try:
+        if is_gpu(described):
+            from .cuda.device import gpu_of
+            from .cuda.maker import maker
+
+            return preview(graph, maker(gpu_of(described), dtype), depth_first=False)
+        from .cpu.machine import machine_of
+
+        return preview(graph, KernelMaker(machine_of(target), dtype))
+    except Unsupported as error:
+        raise _no_kernel(error.node) from None
 
 
 def _for_gpu(graph: Graph, described: Mapping[str, Any], dtype: DType, tell: Tell) -> Artifact:
@@ -158,10 +182,13 @@ def lowered_for(
             return lower_for_gpu(graph, machine, dtype)
         return lower(graph, machine, dtype, functions)
     except Unsupported as error:
-        node = error.node
-        path = f" `{node.path}`" if node.path else ""
-        place = f", at {node.origins[0].place}" if node.origins else ""
-        raise BuildError("E710", f"the operator `{node.op.title}`{path} has no kernel{place}") from None
+        raise _no_kernel(error.node) from None
+
+
+def _no_kernel(node: Node) -> BuildError:
+    path = f" `{node.path}`" if node.path else ""
+    place = f", at {node.origins[0].place}" if node.origins else ""
+    return BuildError("E710", f"the operator `{node.op.title}`{path} has no kernel{place}")
 
 
 def kernels(

@@ -35,22 +35,22 @@ class Machine:
 class Block(NamedTuple):
     """How a block would run: strips of `rows` positions along `axis` of its last result.
 
-    Without an axis whole samples are taken; `strips` counts those of all samples. `moved` are the bytes that
-    it moves, `reread` those of them that are weights read again, `again` the multiply-adds done more than
-    once, `buffer` the bytes of its working buffer.
+    Without an axis whole samples are taken; `strips` counts those of all samples. `again` are the
+    multiply-adds done more than once, `buffer` the bytes of its working buffer. The model of this file also
+    tells the bytes that it moves in all (`moved`), and those of them that are weights read again (`reread`).
     """
 
     axis: int | None
     rows: int
     strips: int
-    moved: int
-    reread: int
     again: int
     buffer: int
+    moved: int | None = None
+    reread: int = 0
 
     def worth(self, machine: Machine) -> float:
         """The bytes moved, and in bytes what the repeated arithmetic costs; less is better."""
-        return self.moved + self.again / machine.balance
+        return (self.moved or 0) + self.again / machine.balance
 
 
 class Model:
@@ -128,7 +128,7 @@ class Model:
     def _block(self, strips: Strips, rows: int, buffer: int) -> Block:
         moved, reread = strips.moved(rows, self.machine.cache - buffer)
         count = -(-strips.size // rows) * strips.batch
-        return Block(strips.axis, rows, count, moved, reread, strips.again(rows), buffer)
+        return Block(strips.axis, rows, count, strips.again(rows), buffer, moved, reread)
 
     def _axes(self, result: Value) -> list[int | None]:
         """Axes to cut along: the first behind the batch along which the main operand comes in step."""

@@ -16,7 +16,12 @@ def fuse(graph: Graph, parts: Partition | None = None) -> Graph:
 
     A group of one operator, or of views alone, stays as it is.
     """
-    parts = parts or partition(graph)
+    return fuse_with_places(graph, parts or partition(graph))[0]
+
+
+def fuse_with_places(graph: Graph, parts: Partition) -> tuple[Graph, dict[Node, Group]]:
+    """`fuse`, and the group that each node stands for, or for an operator of."""
+    places: dict[Node, Group] = {}
     builder = Builder(graph.name)
     for guard in graph.guards:
         builder.guard(guard)
@@ -43,6 +48,7 @@ def fuse(graph: Graph, parts: Partition | None = None) -> Graph:
         if len(group.nodes) < 2 or not members or not group.outputs:
             for node in group.nodes:
                 place(node)
+                places[new[node.results[0]].node] = group
             continue
         body = _body(group)
         how = (group.block.axis, group.block.rows) if group.block else (None, None)
@@ -50,8 +56,9 @@ def fuse(graph: Graph, parts: Partition | None = None) -> Graph:
         operands = [new[value] for value in group.inputs]
         made = builder.add(op, operands, ("xs",) * len(operands), bodies=(body,))
         made.origins = _origins(group.nodes)
+        places[made] = group
         new.update(zip(group.outputs, made.results, strict=True))
-    return builder.freeze(map_leaves(graph.output, new.__getitem__), keep)
+    return builder.freeze(map_leaves(graph.output, new.__getitem__), keep), places
 
 
 def _body(group: Group) -> Graph:

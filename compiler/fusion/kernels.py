@@ -29,6 +29,7 @@ Cause = Literal[
     "memory",
     "no gain",
     "axis",
+    "kernel",
 ]
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -62,14 +62,14 @@ class Partition:
     """The kernels of a graph, each after those that it reads from, and the boundaries between them.
 
     `prologue` are the operators that depend on weights and constants alone: they run once, and are in no
-    group.
+    group. `machine` is the model's that blocks were chosen with, if they were chosen with one.
     """
 
     graph: Graph
-    machine: Machine
     groups: tuple[Group, ...]
     prologue: tuple[Node, ...]
     refusals: tuple[Refused, ...]
+    machine: Machine | None = None
 
     @property
     def before(self) -> Size:
@@ -99,7 +99,9 @@ def partition(
     float_as: DType = "f32",
     blocks: bool = True,
 ) -> Partition:
-    """Cut a graph into kernels so that little passes through memory.
+    """Cut a graph into kernels so that little passes through memory, as far as a model can tell.
+
+    What a backend runs is told by itself: `backends/tvm/grouping/partition.py`.
 
     `bindings` give numbers for free sizes; where some stay free, kernels are not joined into blocks. Every
     operator that is not in the prologue is in one group, and groups contract without a cycle.
@@ -109,42 +111,64 @@ def partition(
     binding = Binding(bindings, float_as)
     static = static_nodes(graph)
     kernels = Kernels(graph, static)
-    rows = {row.node: row for row in Counter(binding).rows(graph)}
-    work = {node: arithmetic(rows[node].cost) for node in kernels.roles}
-    traffic = Traffic(binding)
-    known = Known(traffic, work, kernels.result.kernel_of, kernels.users, kernels.outputs)
+    figures = Figures(graph, binding)
+    work = {node: arithmetic(figures.cost_of[node]) for node in kernels.roles}
+    known = Known(figures.traffic, work, kernels.result.kernel_of, kernels.users, kernels.outputs)
     model = Model(known, machine)
     order = kernels.result.ordered()
     chosen = choose(order, model) if blocks else [[kernel] for kernel in order]
-    macs = {node: rows[node].cost.macs for node in kernels.roles}
-    groups = tuple([_group(number, parts, model, macs) for number, parts in enumerate(chosen)])
+    groups = tuple([_group(number, parts, model, figures) for number, parts in enumerate(chosen)])
     prologue = tuple(node for node in graph.operators() if node in static)
     refusals = _Boundaries(kernels, model, chosen, blocks).refusals()
-    return Partition(graph, machine, groups, prologue, tuple(refusals))
+    return Partition(graph, groups, prologue, tuple(refusals), machine)
 
 
-def _group(number: int, kernels: Sequence[Kernel], model: Model, macs: Mapping[Node, Size]) -> Group:
-    nodes, traffic = joined(kernels), model.known.traffic
-    inside = set(nodes)
-    inputs = dict.fromkeys(value for node in nodes for value in node.inputs if value.node not in inside)
-    outputs = model.known.kept(nodes)
+class Figures:
+    """What groups of a graph's operators move and compute."""
+
+    def __init__(self, graph: Graph, binding: Binding) -> None:
+        self.traffic = Traffic(binding)
+        self.cost_of = {row.node: row.cost for row in Counter(binding).rows(graph)}
+        self._users = graph.users()
+        self._outputs = frozenset(graph.outputs)
+
+    def group(
+        self, number: int, kind: str, main: Node, nodes: Sequence[Node], kernels: int, block: Block | None
+    ) -> Group:
+        """The group of some operators, in order."""
+        inside = set(nodes)
+        inputs = dict.fromkeys(value for node in nodes for value in node.inputs if value.node not in inside)
+        outputs = [value for node in nodes for value in node.results if self._is_kept(value, inside)]
+        moved = block.moved if block else None
+        return Group(
+            number,
+            kind,
+            main,
+            tuple(nodes),
+            tuple(inputs),
+            tuple(outputs),
+            self.traffic.alone(nodes).bytes,
+            self.traffic.together(nodes, outputs).bytes if moved is None else moved,
+            total([self.cost_of[node].macs for node in nodes]) + (block.again if block else 0),
+            block.buffer if block else 0,
+            kernels,
+            block,
+        )
+
+    def _is_kept(self, value: Value, inside: Set[Node]) -> bool:
+        return value in self._outputs or any(user not in inside for user in self._users[value])
+
+
+def _group(number: int, kernels: Sequence[Kernel], model: Model, figures: Figures) -> Group:
     block = model.judge(kernels) if len(kernels) > 1 else None
     assert not isinstance(block, Obstacle)
-    main = max(kernels, key=lambda kernel: sum([_number(macs[node]) for node in kernel.nodes])).main
-    return Group(
-        number,
-        "block" if block else _kind(kernels[0]),
-        main,
-        tuple(nodes),
-        tuple(inputs),
-        tuple(outputs),
-        traffic.alone(nodes).bytes,
-        block.moved if block else traffic.together(nodes, outputs).bytes,
-        total([macs[node] for node in nodes]) + (block.again if block else 0),
-        block.buffer if block else 0,
-        len(kernels),
-        block,
-    )
+
+    def macs(kernel: Kernel) -> int:
+        return sum([_number(figures.cost_of[node].macs) for node in kernel.nodes])
+
+    main = max(kernels, key=macs).main
+    kind = "block" if block else _kind(kernels[0])
+    return figures.group(number, kind, main, joined(kernels), len(kernels), block)
 
 
 def _number(size: Size) -> int:
@@ -158,7 +182,7 @@ def _kind(kernel: Kernel) -> str:
 def _no_gain(block: Block, apart: float, machine: Machine, neighbours: bool) -> str:
     """Why a block that could run is not chosen."""
     if block.worth(machine) < apart:
-        moves = f"apart they move {amount(apart)}, together {amount(block.moved)}"
+        moves = f"apart they move {amount(apart)}, together {amount(block.moved or 0)}"
         return (
             f"{moves}, and their neighbours gain more"
             if neighbours
@@ -170,7 +194,7 @@ def _no_gain(block: Block, apart: float, machine: Machine, neighbours: bool) -> 
     if block.again:
         costs.append(f"{block.again} multiply-adds are repeated")
     why = f": in {block.strips} strips " + " and ".join(costs) if costs else ""
-    return f"together they would move {amount(block.moved)}, and apart {amount(apart)}{why}"
+    return f"together they would move {amount(block.moved or 0)}, and apart {amount(apart)}{why}"
 
 
 class _Boundaries:

@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from ....compiler.dtypes import DType
-from ....compiler.fusion import Group
+from ....compiler.fusion import Block, Group
 from ....compiler.graph.graph import Graph, Node, Value
 from ..grouping.epilogue import paths
 from ..grouping.grouping import main_of
 from ..runtime.dtypes import kernel_dtype
 from .machine import Machine
-from .templates.blocks_plan import cut
+from .templates.blocks_plan import Plan, cut, plan_of
 from .templates.blocks_stage import is_depthwise, is_stage
 
 
@@ -31,7 +31,7 @@ def with_blocks(
             if len(part) > 1:
                 *before, last = (group_of[main] for main in part)
                 gone.update(before)
-                joined[last] = _joined([*before, last])
+                joined[last] = _joined([*before, last], plan_of(part, machine, dtype))
     return tuple(joined.get(group, group) for group in groups if group not in gone)
 
 
@@ -90,9 +90,12 @@ def _title(main: Node | None) -> str:
     return "" if main is None else main.op.name
 
 
-def _joined(groups: Sequence[Group]) -> Group:
+def _joined(groups: Sequence[Group], plan: Plan) -> Group:
     # Each may have its own copy of a view that they read through.
     nodes = tuple(dict.fromkeys(node for group in groups for node in group.nodes))
     inside = set(nodes)
     inputs = dict.fromkeys(value for node in nodes for value in node.inputs if value.node not in inside)
-    return replace(groups[-1], kind="block", nodes=nodes, inputs=tuple(inputs))
+    block = Block(2, plan.step, plan.strips, plan.again, plan.buffer)
+    return replace(
+        groups[-1], kind="block", nodes=nodes, inputs=tuple(inputs), kernels=len(groups), block=block
+    )

@@ -10,9 +10,10 @@ from tvm import tirx
 
 from ....compiler.dtypes import DType
 from ....compiler.graph.graph import Graph
+from ..grouping.grouping import grouped
 from ..lowering import slices
 from ..lowering.kernels import Unsupported
-from ..lowering.lower import Lowered, Lowering, kernels_of
+from ..lowering.lower import Lowered, Lowering
 from ..lowering.positions import Checked, with_checks
 from ..runtime.program import Launch, Program, Slot, Step
 from ..tensor_ir.access import over
@@ -29,7 +30,7 @@ def lower(graph: Graph, gpu: Gpu, float_as: DType = "f32") -> Lowered:
     Raises `Unsupported` for an operator that has neither a defining computation nor one in numpy.
     """
     graph, checks = with_checks(graph)
-    return _Lowering(kernels_of(graph, float_as), checks, gpu, float_as).run()
+    return _Lowering(grouped(graph, float_as).fused(), checks, gpu, float_as).run()
 
 
 class _Lowering(Lowering):

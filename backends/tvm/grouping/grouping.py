@@ -6,11 +6,13 @@ the view, and nothing is written between.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from ....compiler.dtypes import DType, is_complex
-from ....compiler.fusion import Group, Partition, fuse, partition
+from ....compiler.fusion import Group, Partition, partition
+from ....compiler.fusion.fuse import fuse_with_places
 from ....compiler.fusion.roles import role_of
 from ....compiler.graph.graph import Graph, Node, Value
 from ....compiler.ops.fused import Fused
@@ -22,12 +24,34 @@ from .epilogue import axis_behind, paths
 Join = Callable[[Graph, Sequence[Group]], tuple[Group, ...]]
 
 
-def kernels_of(graph: Graph, float_as: DType = "f32", join: Join | None = None) -> Graph:
-    """The graph with a node for each kernel; `join` may make one group of several."""
+@dataclass(frozen=True, eq=False)
+class Grouping:
+    """The groups that run as one kernel each, of `graph`.
+
+    `parts` is the partition before kernels were asked what they can run; `split` tells of operators that were
+    put apart in it why that is.
+    """
+
+    graph: Graph
+    parts: Partition
+    groups: tuple[Group, ...]
+    split: Mapping[Node, str]
+
+    def fused(self) -> Graph:
+        """The graph with a node for each kernel."""
+        return self.with_places()[0]
+
+    def with_places(self) -> tuple[Graph, dict[Node, Group]]:
+        """The graph with a node for each kernel, and the group of each."""
+        return fuse_with_places(self.graph, replace(self.parts, groups=self.groups))
+
+
+def grouped(graph: Graph, float_as: DType = "f32", join: Join | None = None) -> Grouping:
+    """Cut a graph into what one kernel each runs; `join` may make one group of several."""
     graph = canonical(graph)
     parts = partition(graph, float_as=float_as, blocks=False)
-    groups = _Grouping(parts).groups()
-    return fuse(graph, replace(parts, groups=groups if join is None else join(graph, groups)))
+    groups, split = _Grouper(parts).groups()
+    return Grouping(graph, parts, groups if join is None else join(graph, groups), split)
 
 
 def main_of(nodes: Iterable[Node]) -> Node | None:
@@ -59,31 +83,38 @@ def has_te(node: Node) -> bool:
     return hasattr(node.op, "te") and not any(is_complex(value.type.dtype) for value in values)
 
 
-class _Grouping:
+class Piece(NamedTuple):
+    """A part of a group, and why it is not in one kernel with the rest; empty if it is what the rest left."""
+
+    nodes: list[Node]
+    why: str = ""
+
+
+class _Grouper:
     def __init__(self, parts: Partition) -> None:
         self.parts = parts
         self.users = parts.graph.users()
         self.outputs = set(parts.graph.outputs)
         self.number = {node: number for number, node in enumerate(parts.graph.nodes)}
 
-    def groups(self) -> tuple[Group, ...]:
-        """The groups, in order."""
+    def groups(self) -> tuple[tuple[Group, ...], dict[Node, str]]:
+        """The groups, in order, and why operators were put apart."""
         pieces = [(group, piece) for group in self.parts.groups for piece in self._pieces(group.nodes)]
-        through = self._read_through([piece for _, piece in pieces])
+        through = self._read_through([piece.nodes for _, piece in pieces])
         found: list[Group] = []
-        for group, piece in pieces:
+        for group, (piece, _) in pieces:
             if not (len(piece) == 1 and piece[0] in through):
                 before = self._chain(piece, through)
                 inputs, outputs = self._ends(piece, before)
                 found.append(replace(group, nodes=(*before, *piece), inputs=inputs, outputs=outputs))
-        return tuple(found)
+        return tuple(found), {node: piece.why for _, piece in pieces for node in piece.nodes if piece.why}
 
-    def _pieces(self, nodes: Sequence[Node]) -> list[list[Node]]:
+    def _pieces(self, nodes: Sequence[Node]) -> list[Piece]:
         """A group as kernels can run it: what does not fit runs alone, before or behind."""
         if len(nodes) == 1:
-            return [list(nodes)]
+            return [Piece(list(nodes))]
         if not all(map(has_te, nodes)):
-            return [[node] for node in nodes]
+            return [Piece([node], "a library computes one of the operators") for node in nodes]
         main = main_of(nodes)
         if main is None:
             return self._without_ends(nodes)
@@ -96,7 +127,12 @@ class _Grouping:
             if node in inside and node.results[0] not in found and self._is_kept(node, inside):
                 inside.remove(node)
                 before.insert(0, node)
-        return [[node] for node in before] + [inside] + [[node] for node in nodes if node in apart]
+        title, behind = main.op.title, [node for node in nodes if node in apart]
+        return [
+            *(Piece([node], f"it is read elsewhere too, and does not follow {title}") for node in before),
+            Piece(inside),
+            *(Piece([node], f"it does not take {title}'s elements one by one") for node in behind),
+        ]
 
     def _apart(self, nodes: Sequence[Node], main: Node, found: Collection[Value]) -> set[Node]:
         """The nodes that run behind a main operator's kernel, and not in it."""
@@ -113,7 +149,7 @@ class _Grouping:
                 apart.add(node)
         return apart
 
-    def _without_ends(self, nodes: Sequence[Node]) -> list[list[Node]]:
+    def _without_ends(self, nodes: Sequence[Node]) -> list[Piece]:
         """Permutations of channels at the ends stand alone: they may cost nothing."""
         inside = list(nodes)
         before = [node for node in nodes if _turns(node) and node.inputs[0].node not in nodes]
@@ -123,7 +159,9 @@ class _Grouping:
             if node in inside and _turns(node) and not self._read_by(node, inside):
                 behind.insert(0, node)
                 inside.remove(node)
-        return [[node] for node in before] + ([inside] if inside else []) + [[node] for node in behind]
+        why = "a permutation of channels may cost nothing by itself"
+        ends = [[Piece([node], why) for node in each] for each in (before, behind)]
+        return [*ends[0], *([Piece(inside)] if inside else []), *ends[1]]
 
     def _read_by(self, node: Node, inside: Collection[Node]) -> bool:
         return any(user in inside for value in node.results for user in self.users[value])

@@ -79,6 +79,8 @@ class KernelMaker:
         self._writer = writer or Writer
         self.float_as = float_as
         self.functions: dict[str, Any] = {}
+        self.writes = True
+        """Whether kernels are written; else they only have names."""
         # What stands for a value inside of a loop.
         self.outside: dict[Value, Value] = {}
         self._over: dict[str, tuple[int, ...]] = {}
@@ -134,6 +136,8 @@ class KernelMaker:
         how += [str(packing) for _, packing in operands] + [self.float_as]
         places = [operands.index((value, packings.get(at))) for at, value in enumerate(node.inputs)]
         name = "kernel_" + hashlib.sha256(f"{_structure(body)} {how} {places}".encode()).hexdigest()[:16]
+        if not self.writes:
+            return Kernel(name, None, node, operands, node.results, symbols, ())
         if name not in self.functions:
             with wide(_is_wide(body, operands, layouts)):
                 writer = self._writer(node, body, layouts, self.machine, self.float_as, symbols)

@@ -23,7 +23,7 @@ from ....compiler.sizes.symbols import readings
 from ..cpu.depth_first import with_blocks
 from ..cpu.machine import Machine
 from ..grouping.aliases import is_alias
-from ..grouping.grouping import has_te, kernels_of
+from ..grouping.grouping import Grouping, grouped, has_te
 from ..runtime.dtypes import tvm_dtype
 from ..runtime.offsets import placed
 from ..runtime.packing import Packing
@@ -61,12 +61,17 @@ def lower(
 
     Raises `Unsupported` for an operator that has neither a defining computation nor one in numpy.
     """
-    join = partial(with_blocks, machine=machine, float_as=float_as)
     graph, checks = with_checks(graph)
-    lowering = Lowering(kernels_of(graph, float_as, join), checks, machine, float_as)
+    lowering = Lowering(grouping_for(graph, machine, float_as).fused(), checks, machine, float_as)
     if functions is not None:
         lowering.maker.functions = functions
     return lowering.run()
+
+
+def grouping_for(graph: Graph, machine: Machine | None, float_as: DType) -> Grouping:
+    """What runs as one kernel: on a machine, depth first where that gains."""
+    join = None if machine is None else partial(with_blocks, machine=machine, float_as=float_as)
+    return grouped(graph, float_as, join)
 
 
 def formula(size: Size) -> Formula:
@@ -93,6 +98,8 @@ class Lowering:
         self.slot_of: dict[Value, int] = {}
         self.constants: list[Step] = []
         self.steps: list[Step] = []
+        self.free: set[Node] = set()
+        """Nodes that need no kernel: their result is their operand's memory."""
 
     def run(self) -> Lowered:
         """The whole program."""
@@ -192,6 +199,7 @@ class Lowering:
 
     def _place(self, node: Node) -> None:
         if self.placing.is_free_view(node):
+            self.free.add(node)
             self.slot_of[node.results[0]] = self._read(node.inputs[0])
             return
         if isinstance(node.op, Scan):
@@ -229,7 +237,7 @@ class Lowering:
         Raises `Unsupported` where numpy runs an operator of the body.
         """
         (body,) = node.bodies
-        graph = kernels_of(body, self.float_as)
+        graph = grouped(body, self.float_as).fused()
         sequence, axis = node.inputs[0], axis_of(op.axis, len(node.inputs[0].shape))
         # What it takes is made plain before it: of the slots from here on, the loop alone writes.
         source, *initial = [self._plain(value) for value in node.inputs[: 1 + op.states]]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import prod
+from math import ceil, prod
 
 from .....compiler.graph.graph import Node
 from ..machine import Machine
@@ -30,21 +30,38 @@ class Plan:
     step: int
     parts: int
     rooms: tuple[int, ...]
+    batch: int
 
     @property
     def buffer(self) -> int:
         """Bytes that a thread keeps."""
         return sum([stage.row * room for stage, room in zip(self.stages, self.rooms, strict=False)])
 
+    @property
+    def strips(self) -> int:
+        """Steps of all parts and samples."""
+        rows = ceil(self.stages[-1].rows / self.parts)
+        return self.batch * self.parts * ceil(rows / self.step)
+
+    @property
+    def again(self) -> int:
+        """Multiply-adds that are done twice: those of rows that two parts need."""
+        shared = 0
+        for number, room in enumerate(_rooms(self.stages, 1)):
+            stride = prod([stage.vertical.stride for stage in self.stages[number + 1 :]])
+            shared += max(room - stride, 0) * self.stages[number].work
+        return self.batch * (self.parts - 1) * shared
+
 
 def plan_of(mains: Sequence[Node], machine: Machine, dtype: str) -> Plan:
     """How a block is cut: a few rows at a time, as half of a core's cache has room for."""
     stages = tuple(Stage(main, machine, dtype) for main in mains)
     rows, batch = stages[-1].rows, mains[0].inputs[0].shape[0]
+    samples = batch if isinstance(batch, int) else 1
     whole = isinstance(batch, int) and batch % machine.threads == 0
     parts = 1 if whole else min(machine.threads, rows)
     steps = range(min(_STEP, -(-rows // parts)), 0, -1)
-    plans = [Plan(stages, step, parts, _rooms(stages, step)) for step in steps]
+    plans = [Plan(stages, step, parts, _rooms(stages, step), samples) for step in steps]
     return next((plan for plan in plans if plan.buffer <= machine.l2 // 2), plans[-1])
 
 
@@ -60,14 +77,13 @@ def _rooms(stages: Sequence[Stage], step: int) -> tuple[int, ...]:
 def saved(mains: Sequence[Node], machine: Machine, dtype: str) -> float:
     """Cycles of each core that a block saves; 0 where its kernels had better run one after the other."""
     plan = plan_of(mains, machine, dtype)
-    stages, lanes, batch = plan.stages, plan.stages[0].lanes, mains[0].inputs[0].shape[0]
+    stages, lanes = plan.stages, plan.stages[0].lanes
     if plan.buffer > machine.l2 * 3 // 4 or not all(stage.depthwise or stage.pointwise for stage in stages):
         return 0.0
     if stages[0].depthwise and stages[0].out % lanes:
         # Its operand may have channels last, and no room behind them.
         return 0.0
-    samples = batch if isinstance(batch, int) else 1
-    share = samples / machine.threads
+    share = plan.batch / machine.threads
     # Most of what is made stays in the cores' own caches anyway, unless it is larger.
     made = [share * stage.rows * stage.row for stage in stages[:-1]]
     gained = sum([2 * each for each in made if each > machine.l2 * 3 // 4]) / _MOVED
@@ -76,9 +92,7 @@ def saved(mains: Sequence[Node], machine: Machine, dtype: str) -> float:
     rows = stages[-1].rows
     lost = work * (-(-rows // plan.parts) * plan.parts / rows - 1)
     if plan.parts > 1:
-        for number, room in enumerate(_rooms(stages, 1)):
-            stride = prod([stage.vertical.stride for stage in stages[number + 1 :]])
-            lost += samples * max(room - stride, 0) * stages[number].work / lanes
+        lost += plan.again / (plan.parts - 1) / lanes
     return gained - lost if gained - lost > _GAIN * work else 0.0
 
 
