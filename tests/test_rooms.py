@@ -12,7 +12,7 @@ from test_layers import ROOT, imported, sources
 
 # The rooms of a layer, each of which may import those before it; "" are the files beside the rooms.
 ROOMS = {
-    "compiler": ("sizes", "", "ops", "graph", "cost", "rewriting", "fusion", "memory", "drawing"),
+    "compiler": ("sizes", "", "devices", "ops", "graph", "cost", "rewriting", "fusion", "memory", "drawing"),
     "backends/tvm": ("runtime", "grouping", "tensor_ir", "cpu", "lowering", "codegen", "cuda", ""),
 }
 

@@ -18,7 +18,7 @@ from planform.api.plan_file import PlanFile
 from planform.backends.tvm.compile import compile_graph, kernels
 from planform.backends.tvm.cuda import device
 from planform.backends.tvm.cuda.build import build
-from planform.backends.tvm.cuda.device import Gpu, gpu_of
+from planform.backends.tvm.cuda.device import GpuMachine, gpu_of
 from planform.backends.tvm.cuda.lower import lower
 from planform.backends.tvm.errors import ArtifactError, BackendError, BuildError, TargetError
 from planform.backends.tvm.runtime import cuda_driver
@@ -45,7 +45,7 @@ QUICK = {
 }
 
 
-def machine() -> Gpu:
+def machine() -> GpuMachine:
     return gpu_of({"kind": "cuda", "arch": "sm_90"})
 
 

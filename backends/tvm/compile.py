@@ -24,7 +24,7 @@ from .target import Target, is_gpu, parse
 if TYPE_CHECKING:
     from ...compiler.fusion import Partition
     from .cpu.machine import Machine
-    from .cuda.device import Gpu
+    from .cuda.device import GpuMachine
 
 Tell = Callable[[str], None]
 
@@ -104,7 +104,7 @@ def partition_for(graph: Graph, target: Target = None, dtype: DType = "f32") -> 
             from .cuda.device import gpu_of
             from .cuda.maker import maker
 
-            return preview(graph, maker(gpu_of(described), dtype), depth_first=False)
+            return preview(graph, maker(gpu_of(described), dtype))
         from .cpu.machine import machine_of
 
         return preview(graph, KernelMaker(machine_of(target), dtype))
@@ -165,18 +165,18 @@ def _library(
 
 
 def lowered_for(
-    graph: Graph, machine: Machine | Gpu, dtype: DType = "f32", functions: dict[str, Any] | None = None
+    graph: Graph, machine: Machine | GpuMachine, dtype: DType = "f32", functions: dict[str, Any] | None = None
 ) -> Any:
     """The graph as kernels (`Lowered`), which are entered in `functions` by name as they are written.
 
     Raises `BuildError` for an operator that has none.
     """
-    from .cuda.device import Gpu
+    from .cuda.device import GpuMachine
     from .lowering.kernels import Unsupported
     from .lowering.lower import lower
 
     try:
-        if isinstance(machine, Gpu):
+        if isinstance(machine, GpuMachine):
             from .cuda.lower import lower as lower_for_gpu
 
             return lower_for_gpu(graph, machine, dtype)

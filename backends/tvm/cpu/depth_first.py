@@ -5,19 +5,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from ....compiler.devices import Cpu
 from ....compiler.dtypes import DType
 from ....compiler.fusion import Block, Group
 from ....compiler.graph.graph import Graph, Node, Value
 from ..grouping.epilogue import paths
 from ..grouping.grouping import main_of
 from ..runtime.dtypes import kernel_dtype
-from .machine import Machine
 from .templates.blocks_plan import Plan, cut, plan_of
 from .templates.blocks_stage import is_depthwise, is_stage
 
 
 def with_blocks(
-    graph: Graph, groups: Sequence[Group], machine: Machine, float_as: DType = "f32"
+    graph: Graph, groups: Sequence[Group], machine: Cpu, float_as: DType = "f32"
 ) -> tuple[Group, ...]:
     """The groups, of which some that follow each other are one, in the place of the last of them."""
     chains = _Chains(graph, groups, float_as).found()

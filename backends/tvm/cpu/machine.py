@@ -10,31 +10,20 @@ from typing import Any
 
 import tvm
 
+from ....compiler.devices import Cpu
+from ....compiler.devices.table import cpu_like
 from ..errors import TargetError
 from ..runtime import host as here
 from ..target import Target, parse
 
-_BITS = {"float64": 64, "int64": 64, "float32": 32, "int32": 32, "float16": 16, "bfloat16": 16, "int16": 16}
 _L1, _L2 = 32 << 10, 1 << 20
 
 
 @dataclass(frozen=True)
-class Machine:
-    """`vector` is the width of a register in bytes, of which there are `registers`; caches are in bytes,
-    `l1` and `l2` those of one core. `target` is TVM's description.
-    """
+class Machine(Cpu):
+    """A processor by LLVM's name, with TVM's description of it."""
 
     target: Any
-    cpu: str
-    threads: int
-    vector: int
-    registers: int
-    l1: int
-    l2: int
-
-    def lanes(self, dtype: str) -> int:
-        """Elements of a type in one register."""
-        return self.vector * 8 // _BITS.get(dtype, 8)
 
 
 @cache
@@ -62,7 +51,21 @@ def of(described: Mapping[str, Any], l1: int = _L1, l2: int = _L2) -> Machine:
     registers = 32 if vector == 64 or architecture_of(target) == "aarch64" else 16
     attributes: Any = target.attrs
     threads = int(attributes.get("num-cores", here.cores()))
-    return Machine(target, str(attributes.get("mcpu", "")), threads, vector, registers, l1, l2)
+    name = str(attributes.get("mcpu", ""))
+    like = cpu_like(name)
+    return Machine(
+        name,
+        like.bandwidth,
+        threads,
+        like.clock,
+        like.ports,
+        vector,
+        registers,
+        l1,
+        l2,
+        like.l3,
+        target,
+    )
 
 
 def architecture_of(target: Any) -> str:

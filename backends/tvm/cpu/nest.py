@@ -15,6 +15,7 @@ from typing import Any
 from tvm import tirx
 from tvm_ffi import structural_equal
 
+from ....compiler.devices import Cpu
 from ..tensor_ir.access import (
     PARALLEL,
     divides,
@@ -33,11 +34,10 @@ from ..tensor_ir.indices import declared, index_const
 from ..tensor_ir.layouts import PLAIN
 from ..tensor_ir.loops import Expr, Loops
 from ..tensor_ir.tensors import Access, Computed, Extern, Reduced, Tensor
-from .machine import Machine
 from .reductions import emit_reduced
 
 
-def emit_nest(loops: Loops, made: Sequence[Tensor], results: Sequence[Tensor], machine: Machine) -> None:
+def emit_nest(loops: Loops, made: Sequence[Tensor], results: Sequence[Tensor], machine: Cpu) -> None:
     """Write the loops that compute `results`, whose buffers are given, from tensors made in this order."""
     if all(any(isinstance(size, int) and size == 0 for size in each.shape) for each in results):
         return
@@ -80,7 +80,7 @@ def stages_of(made: Sequence[Tensor], results: Sequence[Tensor]) -> list[Tensor]
     return found
 
 
-def _shared_axes(stages: Sequence[Tensor], machine: Machine) -> int:
+def _shared_axes(stages: Sequence[Tensor], machine: Cpu) -> int:
     """How many first axes all stages have in common, and read each other at; 0 where that is too little."""
     if len(stages) < 2 or any(isinstance(stage, Extern) for stage in stages):
         return 0
@@ -117,7 +117,7 @@ def _allocate(loops: Loops, stages: Sequence[Tensor], outer: int) -> None:
                 each.buffer = loops.alloc(shape, each.dtype, "stage")
 
 
-def _emit(loops: Loops, stage: Tensor, prefix: list[Expr], machine: Machine, parallel: bool) -> None:
+def _emit(loops: Loops, stage: Tensor, prefix: list[Expr], machine: Cpu, parallel: bool) -> None:
     if isinstance(stage, Extern):
         # A program has several results, and is written with the first.
         if stage is next(each for each in stage.program.results):
@@ -130,7 +130,7 @@ def _emit(loops: Loops, stage: Tensor, prefix: list[Expr], machine: Machine, par
         _emit_computed(loops, stage, prefix, machine, parallel)
 
 
-def _emit_computed(loops: Loops, stage: Tensor, prefix: list[Expr], machine: Machine, parallel: bool) -> None:
+def _emit_computed(loops: Loops, stage: Tensor, prefix: list[Expr], machine: Cpu, parallel: bool) -> None:
     """Loops over the buffer's axes; those that every operand has side by side too are one."""
     physical = stage.layout.shape(stage.shape[len(prefix) :])
     variables = index_variables(physical, "i")
@@ -205,7 +205,7 @@ def _cuts(
     return 0, []
 
 
-def _run(loops: Loops, extents: Sequence[Any], write: Any, parallel: bool, machine: Machine) -> None:
+def _run(loops: Loops, extents: Sequence[Any], write: Any, parallel: bool, machine: Cpu) -> None:
     """The last axis in the innermost loop; the others, or parts of it, on all threads."""
     total = product_of(extents)
     shared = parallel and not (isinstance(total, int) and total < PARALLEL)

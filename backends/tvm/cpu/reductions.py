@@ -7,6 +7,7 @@ from typing import Any
 
 from tvm import tirx
 
+from ....compiler.devices import Cpu, Device
 from ..tensor_ir.access import (
     PARALLEL,
     depends_on,
@@ -28,10 +29,9 @@ from ..tensor_ir.layouts import PLAIN
 from ..tensor_ir.loops import Buffer, Expr, Kind, Loops
 from ..tensor_ir.math.elementary import Functions
 from ..tensor_ir.tensors import Access, Reduced
-from .machine import Machine
 
 
-def emit_reduced(loops: Loops, stage: Reduced, prefix: list[Expr], machine: Machine, parallel: bool) -> None:
+def emit_reduced(loops: Loops, stage: Reduced, prefix: list[Expr], machine: Cpu, parallel: bool) -> None:
     """The loops of a stage, within those of the axes whose index `prefix` is."""
     shape = stage.layout.shape(stage.shape[len(prefix) :])
     # Axes of one at the end, as of a mean that keeps its axes, are no neighbours.
@@ -133,7 +133,7 @@ def runs_along(accesses: Sequence[Access], reduced: Expr, spatial: Expr) -> bool
 class Combination:
     """How the elements of a reduction are combined."""
 
-    def __init__(self, loops: Loops, stage: Reduced, machine: Machine) -> None:
+    def __init__(self, loops: Loops, stage: Reduced, machine: Device) -> None:
         self.loops = loops
         self.stage = stage
         self.lanes = machine.lanes(stage.dtype)

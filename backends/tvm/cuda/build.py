@@ -10,7 +10,7 @@ from tvm import tirx
 
 from ..lowering.lower import Lowered
 from ..runtime.program import Step
-from .device import Gpu, binary
+from .device import GpuMachine, binary
 
 _LOWER = (
     tirx.transform.FlattenBuffer(),
@@ -20,7 +20,7 @@ _LOWER = (
 )
 
 
-def source_of(functions: Mapping[str, Any], gpu: Gpu) -> str:
+def source_of(functions: Mapping[str, Any], gpu: GpuMachine) -> str:
     """CUDA C++ of kernels by name."""
     found: dict[Any, Any] = {}
     for name, function in functions.items():
@@ -30,12 +30,12 @@ def source_of(functions: Mapping[str, Any], gpu: Gpu) -> str:
     return str(tvm.get_global_func("target.build.cuda")(lowered, gpu.target).inspect_source("cuda"))
 
 
-def build(lowered: Lowered, gpu: Gpu) -> bytes:
+def build(lowered: Lowered, gpu: GpuMachine) -> bytes:
     """Machine code of all kernels of a program; raises `BuildError`."""
     return binary(source_of(lowered.functions, gpu), gpu.arch)
 
 
-def text_of(lowered: Lowered, step: Step, form: str, gpu: Gpu) -> str:
+def text_of(lowered: Lowered, step: Step, form: str, gpu: GpuMachine) -> str:
     """A step's kernels as `tir`, or as `cuda`, which is C++."""
     inner = [*step.start, *step.body]
     launches = [*step.launches, *[launch for each in inner for launch in each.launches]]

@@ -6,45 +6,31 @@ import os
 import shutil
 import subprocess
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from difflib import get_close_matches
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from ....compiler.devices import Gpu
+from ....compiler.devices.table import gpu_like
 from ..codegen.link import command_in
 from ..errors import BuildError, TargetError
 
 LEAST = "sm_80"
 """The architecture of a target that names none; what is made for it holds PTX, so that later ones run it."""
-_PROCESSORS = {"sm_75": 40, "sm_80": 108, "sm_90": 132, "sm_100": 148, "sm_103": 148}
-_OTHERS = 80
 _PATIENCE = 600
 
 
 @dataclass(frozen=True)
-class Gpu:
-    """`arch` is nvcc's name, `target` TVM's description; blocks run on so many `processors` at once."""
+class GpuMachine(Gpu):
+    """A GPU with TVM's description of it."""
 
     target: Any
-    arch: str
-    processors: int
-    # Rows are cut among the threads of a team, whatever their number is.
-    threads: int = 0
-
-    @property
-    def machine(self) -> Any:
-        """The same for what is written for a processor, and asks it for its lanes and threads."""
-        return self
-
-    def lanes(self, dtype: str) -> int:
-        """Elements that a thread works out at once."""
-        del dtype
-        return 1
 
 
-def gpu_of(described: Mapping[str, Any]) -> Gpu:
+def gpu_of(described: Mapping[str, Any]) -> GpuMachine:
     """The GPU that a description of TVM's of kind cuda stands for.
 
     Raises `TargetError` for an architecture that the compiler does not know, and `BuildError` without one.
@@ -64,7 +50,9 @@ def gpu_of(described: Mapping[str, Any]) -> Gpu:
     except (ValueError, TypeError) as error:
         why = str(error).strip().splitlines()[-1].partition(". Target creation")[0]
         raise TargetError("E701", f"the target is not understood: {why}") from None
-    return Gpu(target, arch, _PROCESSORS.get(arch, _OTHERS))
+    like = gpu_like(arch)
+    about = {field.name: getattr(like, field.name) for field in fields(like)}
+    return GpuMachine(**{**about, "arch": arch}, target=target)
 
 
 def compiler() -> list[str]:

@@ -8,13 +8,13 @@ from typing import Any
 
 from tvm import tirx
 
+from ....compiler.devices import Gpu
 from ..cpu.reductions import Combination
 from ..tensor_ir.access import index_variables, merged_axes, over, product_of, reads_of
 from ..tensor_ir.expressions import emitting
 from ..tensor_ir.indices import index_const, index_type
 from ..tensor_ir.loops import Buffer, Expr
 from ..tensor_ir.tensors import Access, Reduced, Tensor
-from .device import Gpu
 from .launches import THREADS, LaunchSequence, Thread
 
 
@@ -80,7 +80,7 @@ def reduced(work: LaunchSequence, stage: Reduced, tail: Tail, gpu: Gpu) -> None:
         position = thread.let(thread.position(total), "position")
         with _within(thread, position, total):
             index = split(thread, position, stage.shape)
-            combination = Combination(thread, stage, gpu.machine)
+            combination = Combination(thread, stage, gpu)
             value = combination.single(stage.extents, lambda at: stage.function(*index, *at))
             tail.finish(thread, index, value)
     tail.release()

@@ -16,8 +16,6 @@ from ..tensor_ir.indices import declared, index_const, index_type
 from ..tensor_ir.loops import Buffer, Expr, Kind, Loops, pointer
 from .expressions import buffers, variables, with_known_bits
 
-WARP = 32
-"""Threads that run in step."""
 THREADS = 256
 """Threads of a block, where nothing asks for another number."""
 _LOCAL = 16 << 10

@@ -8,17 +8,16 @@ from typing import Any
 
 from tvm import tirx
 
+from ....compiler.devices import Gpu
 from ....compiler.dtypes import DType
 from ....compiler.graph.graph import Graph
-from ..grouping.grouping import grouped
 from ..lowering import slices
 from ..lowering.kernels import Unsupported
-from ..lowering.lower import Lowered, Lowering
+from ..lowering.lower import Lowered, Lowering, grouping_for
 from ..lowering.positions import Checked, with_checks
 from ..runtime.program import Launch, Program, Slot, Step
 from ..tensor_ir.access import over
 from ..tensor_ir.indices import is_far, wide
-from .device import Gpu
 from .elements import split
 from .launches import THREADS, LaunchSequence
 from .maker import maker
@@ -30,12 +29,12 @@ def lower(graph: Graph, gpu: Gpu, float_as: DType = "f32") -> Lowered:
     Raises `Unsupported` for an operator that has neither a defining computation nor one in numpy.
     """
     graph, checks = with_checks(graph)
-    return _Lowering(grouped(graph, float_as).fused(), checks, gpu, float_as).run()
+    return _Lowering(grouping_for(graph, gpu, float_as).fused(), checks, gpu, float_as).run()
 
 
 class _Lowering(Lowering):
     def __init__(self, graph: Graph, checks: Sequence[Checked], gpu: Gpu, float_as: DType) -> None:
-        super().__init__(graph, checks, gpu.machine, float_as)
+        super().__init__(graph, checks, gpu, float_as)
         self.maker = maker(gpu, float_as)
 
     def run(self) -> Lowered:

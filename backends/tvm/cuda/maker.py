@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
+from ....compiler.devices import Device, Gpu
 from ....compiler.dtypes import DType
 from ....compiler.graph.graph import Node
-from ..cpu.machine import Machine
 from ..cpu.templates import Template
 from ..cpu.templates.base import Accumulated
 from ..cpu.templates.blocks import Block
@@ -17,16 +17,15 @@ from ..runtime.dtypes import storage_dtype
 from ..tensor_ir.layouts import Layout
 from ..tensor_ir.tensors import Tensor
 from . import attention, nest
-from .device import Gpu
 from .launches import LaunchSequence, Role
 
 
 def maker(gpu: Gpu, float_as: DType) -> KernelMaker:
     """Makes the kernels of a program, each a `LaunchSequence` of launches."""
-    return KernelMaker(gpu.machine, float_as, _find, GpuWriter)
+    return KernelMaker(gpu, float_as, _find, GpuWriter)
 
 
-def _find(node: Node, layouts: Mapping[str, Layout], machine: Machine, dtype: str) -> Template | None:
+def _find(node: Node, layouts: Mapping[str, Layout], machine: Device, dtype: str) -> Template | None:
     found: Any = attention.fit(node, dtype)
     return found
 

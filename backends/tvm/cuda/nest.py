@@ -13,6 +13,7 @@ from typing import Any
 from tvm import tirx
 from tvm.ir import Call
 
+from ....compiler.devices import Gpu
 from ..cpu.nest import stages_of
 from ..cpu.reductions import runs_along
 from ..tensor_ir.access import index_variables, product_of, reads_of, same_size
@@ -21,7 +22,6 @@ from ..tensor_ir.layouts import PLAIN
 from ..tensor_ir.loops import Buffer, type_of
 from ..tensor_ir.tensors import Computed, Extern, Reduced, Source, Tensor
 from . import product, programs, rows
-from .device import Gpu
 from .elements import Tail, computed, reduced
 from .expressions import is_choice, nodes
 from .launches import LaunchSequence

@@ -15,13 +15,13 @@ from typing import Any, NamedTuple
 
 from tvm import tirx
 
+from ....compiler.devices import Gpu
 from ..cpu.templates.tiles import LONG, PANEL
 from ..tensor_ir.access import depends_on, index_variables, over, product_of
 from ..tensor_ir.cascade import Cascade, cut_of, turn
 from ..tensor_ir.indices import index_const, index_type
 from ..tensor_ir.loops import Expr
 from ..tensor_ir.tensors import Reduced, watch
-from .device import Gpu
 from .elements import Tail, split
 from .expressions import is_choice, loads, substituted
 from .launches import THREADS, LaunchSequence, Thread

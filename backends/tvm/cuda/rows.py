@@ -10,6 +10,7 @@ from typing import Any
 
 from tvm import tirx
 
+from ....compiler.devices import Gpu
 from ..cpu.reductions import Combination
 from ..tensor_ir.access import over, product_of
 from ..tensor_ir.cascade import Cascade, cut_of, turn
@@ -17,9 +18,8 @@ from ..tensor_ir.expressions import emitting
 from ..tensor_ir.indices import index_const, index_type
 from ..tensor_ir.loops import Expr
 from ..tensor_ir.tensors import Reduced, Tensor
-from .device import Gpu
 from .elements import Tail, split
-from .launches import THREADS, WARP, LaunchSequence, Thread
+from .launches import THREADS, LaunchSequence, Thread
 
 _SHORT = 1024
 """Elements of a row that one warp combines at most."""
@@ -37,15 +37,15 @@ def emit(work: LaunchSequence, tail: Tail, common: int, gpu: Gpu) -> None:
     short = all(isinstance(length, int) and length <= _SHORT for length in lengths)
     lead = stages[0].shape[:common]
     count = product_of(lead)
-    team = WARP if short else THREADS
+    team = gpu.warp if short else THREADS
     blocks = over(count, _WARPS) if short else count
-    with work.launch(blocks, WARP * _WARPS if short else THREADS) as thread:
+    with work.launch(blocks, gpu.warp * _WARPS if short else THREADS) as thread:
         kind = index_type(count)
         if short:
-            warp = tirx.floordiv(thread.number, WARP)
+            warp = tirx.floordiv(thread.number, gpu.warp)
             first: Any = thread.block.astype(kind)
             row = thread.let(first * _WARPS + warp.astype(kind), "row")
-            lane = thread.let(tirx.floormod(thread.number, WARP), "lane")
+            lane = thread.let(tirx.floormod(thread.number, gpu.warp), "lane")
         else:
             row, lane = thread.block.astype(kind), thread.number
         bound = tirx.const(count, kind) if isinstance(count, int) else count
@@ -110,7 +110,7 @@ class _Row:
     def _combined(self, stage: Reduced) -> Expr:
         """All elements of the row as one, known to each thread of the team."""
         thread, zero = self.thread, index_const(0)
-        combination = Combination(thread, stage, self.gpu.machine)
+        combination = Combination(thread, stage, self.gpu)
         cell = thread.alloc([1], stage.dtype, "sums", "local")
         found = tirx.BufferLoad(cell, [zero])
         thread.store(cell, combination.identity, zero)
@@ -125,11 +125,11 @@ class _Row:
         self._turns(stage.extents, each, cascade)
         combination.finish(cascade)
         apart = 1
-        while apart < WARP:
+        while apart < self.gpu.warp:
             with emitting(thread):
                 thread.store(cell, combination.combine(found, self._other(cell, stage.dtype, apart)), zero)
             apart *= 2
-        if self.team > WARP:
+        if self.team > self.gpu.warp:
             self._across(cell, combination, stage.dtype)
         return found
 
@@ -147,10 +147,10 @@ class _Row:
 
     def _across(self, cell: Any, combination: Combination, dtype: str) -> None:
         """What the warps of the block found, as one."""
-        thread, warps, zero = self.thread, self.team // WARP, index_const(0)
+        thread, warps, zero = self.thread, self.team // self.gpu.warp, index_const(0)
         parts = thread.shared([warps], dtype, "parts")
-        with thread.when(tirx.floormod(self.lane, WARP) == 0):
-            thread.store(parts, tirx.BufferLoad(cell, [zero]), tirx.floordiv(self.lane, WARP))
+        with thread.when(tirx.floormod(self.lane, self.gpu.warp) == 0):
+            thread.store(parts, tirx.BufferLoad(cell, [zero]), tirx.floordiv(self.lane, self.gpu.warp))
         thread.wait()
         thread.store(cell, combination.identity, zero)
         with thread.loop(warps, "warp") as warp, emitting(thread):
@@ -160,7 +160,7 @@ class _Row:
         thread.wait()
 
     def _wait(self) -> None:
-        if self.team > WARP:
+        if self.team > self.gpu.warp:
             self.thread.wait()
         else:
             call = tirx.call_extern("int32", "__syncwarp")

@@ -10,12 +10,12 @@ from typing import Any
 
 from tvm import tirx
 
+from ....compiler.devices import Cpu, Device
 from ....compiler.dtypes import DType
 from ....compiler.fusion.roles import role_of
 from ....compiler.graph.builder import Builder
 from ....compiler.graph.graph import Graph, Node, Value
 from ....compiler.sizes.dims import free_symbols
-from ..cpu.machine import Machine
 from ..cpu.nest import emit_nest
 from ..cpu.templates import Template, find
 from ..cpu.templates.base import Accumulated
@@ -69,7 +69,7 @@ class KernelMaker:
 
     def __init__(
         self,
-        machine: Machine,
+        machine: Device,
         float_as: DType = "f32",
         find: Callable[..., Template | None] = find,
         writer: type[Writer] | None = None,
@@ -92,7 +92,7 @@ class KernelMaker:
         main = main_of(nodes)
         if main is not None and is_block(node):
             dtype = kernel_dtype(main.results[0].type.dtype, self.float_as)
-            return find_block(mains_of(nodes), self.machine, dtype)
+            return find_block(mains_of(nodes), _cpu(self.machine), dtype)
         if main is None or not follows(nodes, body.outputs, main):
             return None
         outside = dict(zip(body.inputs, node.inputs, strict=True))
@@ -111,7 +111,7 @@ class KernelMaker:
         if template is None or not self._has_computed(template, given):
             return template
         # Weights that others compute are packed at each call.
-        template = find(main, found, self.machine, dtype, computed=True)
+        template = find(main, found, _cpu(self.machine), dtype, computed=True)
         if template is None or any(slot not in given for slot in template.packings):
             return None
         packed = [given[slot] for slot in template.packings]
@@ -145,6 +145,12 @@ class KernelMaker:
         return Kernel(name, self.functions[name], node, operands, node.results, symbols, self._over[name])
 
 
+def _cpu(machine: Device) -> Cpu:
+    """The processor that templates and loops are for; what is for a GPU has a writer of its own."""
+    assert isinstance(machine, Cpu)
+    return machine
+
+
 class Writer:
     """Writes one kernel."""
 
@@ -153,7 +159,7 @@ class Writer:
         node: Node,
         body: Graph,
         layouts: Layouts,
-        machine: Machine,
+        machine: Device,
         float_as: DType,
         symbols: Sequence[str],
     ) -> None:
@@ -233,7 +239,7 @@ class Writer:
 
     def _nest(self, made: Sequence[Tensor], results: Sequence[Tensor]) -> Any:
         """The function of a group without a template."""
-        emit_nest(self.loops, made, results, self.machine)
+        emit_nest(self.loops, made, results, _cpu(self.machine))
         return self._function()
 
     def _run(
@@ -244,7 +250,7 @@ class Writer:
         results: Sequence[Tensor],
     ) -> Any:
         """The function that a template writes."""
-        template.emit(self.loops, operands, main, results, self.machine)
+        template.emit(self.loops, operands, main, results, _cpu(self.machine))
         return self._function()
 
     def _function(self) -> Any:

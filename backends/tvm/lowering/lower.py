@@ -9,6 +9,7 @@ from typing import Any, cast
 
 import numpy as np
 
+from ....compiler.devices import Cpu, Device
 from ....compiler.dtypes import DType
 from ....compiler.graph.builder import Builder
 from ....compiler.graph.graph import Graph, Node, Tree, Value, leaves, map_leaves
@@ -21,7 +22,6 @@ from ....compiler.ops.scan import Scan
 from ....compiler.sizes.dims import Dim, Size, fold
 from ....compiler.sizes.symbols import readings
 from ..cpu.depth_first import with_blocks
-from ..cpu.machine import Machine
 from ..grouping.aliases import is_alias
 from ..grouping.grouping import Grouping, grouped, has_te
 from ..runtime.dtypes import tvm_dtype
@@ -55,7 +55,7 @@ class Lowered:
 
 
 def lower(
-    graph: Graph, machine: Machine, float_as: DType = "f32", functions: dict[str, Any] | None = None
+    graph: Graph, machine: Cpu, float_as: DType = "f32", functions: dict[str, Any] | None = None
 ) -> Lowered:
     """Cut the graph into kernels and plan their memory; kernels are entered in `functions` as they come.
 
@@ -68,9 +68,9 @@ def lower(
     return lowering.run()
 
 
-def grouping_for(graph: Graph, machine: Machine | None, float_as: DType) -> Grouping:
-    """What runs as one kernel: on a machine, depth first where that gains."""
-    join = None if machine is None else partial(with_blocks, machine=machine, float_as=float_as)
+def grouping_for(graph: Graph, machine: Device, float_as: DType) -> Grouping:
+    """What runs as one kernel: on a processor, depth first where that gains."""
+    join = partial(with_blocks, machine=machine, float_as=float_as) if isinstance(machine, Cpu) else None
     return grouped(graph, float_as, join)
 
 
@@ -82,7 +82,7 @@ def formula(size: Size) -> Formula:
 class Lowering:
     """The program in the making; the graph's output is (its own, what is checked)."""
 
-    def __init__(self, graph: Graph, checks: Sequence[Checked], machine: Machine, float_as: DType) -> None:
+    def __init__(self, graph: Graph, checks: Sequence[Checked], machine: Device, float_as: DType) -> None:
         self.graph = graph
         self.checks = checks
         self.float_as = float_as

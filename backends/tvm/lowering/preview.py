@@ -13,7 +13,7 @@ from .lower import Lowering, grouping_for
 from .positions import with_checks
 
 
-def preview(graph: Graph, maker: KernelMaker, depth_first: bool = True) -> tuple[Partition, Program]:
+def preview(graph: Graph, maker: KernelMaker) -> tuple[Partition, Program]:
     """The partition that a graph is lowered by, and the program that runs it.
 
     A group's `kernels` are those that it runs, 0 where its results are its operands' memory. Raises
@@ -21,7 +21,7 @@ def preview(graph: Graph, maker: KernelMaker, depth_first: bool = True) -> tuple
     """
     maker.writes = False
     graph, checks = with_checks(graph)
-    grouping = grouping_for(graph, maker.machine if depth_first else None, maker.float_as)
+    grouping = grouping_for(graph, maker.machine, maker.float_as)
     fused, places = grouping.with_places()
     lowering = Lowering(fused, checks, maker.machine, maker.float_as)
     lowering.maker = maker

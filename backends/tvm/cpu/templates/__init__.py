@@ -9,13 +9,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from .....compiler.devices import Cpu
 from .....compiler.graph.graph import Node
 from ...tensor_ir.layouts import Layout
-from ..machine import Machine
 from . import attention, convolution, depthwise, grouped, linear, matrix, pool, transposed, winograd
 from .base import Template
 
-Fit = Callable[[Node, Mapping[str, Layout], Machine, str], "Template | None"]
+Fit = Callable[[Node, Mapping[str, Layout], Cpu, str], "Template | None"]
 
 TEMPLATES: tuple[Any, ...] = (
     attention.fit,
@@ -31,7 +31,7 @@ TEMPLATES: tuple[Any, ...] = (
 
 
 def find(
-    node: Node, layouts: Mapping[str, Layout], machine: Machine, dtype: str, computed: bool = False
+    node: Node, layouts: Mapping[str, Layout], machine: Cpu, dtype: str, computed: bool = False
 ) -> Template | None:
     """The first template that fits a main operator whose operands lie in memory so.
 

@@ -13,6 +13,7 @@ from typing import Any
 
 from tvm import tirx
 
+from .....compiler.devices import Cpu
 from .....compiler.dtypes import BOOL
 from .....compiler.graph.graph import Node
 from ...runtime.packing import Packing
@@ -23,7 +24,6 @@ from ...tensor_ir.layouts import PLAIN, Layout
 from ...tensor_ir.loops import Expr, Loops
 from ...tensor_ir.math.elementary import Functions
 from ...tensor_ir.tensors import Tensor
-from ..machine import Machine
 from .base import Accumulated, finish, zero
 from .tiles import LONG, PANEL, tile_of
 
@@ -37,7 +37,7 @@ class Attention:
     layout = PLAIN
     packings: Mapping[str, Packing] = {}
 
-    def __init__(self, node: Node, machine: Machine, dtype: str) -> None:
+    def __init__(self, node: Node, machine: Cpu, dtype: str) -> None:
         given = dict(zip(node.slots, node.inputs, strict=True))
         q, k, v = (given[slot].shape for slot in ("q", "k", "v"))
         self.op: Any = node.op
@@ -55,7 +55,7 @@ class Attention:
         operands: Mapping[str, Tensor],
         main: Accumulated,
         results: Sequence[Tensor],
-        machine: Machine,
+        machine: Cpu,
     ) -> None:
         """Heads, or parts of a head where heads are few, on all threads."""
         lead = main.shape[:-2]
@@ -323,7 +323,7 @@ def _split(flat: Expr, extents: Sequence[Any]) -> list[Expr]:
     return [flat, *reversed(found)] if extents else []
 
 
-def fit(node: Node, layouts: Mapping[str, Layout], machine: Machine, dtype: str) -> Any:
+def fit(node: Node, layouts: Mapping[str, Layout], machine: Cpu, dtype: str) -> Any:
     """The template for a node, or None where it is another operator or sizes are not known."""
     if node.op.name != "scaled_dot_product_attention" or dtype not in ("float32", "float64"):
         return None

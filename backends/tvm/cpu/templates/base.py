@@ -7,13 +7,13 @@ from typing import Any, Protocol
 
 from tvm import tirx
 
+from .....compiler.devices import Cpu
 from ...runtime.packing import Packing
 from ...tensor_ir.expressions import emitting
 from ...tensor_ir.index_maps import IndexMap
 from ...tensor_ir.layouts import Layout
 from ...tensor_ir.loops import Expr, Loops
 from ...tensor_ir.tensors import Tensor
-from ..machine import Machine
 
 
 class Template(Protocol):
@@ -31,7 +31,7 @@ class Template(Protocol):
         operands: Mapping[str, Tensor],
         main: Accumulated,
         results: Sequence[Tensor],
-        machine: Machine,
+        machine: Cpu,
     ) -> None:
         """Write the loops; packed operands are read by the packed index."""
         ...

@@ -12,12 +12,12 @@ from typing import Any
 
 from tvm import tirx
 
+from .....compiler.devices import Cpu
 from .....compiler.graph.graph import Node, Value
 from ...tensor_ir.indices import index_const, index_type
 from ...tensor_ir.layouts import Layout
 from ...tensor_ir.loops import Expr, Loops
 from ...tensor_ir.tensors import Tensor
-from ..machine import Machine
 from .base import Accumulated
 from .blocks_plan import Plan, plan_of
 from .blocks_stage import Rows
@@ -87,6 +87,6 @@ class Block:
         return found[::-1]
 
 
-def fit(mains: Sequence[Node], machine: Machine, dtype: str) -> Block:
+def fit(mains: Sequence[Node], machine: Cpu, dtype: str) -> Block:
     """The template for main operators that `blocks_plan.cut` has put into one block."""
     return Block(mains, plan_of(mains, machine, dtype))

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import ceil, prod
 
+from .....compiler.devices import Cpu
 from .....compiler.graph.graph import Node
-from ..machine import Machine
 from .blocks_stage import Stage
 
 _MOVED = 40
@@ -53,7 +53,7 @@ class Plan:
         return self.batch * (self.parts - 1) * shared
 
 
-def plan_of(mains: Sequence[Node], machine: Machine, dtype: str) -> Plan:
+def plan_of(mains: Sequence[Node], machine: Cpu, dtype: str) -> Plan:
     """How a block is cut: a few rows at a time, as half of a core's cache has room for."""
     stages = tuple(Stage(main, machine, dtype) for main in mains)
     rows, batch = stages[-1].rows, mains[0].inputs[0].shape[0]
@@ -74,7 +74,7 @@ def _rooms(stages: Sequence[Stage], step: int) -> tuple[int, ...]:
     return tuple(found[:0:-1])
 
 
-def saved(mains: Sequence[Node], machine: Machine, dtype: str) -> float:
+def saved(mains: Sequence[Node], machine: Cpu, dtype: str) -> float:
     """Cycles of each core that a block saves; 0 where its kernels had better run one after the other."""
     plan = plan_of(mains, machine, dtype)
     stages, lanes = plan.stages, plan.stages[0].lanes
@@ -96,7 +96,7 @@ def saved(mains: Sequence[Node], machine: Machine, dtype: str) -> float:
     return gained - lost if gained - lost > _GAIN * work else 0.0
 
 
-def cut(mains: Sequence[Node], machine: Machine, dtype: str) -> list[list[Node]]:
+def cut(mains: Sequence[Node], machine: Cpu, dtype: str) -> list[list[Node]]:
     """Main operators, each of which reads what the one before makes, in blocks that save most in all."""
     best: list[tuple[float, int]] = [(0.0, 0)]
     for end in range(1, len(mains) + 1):

@@ -7,12 +7,12 @@ from typing import Any
 
 from tvm import tirx
 
+from .....compiler.devices import Cpu
 from .....compiler.graph.graph import Node
 from ...runtime.packing import Packing
 from ...tensor_ir.layouts import Layout
 from ...tensor_ir.loops import Expr, Loops
 from ...tensor_ir.tensors import Tensor
-from ..machine import Machine
 from .axes import groups_of
 from .base import Accumulated
 from .depthwise import ChannelWriter, Depthwise
@@ -26,7 +26,7 @@ class Stage:
     Its result has `rows` of `run` pixels each.
     """
 
-    def __init__(self, main: Node, machine: Machine, dtype: str) -> None:
+    def __init__(self, main: Node, machine: Cpu, dtype: str) -> None:
         x, weight, result = main.inputs[0].shape, main.inputs[1].shape, main.results[0].shape
         stride, dilation, pads = main.op.window(x[2:], weight[2:])  # pyright: ignore[reportAttributeAccessIssue]
         self.main, self.dtype, self.lanes = main, dtype, machine.lanes(dtype)

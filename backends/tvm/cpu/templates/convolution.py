@@ -7,12 +7,12 @@ from typing import Any
 
 from tvm import tirx
 
+from .....compiler.devices import Cpu
 from .....compiler.graph.graph import Node
 from ...runtime.packing import Packing
 from ...tensor_ir.layouts import PLAIN, Layout
 from ...tensor_ir.loops import Expr, Loops
 from ...tensor_ir.tensors import Tensor
-from ..machine import Machine
 from .axes import Axes, groups_of
 from .base import Accumulated
 from .product import Writer
@@ -25,7 +25,7 @@ class Convolution:
     `lanes` may be fewer than a register has, for groups of so many output channels.
     """
 
-    def __init__(self, node: Node, machine: Machine, dtype: str, lanes: int) -> None:
+    def __init__(self, node: Node, machine: Cpu, dtype: str, lanes: int) -> None:
         weight = node.inputs[1].shape
         self.axes = axes = Axes.of(node)
         self.dtype, self.lanes = dtype, lanes
@@ -55,7 +55,7 @@ class Convolution:
         operands: Mapping[str, Tensor],
         main: Accumulated,
         results: Sequence[Tensor],
-        machine: Machine,
+        machine: Cpu,
     ) -> None:
         """The product's loops."""
         x, axes = operands["x"], self.axes
@@ -91,7 +91,7 @@ class Convolution:
         Writer(product, loops, operands["weight"], operands.get("bias"), main, results).write()
 
 
-def fit(node: Node, layouts: Mapping[str, Layout], machine: Machine, dtype: str) -> Any:
+def fit(node: Node, layouts: Mapping[str, Layout], machine: Cpu, dtype: str) -> Any:
     """The template for a node, or None where it is another operator or another kind of convolution."""
     if node.op.name != "conv_with" or dtype not in ("float32", "float64"):
         return None

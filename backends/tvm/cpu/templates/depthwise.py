@@ -7,12 +7,12 @@ from typing import Any
 
 from tvm import tirx
 
+from .....compiler.devices import Cpu
 from .....compiler.graph.graph import Node
 from ...runtime.packing import Packing
 from ...tensor_ir.layouts import CHANNELS_LAST, PLAIN, Layout
 from ...tensor_ir.loops import Loops
 from ...tensor_ir.tensors import Tensor
-from ..machine import Machine
 from .axes import Axes, groups_of
 from .base import Accumulated, zero
 from .product import Writer
@@ -22,7 +22,7 @@ from .tiles import WRITTEN, Spot, Tile
 class Depthwise:
     """One filter for each channel, in one to three axes whose sizes are known; channels are packed."""
 
-    def __init__(self, node: Node, machine: Machine, dtype: str) -> None:
+    def __init__(self, node: Node, machine: Cpu, dtype: str) -> None:
         self.axes = axes = Axes.of(node)
         self.dtype, self.lanes = dtype, machine.lanes(dtype)
         self.out = int(node.inputs[1].shape[0])  # pyright: ignore[reportArgumentType]
@@ -44,7 +44,7 @@ class Depthwise:
         operands: Mapping[str, Tensor],
         main: Accumulated,
         results: Sequence[Tensor],
-        machine: Machine,
+        machine: Cpu,
     ) -> None:
         """Loops over samples, vectors of channels and rows on all threads, and tiles of a row within."""
         x = operands["x"]
@@ -81,7 +81,7 @@ class ChannelWriter(Writer):
         self._finish(cells, spot, tile, left)
 
 
-def fit(node: Node, layouts: Mapping[str, Layout], machine: Machine, dtype: str) -> Any:
+def fit(node: Node, layouts: Mapping[str, Layout], machine: Cpu, dtype: str) -> Any:
     """The template for a node, or None where it is another operator or its channels do not fill vectors."""
     if node.op.name != "conv_with" or dtype not in ("float32", "float64"):
         return None

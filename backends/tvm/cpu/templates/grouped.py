@@ -12,12 +12,12 @@ from typing import Any
 
 from tvm import tirx
 
+from .....compiler.devices import Cpu
 from .....compiler.graph.graph import Node
 from ...runtime.packing import Packing
 from ...tensor_ir.layouts import Layout
 from ...tensor_ir.loops import Loops
 from ...tensor_ir.tensors import Tensor
-from ..machine import Machine
 from .axes import Axes, groups_of
 from .base import Accumulated, zero
 from .product import Writer
@@ -30,7 +30,7 @@ _WRITTEN = 768
 class Grouped:
     """Groups whose output channels divide a vector; channels are packed, sizes known but for the batch."""
 
-    def __init__(self, node: Node, machine: Machine, dtype: str) -> None:
+    def __init__(self, node: Node, machine: Cpu, dtype: str) -> None:
         weight = node.inputs[1].shape
         self.axes = axes = Axes.of(node)
         self.dtype, self.lanes = dtype, machine.lanes(dtype)
@@ -58,7 +58,7 @@ class Grouped:
         operands: Mapping[str, Tensor],
         main: Accumulated,
         results: Sequence[Tensor],
-        machine: Machine,
+        machine: Cpu,
     ) -> None:
         """Loops over samples, vectors of channels and rows on all threads, and tiles of a row within."""
         x = operands["x"]
@@ -125,7 +125,7 @@ class GroupWriter(Writer):
         return dict(sorted(found.items()))
 
 
-def fit(node: Node, layouts: Mapping[str, Layout], machine: Machine, dtype: str) -> Any:
+def fit(node: Node, layouts: Mapping[str, Layout], machine: Cpu, dtype: str) -> Any:
     """The template for a node, or None where groups do not divide a vector or channels are not packed."""
     if node.op.name != "conv_with" or dtype not in ("float32", "float64"):
         return None

@@ -7,12 +7,12 @@ from typing import Any
 
 from tvm import tirx
 
+from .....compiler.devices import Cpu
 from .....compiler.graph.graph import Node
 from ...runtime.packing import Packing
 from ...tensor_ir.layouts import PLAIN, Layout
 from ...tensor_ir.loops import Expr, Loops
 from ...tensor_ir.tensors import Tensor
-from ..machine import Machine
 from .base import Accumulated
 from .product import Writer
 from .tiles import Product, Taps, tile_of
@@ -26,7 +26,7 @@ class Linear:
 
     layout = PLAIN
 
-    def __init__(self, node: Node, machine: Machine, dtype: str) -> None:
+    def __init__(self, node: Node, machine: Cpu, dtype: str) -> None:
         x, weight = node.inputs[0].shape, node.inputs[1].shape
         self.dtype, self.lanes = dtype, machine.lanes(dtype)
         self.out, self.channels = int(weight[0]), int(weight[1])  # pyright: ignore[reportArgumentType]
@@ -53,7 +53,7 @@ class Linear:
         operands: Mapping[str, Tensor],
         main: Accumulated,
         results: Sequence[Tensor],
-        machine: Machine,
+        machine: Cpu,
     ) -> None:
         """The product's loops."""
         x = operands["x"]
@@ -88,7 +88,7 @@ class Linear:
         Writer(product, loops, operands["weight"], operands.get("bias"), main, results).write()
 
 
-def fit(node: Node, layouts: Mapping[str, Layout], machine: Machine, dtype: str) -> Any:
+def fit(node: Node, layouts: Mapping[str, Layout], machine: Cpu, dtype: str) -> Any:
     """The template for a node, or None where it is another operator or sizes are not known."""
     if node.op.name != "linear_with" or dtype not in ("float32", "float64"):
         return None

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 from tvm import tirx
 
+from .....compiler.devices import Cpu
 from .....compiler.graph.graph import Node
 from .....compiler.ops.einsum import Einsum
 from ...runtime.packing import Packing
@@ -18,7 +19,6 @@ from ...tensor_ir.indices import index_const
 from ...tensor_ir.layouts import PLAIN, Layout
 from ...tensor_ir.loops import Expr, Loops
 from ...tensor_ir.tensors import Tensor
-from ..machine import Machine
 from .base import Accumulated, zero
 from .linear import ROWS
 from .product import Writer
@@ -49,9 +49,7 @@ class Matrices:
     layout = PLAIN
     packings: Mapping[str, Packing] = {}
 
-    def __init__(
-        self, node: Node, axes: Axes, sizes: Mapping[str, Any], machine: Machine, dtype: str
-    ) -> None:
+    def __init__(self, node: Node, axes: Axes, sizes: Mapping[str, Any], machine: Cpu, dtype: str) -> None:
         self.axes, self.sizes, self.dtype = axes, sizes, dtype
         self.lanes, self.threads = machine.lanes(dtype), machine.threads
         names = list(dict.fromkeys(node.slots))
@@ -73,7 +71,7 @@ class Matrices:
         operands: Mapping[str, Tensor],
         main: Accumulated,
         results: Sequence[Tensor],
-        machine: Machine,
+        machine: Cpu,
     ) -> None:
         """Products, panels of columns and parts of the rows on all threads."""
         given = [operands[name] for name in self.names]
@@ -264,7 +262,7 @@ def _named(left: tuple[str, ...], right: tuple[str, ...], result: tuple[str, ...
     return Axes(terms[0], terms[1], result, swapped, batch, rows, column, summed)
 
 
-def fit(node: Node, layouts: Mapping[str, Layout], machine: Machine, dtype: str) -> Any:
+def fit(node: Node, layouts: Mapping[str, Layout], machine: Cpu, dtype: str) -> Any:
     """The template for a node, or None where it is another operator, or vectors would be nearly empty."""
     if node.op.name not in ("matmul", "einsum") or dtype not in ("float32", "float64"):
         return None

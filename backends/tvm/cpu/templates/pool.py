@@ -7,6 +7,7 @@ from typing import Any
 
 from tvm import tirx
 
+from .....compiler.devices import Cpu
 from .....compiler.graph.graph import Node
 from .....compiler.ops.conv import per_axis, resolve_padding
 from ...runtime.packing import Packing
@@ -14,7 +15,6 @@ from ...tensor_ir.layouts import CHANNELS_LAST, Layout
 from ...tensor_ir.loops import Loops
 from ...tensor_ir.math.elementary import Functions
 from ...tensor_ir.tensors import Tensor
-from ..machine import Machine
 from .axes import Axes
 from .base import Accumulated, zero
 from .product import Writer
@@ -26,7 +26,7 @@ class Pool:
 
     packings: Mapping[str, Packing] = {}
 
-    def __init__(self, node: Node, machine: Machine, dtype: str) -> None:
+    def __init__(self, node: Node, machine: Cpu, dtype: str) -> None:
         self.axes = axes = axes_of(node)
         self.dtype, self.lanes = dtype, machine.lanes(dtype)
         self.channels = int(node.inputs[0].shape[1])  # pyright: ignore[reportArgumentType]
@@ -46,7 +46,7 @@ class Pool:
         operands: Mapping[str, Tensor],
         main: Accumulated,
         results: Sequence[Tensor],
-        machine: Machine,
+        machine: Cpu,
     ) -> None:
         """Loops over samples, vectors of channels and rows on all threads, and tiles of a row within."""
         x = operands["x"]
@@ -114,7 +114,7 @@ def axes_of(node: Node) -> Axes:
     return Axes.made(tuple(taps), sizes)
 
 
-def fit(node: Node, layouts: Mapping[str, Layout], machine: Machine, dtype: str) -> Any:
+def fit(node: Node, layouts: Mapping[str, Layout], machine: Cpu, dtype: str) -> Any:
     """The template for a node, or None where it is another operator or channels are not side by side."""
     if node.op.name not in ("max_pool", "avg_pool") or dtype not in ("float32", "float64"):
         return None

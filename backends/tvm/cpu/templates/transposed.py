@@ -14,13 +14,13 @@ from typing import Any, NamedTuple
 
 from tvm import tirx
 
+from .....compiler.devices import Cpu
 from .....compiler.graph.graph import Node
 from .....compiler.ops.conv import per_axis
 from ...runtime.packing import Packing
 from ...tensor_ir.layouts import PLAIN, Layout
 from ...tensor_ir.loops import Expr, Loops
 from ...tensor_ir.tensors import Tensor
-from ..machine import Machine
 from .axes import Axes
 from .base import Accumulated
 from .product import Writer
@@ -64,7 +64,7 @@ def phases(kernel: int, stride: int, dilation: int, pad: int, size: int, made: i
 class Transposed:
     """A transposed convolution in one to three axes whose sizes, but for the batch, are known."""
 
-    def __init__(self, node: Node, machine: Machine, dtype: str) -> None:
+    def __init__(self, node: Node, machine: Cpu, dtype: str) -> None:
         op: Any = node.op
         x, weight, result = (value.shape for value in (*node.inputs[:2], node.results[0]))
         rank = len(x) - 2
@@ -108,7 +108,7 @@ class Transposed:
         operands: Mapping[str, Tensor],
         main: Accumulated,
         results: Sequence[Tensor],
-        machine: Machine,
+        machine: Cpu,
     ) -> None:
         """A product for each kind of phase, whose results lie between those of the others."""
         for kinds in combinations(*self.phases):
@@ -172,7 +172,7 @@ class _Part:
         return self.weight[(*self.phase, *place, part, *turned, channel, lane)]
 
 
-def fit(node: Node, layouts: Mapping[str, Layout], machine: Machine, dtype: str) -> Any:
+def fit(node: Node, layouts: Mapping[str, Layout], machine: Cpu, dtype: str) -> Any:
     """The template for a node, or None where it is another operator or phases have no taps."""
     if node.op.name != "conv_transpose_with" or dtype not in ("float32", "float64"):
         return None

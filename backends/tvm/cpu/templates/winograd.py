@@ -13,13 +13,13 @@ from typing import Any, NamedTuple
 
 from tvm import tirx
 
+from .....compiler.devices import Cpu
 from .....compiler.graph.graph import Node
 from ...runtime.packing import Packing
 from ...tensor_ir.indices import index_const
 from ...tensor_ir.layouts import Layout
 from ...tensor_ir.loops import Buffer, Expr, Loops
 from ...tensor_ir.tensors import Tensor
-from ..machine import Machine
 from .axes import groups_of
 from .base import Accumulated, finish, zero
 from .tiles import LONG
@@ -33,7 +33,7 @@ class Winograd:
     Groups have whole vectors of channels, and whole panels of output channels.
     """
 
-    def __init__(self, node: Node, machine: Machine, plan: Plan) -> None:
+    def __init__(self, node: Node, machine: Cpu, plan: Plan) -> None:
         x, weight, result = node.inputs[0].shape, node.inputs[1].shape, node.results[0].shape
         pads = node.op.window(x[2:], weight[2:])[2]  # pyright: ignore[reportAttributeAccessIssue]
         self.plan, self.transforms = plan, Transforms(plan.outputs)
@@ -63,7 +63,7 @@ class Winograd:
         operands: Mapping[str, Tensor],
         main: Accumulated,
         results: Sequence[Tensor],
-        machine: Machine,
+        machine: Cpu,
     ) -> None:
         """Loops over strips of tiles, which are numbered through the batch."""
         _Writer(self, loops, operands, main, results).write()
@@ -304,7 +304,7 @@ def _apart(vectors: int) -> int:
     return vectors | 1
 
 
-def fit(node: Node, layouts: Mapping[str, Layout], machine: Machine, dtype: str) -> Any:
+def fit(node: Node, layouts: Mapping[str, Layout], machine: Cpu, dtype: str) -> Any:
     """The template for a node, or None where it is another operator or would be slower than directly."""
     if node.op.name != "conv_with" or dtype != "float32":
         return None

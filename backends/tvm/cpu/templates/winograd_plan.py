@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from ..machine import Machine
+from .....compiler.devices import Cpu
 
 TAPS = 3
 """The kernel's size in each axis."""
@@ -56,7 +56,7 @@ class Work:
     made: tuple[int, int]
     channels: int
     out: int
-    machine: Machine
+    machine: Cpu
     sections: int = 1
 
     @property

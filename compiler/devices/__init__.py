@@ -1,0 +1,6 @@
+"""What a graph runs on: processors and GPUs as data."""
+
+from .device import Cpu, Device, Gpu
+from .table import DEVICES, ZEN4, named
+
+__all__ = ["DEVICES", "ZEN4", "Cpu", "Device", "Gpu", "named"]
