@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, TypeVar
 import typer
 
 from ..compiler.names import printable
-from .options import FINE, SCHEMA, Address, At, Failure, Json, Mode, Set, command, open_model
+from .options import FINE, SCHEMA, Address, At, Failure, Json, Mode, Set, command, device_of, open_model
 from .terminal import paint, say, say_json
 
 if TYPE_CHECKING:
     from ..api.model import Model
+    from ..compiler.devices import Device
     from ..compiler.dtypes import DType
     from ..compiler.fusion import Group, Partition, Refused
     from ..compiler.graph.graph import Node
@@ -37,9 +38,13 @@ def fuse(
         Literal["eval", "train", "deploy"] | None,
         typer.Option("--mode", metavar="MODE", help="With --what-if: of which graph (deploy)."),
     ] = None,
+    device: Annotated[
+        str | None,
+        typer.Option("--device", metavar="NAME", help="With --what-if: on which device (zen4)."),
+    ] = None,
     cache: Annotated[
         int | None,
-        typer.Option("--cache", min=0, metavar="BYTES", help="With --what-if: room for a block (1 MiB)."),
+        typer.Option("--cache", min=0, metavar="BYTES", help="With --what-if: room for a block."),
     ] = None,
     blocks: Annotated[
         bool, typer.Option("--blocks/--no-blocks", help="With --what-if: depth-first blocks, or none.")
@@ -59,15 +64,16 @@ def fuse(
     the lines of the plan on both sides, with the reason why they are two.
     """
     model = open_model(plan, at, set)
-    asked = [name for name, on in (("--mode", mode), ("--cache", cache), ("--no-blocks", not blocks)) if on]
+    options = {"--mode": mode, "--device": device, "--cache": cache, "--no-blocks": None if blocks else True}
+    asked = [name for name, value in options.items() if value is not None]
     if asked and not what_if:
         raise Failure(f"{asked[0]} asks a model, and not the kernels that run", "add --what-if")
     if what_if:
-        found = _modelled(model, mode or "deploy", 1 << 20 if cache is None else cache, blocks, float_as)
+        found = _modelled(model, mode or "deploy", _device(device, cache), blocks, float_as)
     else:
         found = _running(model, target, float_as)
     bound = {**model.file.block(model.name).bindings, **model.bindings}
-    of = f"cache {found.machine.cache}" if found.machine else f"kernels for {target}"
+    of = f"{found.device.name} · cache {found.device.near}" if found.device else f"kernels for {target}"
     if json:
         say_json(to_dict(found, model.name, mode or "deploy", None if what_if else target, bound, float_as))
         return FINE
@@ -90,13 +96,19 @@ def _running(model: Model, target: str, float_as: DType) -> Partition:
     return partition_for(deployed_model(model, float_as).graph, target, float_as)[0]
 
 
-def _modelled(model: Model, mode: Mode, cache: int, blocks: bool, float_as: DType) -> Partition:
+def _device(name: str | None, cache: int | None) -> Device:
+    """The device of a name, with room for blocks of so many bytes."""
+    found = device_of(name or "zen4")
+    return found if cache is None else found.with_near(cache)
+
+
+def _modelled(model: Model, mode: Mode, device: Device, blocks: bool, float_as: DType) -> Partition:
     """The kernels that a model of memory traffic would choose."""
     from ..compiler.cost import BindingError
-    from ..compiler.fusion import Machine, partition
+    from ..compiler.fusion import partition
 
     try:
-        return partition(model.graph_in(mode), None, Machine(cache=cache), float_as, blocks)
+        return partition(model.graph_in(mode), None, device, float_as, blocks)
     except BindingError as error:
         raise Failure(str(error)) from None
 
@@ -115,8 +127,9 @@ def to_dict(
         "target": target,
         "bindings": bindings,
         "float": float_as,
-        "cache": found.machine.cache if found.machine else None,
-        "balance": found.machine.balance if found.machine else None,
+        "device": found.device.name if found.device else None,
+        "cache": found.device.near if found.device else None,
+        "balance": found.device.balance(float_as) if found.device else None,
         "operators": _operators(found),
         "prologue": len(found.prologue),
         "bytes_before": plain(found.before),

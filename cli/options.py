@@ -16,6 +16,7 @@ from .terminal import complain_of, remark, say_json
 if TYPE_CHECKING:
     from ..api.model import Model
     from ..api.plan_file import PlanFile
+    from ..compiler.devices import Device
     from ..dsl import syntax
     from ..dsl.scope import FileScope
 
@@ -187,6 +188,17 @@ def _near(address: str) -> list[str]:
             lines = path.read_text(encoding="utf-8").splitlines()
             known += [line.split()[1].partition("=")[0] for line in lines if line.startswith("plan ")]
     return did_you_mean(address, known) or ["`planform list` shows the atlas"]
+
+
+def device_of(name: str) -> Device:
+    """The device of a name."""
+    from ..compiler.devices import DEVICES
+    from ..dsl.suggest import did_you_mean
+
+    if name not in DEVICES:
+        help = did_you_mean(name, list(DEVICES)) or [f"there are {', '.join(DEVICES)}"]
+        raise Failure(f"no device is called `{name}`", *help)
+    return DEVICES[name]
 
 
 def open_model(address: str, at: list[str] | None = None, sets: list[str] | None = None) -> Model:

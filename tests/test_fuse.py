@@ -121,6 +121,9 @@ def test_kernels_of_free_sizes_are_printed_too() -> None:
     ("arguments", "said"),
     [
         (["--cache", "4"], "--cache asks a model"),
+        (["--cache", "0"], "--cache asks a model"),
+        (["--device", "h100"], "--device asks a model"),
+        (["--what-if", "--device", "h10"], "no device is called `h10`"),
         (["--mode", "train"], "--mode asks a model"),
         (["--no-blocks"], "--no-blocks asks a model"),
         (["--target", "z80"], "`z80` is no target"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
@@ -18,7 +19,8 @@ from planform.cli.app import app
 from planform.compiler.cost import BindingError, cost
 from planform.compiler.cost.sizes import Binding, symbols_of
 from planform.compiler.cost.traffic import Traffic
-from planform.compiler.fusion import Machine, Partition, fuse, partition
+from planform.compiler.devices import ZEN4
+from planform.compiler.fusion import Partition, fuse, partition
 from planform.compiler.fusion.reach import reach
 from planform.compiler.graph.analysis import (
     immediate_dominators,
@@ -66,7 +68,7 @@ def check_legal(graph: Graph, parts: Partition, bindings: dict[str, int] | None 
             moved = Traffic(Binding(bindings or {}, "f32")).together(group.nodes, group.outputs).bytes
             assert isinstance(moved, int)
             assert group.after >= moved
-        assert parts.machine is not None and group.buffer <= parts.machine.cache
+        assert parts.device is not None and group.buffer <= parts.device.near
     pairs = {(refused.before, refused.after) for refused in parts.refusals}
     assert len(pairs) == len(parts.refusals)
     assert pairs == {
@@ -163,7 +165,7 @@ def separable(size: int, channels: int = 16) -> Graph:
 
 def test_a_block_by_hand() -> None:
     graph = separable(32)
-    parts = partition(graph, machine=Machine(cache=16 * 1024))
+    parts = partition(graph, device=ZEN4.with_near(16 * 1024))
     assert titles(parts) == [["conv", "relu", "conv"]]
     block = parts.groups[0].block
     # A row of the value between is 16 * 32 floats, 2 KiB: 8 rows fit. Nothing is repeated, for a pointwise
@@ -177,7 +179,7 @@ def test_a_block_by_hand() -> None:
 
 
 def test_a_block_that_does_not_fit_says_so() -> None:
-    parts = partition(separable(32), machine=Machine(cache=1024))
+    parts = partition(separable(32), device=ZEN4.with_near(1024))
     assert len(parts.groups) == 2
     (refused,) = parts.refusals
     assert refused.cause == "memory" and "2.05 kB" in refused.reason
@@ -189,10 +191,12 @@ def test_a_halo_that_costs_more_than_it_saves_is_refused() -> None:
     x = net.input("x", 1, 64, 16, 16)
     for label in ("a", "b"):
         x = net.call("conv", x, label=label, out=64, kernel=7, pad=3)
-    parts = partition(net.freeze(x), machine=Machine(cache=40_000, balance=0.1))
+    slow = replace(ZEN4, l2=40_000, clock=ZEN4.clock * 0.1 / ZEN4.balance())
+    assert slow.balance() == pytest.approx(0.1)
+    parts = partition(net.freeze(x), device=slow)
     assert len(parts.groups) == 2
     assert parts.refusals[0].cause in ("no gain", "memory")
-    free = partition(parts.graph, machine=Machine(cache=1 << 20))
+    free = partition(parts.graph, device=ZEN4.with_near(1 << 20))
     assert len(free.groups) == 1 and free.groups[0].macs == cost(parts.graph).macs()
 
 
@@ -265,7 +269,7 @@ def _check_window(
 @pytest.mark.parametrize("seed", SEEDS)
 def test_fused_graphs_compute_the_same_numbers(seed: int) -> None:
     graph = random_graph(seed)
-    parts = partition(graph, machine=Machine(cache=2048 << seed % 6))
+    parts = partition(graph, device=ZEN4.with_near(2048 << seed % 6))
     check_legal(graph, parts)
     fused = fuse(graph, parts)
     verify(fused)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from ..devices import Device
 from ..dtypes import DType
 from ..graph.graph import Graph
 from ..graph.program import Program
@@ -16,7 +17,7 @@ from .active import idle_params, macs_of_all_parts
 from .conventions import CONVENTIONS
 from .groups import By, Group, group_rows
 from .rows import Counter, Row
-from .sizes import Binding, check_bindings
+from .sizes import Binding, BindingError, check_bindings
 from .sums import Sums, costs_to_dict, plain, sum_rows
 
 SCHEMA = 1
@@ -93,6 +94,22 @@ class CostReport:
     def bytes(self) -> Size:
         """Bytes that the operators read and write, each run by itself."""
         return self.sums.bytes
+
+    def seconds_on(self, device: Device) -> tuple[float, float]:
+        """The least time of all operators, one by one, and the part of it that waits for memory.
+
+        By the roofline of each operator: it takes its arithmetic at the device's peak or its bytes at the
+        device's bandwidth, whichever is longer. Raises `BindingError` where a size is free.
+        """
+        whole = waiting = 0.0
+        for row in self.rows:
+            flops, bytes = row.cost.flops, row.bytes_read + row.bytes_written
+            if not isinstance(flops, int) or not isinstance(bytes, int):
+                raise BindingError("the time on a device is for numbers, and sizes are free: bind them")
+            seconds = device.seconds(flops, bytes, self.float_as)
+            whole += seconds
+            waiting += seconds if seconds > device.seconds(flops, 0, self.float_as) else 0.0
+        return whole, waiting
 
     def select(self, convention: str) -> list[Row]:
         """The rows that a convention counts; `ValueError` for one that is not known."""

@@ -46,13 +46,6 @@ DEVICES: dict[str, Device] = {
 _BY_MCPU = {"znver4": ZEN4, "icelake-server": ICELAKE, "neoverse-v1": GRAVITON3}
 
 
-def named(name: str) -> Device:
-    """The device of a name; raises `KeyError`, which lists the names."""
-    if name not in DEVICES:
-        raise KeyError(f"no device is called `{name}`; there are {', '.join(DEVICES)}")
-    return DEVICES[name]
-
-
 def cpu_like(mcpu: str) -> Cpu:
     """A processor by LLVM's name, Zen 4 for those that are not in the table."""
     return _BY_MCPU.get(mcpu, ZEN4)

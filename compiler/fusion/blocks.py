@@ -10,26 +10,15 @@ is that of Lavin, arXiv:2404.03617, and of Qararyah et al., arXiv:2404.19331.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import NamedTuple
 
+from ..devices import Device
+from ..dtypes import DType
 from ..graph.graph import Value
 from ..ops.core.counts import Cost
 from .contract import Kernel
 from .kernels import Obstacle
 from .strips import Known, Strips
-
-
-@dataclass(frozen=True)
-class Machine:
-    """What the model knows of a machine.
-
-    `cache` is the budget of bytes for a block's working buffer; `balance` the multiply-adds done while one
-    byte comes from memory (234 GFLOP/s and 52 GB/s are 2.25).
-    """
-
-    cache: int = 1 << 20
-    balance: float = 2.25
 
 
 class Block(NamedTuple):
@@ -48,17 +37,21 @@ class Block(NamedTuple):
     moved: int | None = None
     reread: int = 0
 
-    def worth(self, machine: Machine) -> float:
-        """The bytes moved, and in bytes what the repeated arithmetic costs; less is better."""
-        return (self.moved or 0) + self.again / machine.balance
+    def worth(self, balance: float) -> float:
+        """The bytes moved, and in bytes what the repeated arithmetic costs; less is better.
+
+        `balance` are the multiply-adds that a device does while one byte comes from memory.
+        """
+        return (self.moved or 0) + self.again / balance
 
 
 class Model:
-    """Judges blocks on a machine."""
+    """Judges blocks on a device: what fits into its near memory, and what repeated arithmetic costs."""
 
-    def __init__(self, known: Known, machine: Machine) -> None:
+    def __init__(self, known: Known, device: Device, float_as: DType = "f32") -> None:
         self.known = known
-        self.machine = machine
+        self.near = device.near
+        self.balance = device.balance(float_as)
         self._alone: dict[Kernel, float] = {}
 
     def alone(self, kernel: Kernel) -> float:
@@ -113,20 +106,20 @@ class Model:
         fits: list[Block] = []
         least: tuple[int, int | None] | None = None
         for strips in growths:
-            rows, buffer = strips.longest(self.machine.cache)
-            if buffer <= self.machine.cache:
+            rows, buffer = strips.longest(self.near)
+            if buffer <= self.near:
                 fits.append(self._block(strips, rows, buffer))
             elif least is None or buffer < least[0]:
                 least = buffer, strips.axis
         if fits:
-            return min(fits, key=lambda block: block.worth(self.machine))
+            return min(fits, key=lambda block: block.worth(self.balance))
         assert least is not None
         what = "a whole sample" if least[1] is None else f"one position along axis {least[1]}"
         needs = f"{what} needs a buffer of {amount(least[0])}"
-        return Obstacle("memory", f"{needs}, and the cache budget is {amount(self.machine.cache)}")
+        return Obstacle("memory", f"{needs}, and the cache budget is {amount(self.near)}")
 
     def _block(self, strips: Strips, rows: int, buffer: int) -> Block:
-        moved, reread = strips.moved(rows, self.machine.cache - buffer)
+        moved, reread = strips.moved(rows, self.near - buffer)
         count = -(-strips.size // rows) * strips.batch
         return Block(strips.axis, rows, count, strips.again(rows), buffer, moved, reread)
 
@@ -189,7 +182,7 @@ def choose(kernels: Sequence[Kernel], model: Model, longest: int = 8) -> list[li
             found = growths if isinstance(growths, Obstacle) else model.best(growths)
             if isinstance(found, Obstacle):
                 break
-            cost = best[start][0] + found.worth(model.machine)
+            cost = best[start][0] + found.worth(model.balance)
             if cost < least[0]:
                 least = cost, start
         best.append(least)

@@ -9,11 +9,12 @@ from functools import cached_property
 from ..cost.rows import Counter
 from ..cost.sizes import Binding, check_bindings
 from ..cost.traffic import Traffic
+from ..devices import ZEN4, Device
 from ..dtypes import DType
 from ..graph.graph import Graph, Node, Value
 from ..graph.static import static_nodes
 from ..sizes.dims import Size, total
-from .blocks import Block, Machine, Model, amount, arithmetic, choose
+from .blocks import Block, Model, amount, arithmetic, choose
 from .contract import Kernel, joined
 from .kernels import Cause, Kernels, Obstacle
 from .strips import Known
@@ -62,14 +63,14 @@ class Partition:
     """The kernels of a graph, each after those that it reads from, and the boundaries between them.
 
     `prologue` are the operators that depend on weights and constants alone: they run once, and are in no
-    group. `machine` is the model's that blocks were chosen with, if they were chosen with one.
+    group. `device` is what blocks were chosen for, if a model of traffic chose them.
     """
 
     graph: Graph
     groups: tuple[Group, ...]
     prologue: tuple[Node, ...]
     refusals: tuple[Refused, ...]
-    machine: Machine | None = None
+    device: Device | None = None
 
     @property
     def before(self) -> Size:
@@ -95,7 +96,7 @@ class Partition:
 def partition(
     graph: Graph,
     bindings: Mapping[str, int] | None = None,
-    machine: Machine | None = None,
+    device: Device = ZEN4,
     float_as: DType = "f32",
     blocks: bool = True,
 ) -> Partition:
@@ -103,10 +104,11 @@ def partition(
 
     What a backend runs is told by itself: `backends/tvm/grouping/partition.py`.
 
-    `bindings` give numbers for free sizes; where some stay free, kernels are not joined into blocks. Every
+    Blocks are chosen for a `device`, whose memory near a kernel holds their working buffers. `bindings` give
+    numbers for free sizes; where some stay free, kernels are not joined into blocks. Every
     operator that is not in the prologue is in one group, and groups contract without a cycle.
     """
-    bindings, machine = bindings or {}, machine or Machine()
+    bindings = bindings or {}
     check_bindings(graph, bindings)
     binding = Binding(bindings, float_as)
     static = static_nodes(graph)
@@ -114,13 +116,13 @@ def partition(
     figures = Figures(graph, binding)
     work = {node: arithmetic(figures.cost_of[node]) for node in kernels.roles}
     known = Known(figures.traffic, work, kernels.result.kernel_of, kernels.users, kernels.outputs)
-    model = Model(known, machine)
+    model = Model(known, device, float_as)
     order = kernels.result.ordered()
     chosen = choose(order, model) if blocks else [[kernel] for kernel in order]
     groups = tuple([_group(number, parts, model, figures) for number, parts in enumerate(chosen)])
     prologue = tuple(node for node in graph.operators() if node in static)
     refusals = _Boundaries(kernels, model, chosen, blocks).refusals()
-    return Partition(graph, groups, prologue, tuple(refusals), machine)
+    return Partition(graph, groups, prologue, tuple(refusals), device)
 
 
 class Figures:
@@ -179,9 +181,9 @@ def _kind(kernel: Kernel) -> str:
     return "attention" if kernel.main.op.name == "scaled_dot_product_attention" else kernel.role
 
 
-def _no_gain(block: Block, apart: float, machine: Machine, neighbours: bool) -> str:
+def _no_gain(block: Block, apart: float, balance: float, neighbours: bool) -> str:
     """Why a block that could run is not chosen."""
-    if block.worth(machine) < apart:
+    if block.worth(balance) < apart:
         moves = f"apart they move {amount(apart)}, together {amount(block.moved or 0)}"
         return (
             f"{moves}, and their neighbours gain more"
@@ -242,14 +244,14 @@ class _Boundaries:
         if isinstance(found, Obstacle):
             return found
         apart = sum([self._worth(self.chosen[number]) for number in (before, after)])
-        return Obstacle("no gain", _no_gain(found, apart, self.model.machine, after == before + 1))
+        return Obstacle("no gain", _no_gain(found, apart, self.model.balance, after == before + 1))
 
     def _worth(self, parts: Sequence[Kernel]) -> float:
         if len(parts) == 1:
             return self.model.alone(parts[0])
         found = self.model.judge(parts)
         assert not isinstance(found, Obstacle)
-        return found.worth(self.model.machine)
+        return found.worth(self.model.balance)
 
     def _between(self, before: int, after: int) -> Kernel | None:
         """A kernel of another group on a path from one group to the other."""
