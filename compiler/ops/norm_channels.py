@@ -242,6 +242,8 @@ class InstanceNormWith(Op, name="instance_norm_with"):
     def module(self, t: Lowering, x: Shape, **weights: Shape) -> Any:
         if ("weight" in weights) != ("bias" in weights) or len(x) not in (3, 4, 5):
             return None
+        if not isinstance(x[1], int):
+            return None  # the class wants the number of channels
         if self.track and "num_batches_tracked" not in weights:
             return None
         build = (t.nn.InstanceNorm1d, t.nn.InstanceNorm2d, t.nn.InstanceNorm3d)[len(x) - 3]

@@ -359,19 +359,22 @@ class GridSample(Op, name="grid_sample"):
             ]
         if self.mode == "nearest":
             return [Tap(one, *self._index(t, at, size, kind))]
-        return nearby(t, self._inside(t, at, length, kind), size, kind)
+        return nearby(t, self._inside(t, at, size, kind), size, kind)
 
     def _index(self, t: Elements, at: Any, size: Any, kind: str) -> tuple[Any, tuple[Any, ...]]:
         """The element nearest to a position, and what must hold for it to be there."""
-        place = whole(t, t.round(self._inside(t, at, t.cast(size, kind), kind)), -1, size, kind)
+        place = whole(t, t.round(self._inside(t, at, size, kind)), -1, size, kind)
         return place, (place >= 0, place < size) if self.padding_mode == "zeros" else ()
 
-    def _inside(self, t: Elements, at: Any, length: Any, kind: str) -> Any:
+    def _inside(self, t: Elements, at: Any, size: Any, kind: str) -> Any:
         """A position moved into the input, unless there are zeros around it."""
         if self.padding_mode == "zeros":
             return at
-        zero, last = t.const(0, kind), length - t.const(1, kind)
-        if self.padding_mode == "reflection":
+        length, zero = t.cast(size, kind), t.const(0, kind)
+        last = length - t.const(1, kind)
+        # One element has no span to turn in: it is all that there is.
+        single = isinstance(size, int) and size == 1 and self.align_corners
+        if self.padding_mode == "reflection" and not single:
             low = t.const(0 if self.align_corners else -0.5, kind)
             turn = t.const(2, kind) * (last if self.align_corners else length)
             far = t.let(t.abs(at - low))

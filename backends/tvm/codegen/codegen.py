@@ -10,8 +10,9 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import tvm
+import tvm_ffi
 from tvm import tirx
-from tvm.ir import GlobalVar
+from tvm.ir import Call, GlobalVar
 from tvm.target import Target
 
 from ..tensor_ir.loops import IN_VECTORS
@@ -62,11 +63,28 @@ def kernel_module(name: str, function: Any, target: Any) -> Any:
 def target_for(functions: Iterable[Any], target: Any) -> Any:
     """The target with as much optimisation as kernels need that are compiled together.
 
-    LLVM's passes of the first level do all that those in vectors need, in the least time.
+    LLVM's passes of the first level do all that those in vectors need, in the least time. Further ones make
+    vectors, and of reads behind two conditions, such as `i % 4 < 2`, wrong ones.
     """
-    if all(function.attrs[IN_VECTORS] for function in functions):
+    functions = list(functions)
+    if all(function.attrs[IN_VECTORS] for function in functions) or any(map(_guards_twice, functions)):
         return Target({**json.loads(str(target)), "opt-level": 1})
     return target
+
+
+def _guards_twice(function: Any) -> bool:
+    """Whether an expression is worked out only under a condition, and that under another."""
+    found: list[Any] = []
+    tvm_ffi.structural_walk(function, (Call, found.append))
+    guards = [call for call in found if _is_guard(call)]
+    inner: list[Any] = []
+    for guard in guards:
+        tvm_ffi.structural_walk([guard.args[1], guard.args[2]], (Call, inner.append))
+    return any(map(_is_guard, inner))
+
+
+def _is_guard(call: Any) -> bool:
+    return str(getattr(call.op, "name", "")).endswith("if_then_else")
 
 
 def kernel_code(name: str, function: Any, target: Any) -> bytes:

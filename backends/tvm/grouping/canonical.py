@@ -18,7 +18,6 @@ from ....compiler.ops.layout import Permute, Reshape, Tile
 from ....compiler.ops.norm_rows import LayerNormWith, RmsNormWith
 from ....compiler.ops.pointwise import Unary
 from ....compiler.ops.source import Input, ReadWeight
-from ....compiler.sizes.dims import prod
 
 
 def canonical(graph: Graph) -> Graph:
@@ -83,7 +82,8 @@ class _Rewriter:
         x, weight, *bias = operands
         x = self._view(Reshape(sizes=(1, batch * x.shape[1], *x.shape[2:])), x)
         weight = self._view(Reshape(sizes=(batch * weight.shape[1], *weight.shape[2:])), weight)
-        bias = [self._view(Reshape(sizes=(prod(each.shape),)), each) for each in bias]
+        own = bias and len(bias[0].shape) > 1
+        bias = [self._view(Reshape(sizes=(weight.shape[0],)), each) if own else each for each in bias]
         if bias and bias[0].shape != (weight.shape[0],):
             bias = [self._add(Tile(repeats=(batch,)), bias, ("x",)).results[0]]
         made = self._add(replace(op, groups=op.groups * batch), [x, weight, *bias], self.node.slots)
