@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 from .. import __version__
 from ..compiler.dtypes import FLOATS, DType
-from ..compiler.rewriting.pipeline import Deployed, deploy
 from ..dsl.diagnostics import PlanError
 
 if TYPE_CHECKING:
@@ -15,6 +14,7 @@ if TYPE_CHECKING:
     from ..backends.tvm.runtime.artifact import Artifact
     from ..backends.tvm.runtime.compiled import CompiledPlan
     from ..backends.tvm.target import Target
+    from ..compiler.rewriting.pipeline import Deployed
     from .model import Model
 
 
@@ -67,7 +67,7 @@ def deployed_model(model: Model, dtype: DType = "f32") -> Deployed:
     """The model's eval graph deployed; raises `PlanError`, and ValueError for a type that is no float."""
     if dtype not in FLOATS:
         raise ValueError(f"there is no float {dtype!r}; they are {', '.join(FLOATS)}")
-    return deploy(model.file.program(model.name, model.bindings, model.parameters, ("eval",)))
+    return model.deploy()
 
 
 def trained(model: Model) -> Collection[str]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from ..compiler.graph.graph import Graph
 from ..compiler.graph.program import Program
 from ..compiler.ops.core.base import Mode
-from ..compiler.rewriting.pipeline import deploy
+from ..dsl.budget import Budget
 from ..dsl.diagnostics import PlanError
 from ..dsl.modes import BOTH, Modes
 from ..dsl.values import to_value
@@ -29,7 +29,11 @@ MODES: tuple[Mode, ...] = (*BOTH, "deploy")
 
 
 class Model:
-    """One plan of a file, with overridden static parameters if any."""
+    """One plan of a file at some sizes, with overridden static parameters if any.
+
+    It owns what the plan becomes: each mode is elaborated once, and deployed once, whoever asks. `bindings`
+    are the sizes in force: those of the plan's own `at (...)`, and those bound since.
+    """
 
     def __init__(
         self,
@@ -41,16 +45,33 @@ class Model:
         self.file = file
         self.name = plan
         self.parameters = {name: to_value(value) for name, value in parameters.items()}
-        self.bindings = dict(bindings or {})
+        self._bound = dict(bindings or {})
+
+    @cached_property
+    def bindings(self) -> dict[str, Any]:
+        """The sizes in force, by name; raises `PlanError` where the plan's declaration is wrong."""
+        return {**self.file.block(self.name).bindings, **self._bound}
 
     @cached_property
     def program(self) -> Program:
         """Eval mode, and train mode unless the sizes do not admit it; raises `PlanError`."""
-        return self._modes.program()
+        return self.modes.program()
 
     @property
+    def eval_program(self) -> Program:
+        """Eval mode alone, for sizes that training may refuse; raises `PlanError`."""
+        return self.modes.program(("eval",))
+
+    @property
+    def modes(self) -> Modes:
+        """The plan's modes, elaborated as they are asked for; each request has a budget of its own."""
+        modes = self._modes
+        modes.budget = Budget()
+        return modes
+
+    @cached_property
     def _modes(self) -> Modes:
-        return self.file.modes(self.name, self.bindings, self.parameters)
+        return self.file.modes(self.name, self._bound, self.parameters)
 
     @property
     def graph(self) -> Graph:
@@ -59,7 +80,7 @@ class Model:
 
     def at(self, **sizes: Any) -> Model:
         """The same plan with entry sizes bound: `model.at(H=224, W=224)`."""
-        return Model(self.file, self.name, self.parameters, {**self.bindings, **sizes})
+        return Model(self.file, self.name, self.parameters, {**self._bound, **sizes})
 
     def graph_in(self, mode: Mode) -> Graph:
         """The graph of a mode; of `deploy` the one that eval mode becomes when its weights stand."""
@@ -68,14 +89,14 @@ class Model:
         if mode == "deploy":
             return self.deploy().graph
         # The mode asked for alone: sizes that training refuses may be fine for evaluation.
-        return self._modes.graph(mode)
+        return self.modes.graph(mode)
 
     def check(self) -> CheckReport:
         """Elaborate the plan in both modes; claims are derived where no parameter is overridden."""
-        if not self.parameters and not self.bindings:
+        if not self.parameters and not self._bound:
             return self.file.check(self.name)
         try:
-            return judged(self.name, self._modes)
+            return judged(self.name, self.modes)
         except PlanError as error:
             return CheckReport(error.diagnostics, ())
 
@@ -88,15 +109,18 @@ class Model:
             raise ValueError(f"there is no float {float_as!r}; they are {', '.join(FLOATS)}")
         model = self.at(**sizes)
         report = replace(cost(model.graph_in(mode), {}, float_as=float_as), mode=mode)
-        return replace(report, bindings={**self.file.block(self.name).bindings, **model.bindings})
+        return replace(report, bindings=model.bindings)
 
     def to_torch(self, **options: Any) -> Any:
         """The plan as a `torch.nn.Module`; see `planform.backends.torch.to_torch` for the options.
 
         `to_torch(mode="deploy", state_dict=...)` is the optimised network for inference.
         """
-        from ..backends.torch import to_torch
+        from ..backends.torch import to_deployed, to_torch
 
+        if options.get("mode") == "deploy":
+            del options["mode"]
+            return to_deployed(self.program, deployed=self.deploy(), **options)
         return to_torch(self.program, **options)
 
     def to_tvm(
@@ -124,13 +148,14 @@ class Model:
 
     def deploy(self) -> Deployed:
         """The optimised graph of eval mode, the prologue that makes its weights, and what was refused."""
-        return deploy(self._modes.program(("eval",)))
+        return self.modes.deployed()
 
     def memory(self, mode: Mode = "eval", float_as: str = "f32", **sizes: int) -> MemoryPlan:
         """The memory of one call planned ahead: order, results in place, offsets in one arena."""
         from ..compiler.memory import plan_memory
 
-        return plan_memory(self.at(**sizes).graph_in(mode), {}, float_as=float_as)
+        model = self.at(**sizes)
+        return replace(plan_memory(model.graph_in(mode), {}, float_as=float_as), bindings=model.bindings)
 
     def to_source(self, mode: Mode = "eval") -> str:
         """The plan as one standalone Python file that needs torch alone; it holds train and eval mode.

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import OrderedDict
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from threading import RLock
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 from ..compiler.cost.sizes import symbols_of
-from ..compiler.graph.graph import Graph
 from ..compiler.graph.program import Program
 from ..compiler.ops.core.base import Mode
-from ..compiler.rewriting.pipeline import deploy
 from ..dsl.budget import Budget, Exhausted
 from ..dsl.claims import Bound, Verdict, judge
 from ..dsl.diagnostics import Diagnostic, PlanError, diagnostic
@@ -27,13 +26,11 @@ from ..dsl.scope import FileScope
 from ..dsl.source import Source, Span
 from ..dsl.suggest import did_you_mean
 from ..dsl.syntax import Claim
-from ..dsl.values import POISON, BlockDef, BlockValue
-
-if TYPE_CHECKING:
-    pass
-
+from ..dsl.values import POISON, BlockDef, BlockValue, key_of
 
 SCHEMA = 1
+# Plans at sizes or parameters other than their own, of which the last used are kept: a sweep has no end.
+MAX_KEPT = 64
 
 
 @dataclass(frozen=True)
@@ -87,8 +84,8 @@ class PlanFile:
         self._files = Files(loader)
         self.syntax = loader.parsed(self.source)
         self._lock = RLock()
-        self._modes: dict[tuple[str, str, str], Modes] = {}
-        self._deployed: dict[Graph, Graph] = {}
+        self._own: dict[Hashable, Modes] = {}
+        self._others: OrderedDict[Hashable, Modes] = OrderedDict()
 
     @classmethod
     def from_text(cls, text: str, name: str = "text.plan") -> PlanFile:
@@ -165,26 +162,31 @@ class PlanFile:
         budget: Budget | None = None,
     ) -> Modes:
         """The same for `check`, which goes on to say what else is wrong."""
-        key = (plan, repr(sorted((bindings or {}).items())), repr(sorted((overrides or {}).items())))
+        block = self.block(plan)
+        key = plan, _key({**block.bindings, **(bindings or {})}), _key(overrides or {})
+        own = key == (plan, _key(block.bindings), _key({}))
         with self._lock:
-            known = self._modes.get(key)
-            if known is None:
+            table = self._own if own else self._others
+            if key not in table:
                 self._check_overrides(plan, overrides or {})
-                known = self._modes[key] = Modes(self.block(plan), self.scope, bindings, overrides)
-            known.budget = budget or Budget()
-            return known
+                table[key] = Modes(block, self.scope, bindings, overrides)
+            if not own:
+                self._others.move_to_end(key)
+                if len(self._others) > MAX_KEPT:
+                    self._others.popitem(last=False)
+            modes = table[key]
+            modes.budget = budget or Budget()
+            return modes
 
     def _graph(self, plan: str, sizes: Mapping[str, Any], mode: Mode, budget: Budget) -> Bound:
         """A plan's graph for a claim: the symbolic one, or elaborated anew for sizes that are not for it."""
         asked: Mode = "eval" if mode == "deploy" else mode
-        graph = self._at(plan, budget=budget).graph(asked)
+        modes = self._at(plan, budget=budget)
+        graph = modes.graph(asked)
         if not set(sizes) <= set(symbols_of(graph)) or not all(each.admits(sizes) for each in graph.guards):
-            graph, sizes = self._at(plan, sizes, budget=budget).graph(asked), {}
-        if mode != "deploy":
-            return Bound(graph, sizes)
-        if graph not in self._deployed:
-            self._deployed[graph] = deploy(Program(plan, {"eval": graph}, graph.weights)).graph
-        return Bound(self._deployed[graph], sizes)
+            modes, sizes = self._at(plan, sizes, budget=budget), {}
+            graph = modes.graph(asked)
+        return Bound(modes.deployed().graph if mode == "deploy" else graph, sizes)
 
     def block(self, plan: str) -> BlockValue:
         """A plan as the block value that it is: the model, its arguments and its bindings."""
@@ -260,3 +262,7 @@ class PlanFile:
                 if verdict.error is not None:
                     keep(verdict.error)
         return CheckReport(tuple(problems[:MAX_REPORTED]), tuple(verdicts), tuple(asked))
+
+
+def _key(values: Mapping[str, Any]) -> Hashable:
+    return frozenset((name, key_of(value)) for name, value in values.items())

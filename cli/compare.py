@@ -65,7 +65,7 @@ def compare(
     model = open_model(plan, at, set)
     try:
         model, arrays = prepared(model, input, seed)
-        program = model.file.program(model.name, model.bindings, model.parameters, ("eval",))
+        program = model.eval_program
         tensors: Mapping[str, Any] = (
             telling_weights(program, list(arrays.values()), seed)
             if weights is None

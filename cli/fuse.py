@@ -72,7 +72,7 @@ def fuse(
         found = _modelled(model, mode or "deploy", _device(device, cache), blocks, float_as)
     else:
         found = _running(model, target, float_as)
-    bound = {**model.file.block(model.name).bindings, **model.bindings}
+    bound = model.bindings
     of = f"{found.device.name} · cache {found.device.near}" if found.device else f"kernels for {target}"
     if json:
         say_json(to_dict(found, model.name, mode or "deploy", None if what_if else target, bound, float_as))

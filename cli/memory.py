@@ -39,6 +39,8 @@ def memory(
 
     All sizes of the inputs must be bound. Prints what a call needs, when it needs most, and for what.
     """
+    from dataclasses import replace
+
     from ..compiler.cost.sizes import symbols_of
     from ..compiler.memory import BindingError, plan_memory
 
@@ -50,20 +52,15 @@ def memory(
         )
     except BindingError as error:
         raise Failure(str(error), f"--at {','.join(f'{name}=...' for name in symbols_of(graph))}") from None
+    found = replace(found, bindings=model.bindings)
     if svg is not None:
         from ..compiler.drawing.memory import to_svg
 
         write(Path(svg), to_svg(found))
     if json:
-        say_json(
-            {
-                **found.to_dict(),
-                "plan": model.name,
-                "bindings": {**model.file.block(model.name).bindings, **model.bindings},
-            }
-        )
+        say_json({**found.to_dict(), "plan": model.name})
         return FINE
     from ..reports.memory import memory_view
 
-    say(rendered(memory_view(found, model.name, model.bindings, top)), end="")
+    say(rendered(memory_view(found, model.name, top)), end="")
     return FINE

@@ -148,7 +148,7 @@ def prepared(model: Model, image: str | None, seed: int) -> tuple[Model, dict[st
 
     spec = image_input(model)
     model = sized(model, spec)
-    graph = model.file.program(model.name, model.bindings, model.parameters, ("eval",)).graph
+    graph = model.graph
     _all_bound(graph)
     return model, random_inputs(graph, seed) if image is None else _image(Path(image), model, spec, graph)
 
@@ -166,7 +166,7 @@ def sized(model: Model, spec: ImageInput | None) -> Model:
     from ..dsl.values import BlockDef
 
     block = cast("BlockDef", model.file.block(model.name).target)
-    taken = {*model.file.block(model.name).bindings, *model.bindings, *model.file.scope.names}
+    taken = {*model.bindings, *model.file.scope.names}
     taken |= {param.name for param in block.statics}
     sizes: dict[str, int] = {}
     for param in block.inputs:

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from functools import cached_property
 from threading import RLock
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from ..compiler.graph.graph import Graph, Weight
 from ..compiler.graph.program import Program
@@ -21,6 +21,9 @@ from .elaborate import Elaboration
 from .scope import FileScope, Site
 from .source import Source
 from .values import BlockDef, BlockValue
+
+if TYPE_CHECKING:
+    from ..compiler.rewriting.pipeline import Deployed
 
 BOTH: tuple[Mode, ...] = ("eval", "train")
 REFUSAL = "E508"
@@ -54,6 +57,7 @@ class Modes:
         self._overrides = dict(overrides or {})
         self._outcomes: dict[Mode, Graph | tuple[Diagnostic, ...]] = {}
         self._programs: dict[tuple[Mode, ...] | None, Program] = {}
+        self._deployed: Deployed | None = None
         # Threads that ask for the same mode get the same graph.
         self._lock = RLock()
 
@@ -119,6 +123,15 @@ class Modes:
             if modes not in self._programs:
                 self._programs[modes] = self._program(modes)
             return self._programs[modes]
+
+    def deployed(self) -> Deployed:
+        """The program of eval mode alone, deployed; raises `PlanError`."""
+        from ..compiler.rewriting.pipeline import deploy
+
+        with self._lock:
+            if self._deployed is None:
+                self._deployed = deploy(self.program(("eval",)))
+            return self._deployed
 
     def _program(self, modes: tuple[Mode, ...] | None) -> Program:
         refused = self.refused("train") if modes is None else ()

@@ -4,7 +4,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Hashable
+from dataclasses import dataclass, field, fields, is_dataclass
 from typing import TYPE_CHECKING, Any, cast
 
 from ..compiler.graph.graph import Value
@@ -95,6 +96,33 @@ class SharedValue:
     span: Any
     outer: SharedValue | None = None
     weights: dict[str, Value] = field(default_factory=dict[str, Value])
+
+
+def key_of(value: Any) -> Hashable:
+    """What tells a static value from others: its kind and content, for tables whose values hold it.
+
+    A block is its declaration and arguments. What has no content to compare is itself alone, which holds as
+    long as the value lives.
+    """
+    kind = cast("type[Any]", type(value))
+    if isinstance(value, dict):
+        items = cast("dict[str, Any]", value).items()
+        return kind, tuple((name, key_of(item)) for name, item in items)
+    if isinstance(value, (list, tuple)):
+        return kind, tuple(key_of(item) for item in cast("list[Any]", value))
+    if isinstance(value, BlockValue):
+        arguments = {name: bound.value for name, bound in value.arguments.items()}
+        return kind, value.target, value.plan, key_of(arguments), key_of(value.bindings)
+    if isinstance(value, float):
+        # As text: a zero has a sign, and what is not a number equals itself.
+        return kind, value.hex()
+    if is_dataclass(kind) and kind.__eq__ is not object.__eq__:
+        return kind, tuple(key_of(getattr(value, each.name)) for each in fields(kind))
+    try:
+        hash(value)
+    except TypeError:
+        return kind, id(value)
+    return kind, value
 
 
 def is_tensorish(value: Any) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,14 +15,12 @@ _EIGHTHS = " ▁▂▃▄▅▆▇█"
 _ROWS = 8
 
 
-def memory_view(
-    plan: MemoryPlan, name: str, bindings: Mapping[str, Any], top: int = 10, width: int = 100
-) -> Any:
+def memory_view(plan: MemoryPlan, name: str, top: int = 10, width: int = 100) -> Any:
     """A memory plan as a rich renderable of at most `width` columns; `top` tensors of the peak are listed."""
     from rich.console import Group
     from rich.text import Text
 
-    bound = [f"{symbol}={size}" for symbol, size in bindings.items()]
+    bound = [f"{symbol}={size}" for symbol, size in plan.bindings.items()]
     head = Text.assemble((name, "bold"), ("  " + " · ".join(["eval", *bound, plan.float_as]), "dim"))
     parts: list[Any] = [head, Text(), *[Text(line) for line in _figures(plan)]]
     if plan.steps:
