@@ -116,7 +116,7 @@ def key_of(value: Any) -> Hashable:
     if isinstance(value, float):
         # As text: a zero has a sign, and what is not a number equals itself.
         return kind, value.hex()
-    if is_dataclass(kind) and kind.__eq__ is not object.__eq__:
+    if is_dataclass(value) and not isinstance(value, type) and kind.__eq__ is not object.__eq__:
         return kind, tuple(key_of(getattr(value, each.name)) for each in fields(kind))
     try:
         hash(value)

@@ -98,15 +98,12 @@ class Unary(Op):
 class Exact(Op):
     """An operator whose scalar arguments keep their types: with 1 it differs from itself with 1.0 or true."""
 
-    def __init_subclass__(cls, name: str = "", **kwargs: Any) -> None:
-        super().__init_subclass__(name=name, **kwargs)
-        setattr(cls, "__eq__", _equal_exactly)  # noqa: B010  # pyright refuses a plain assignment to a method
+    def __eq__(self, other: object) -> bool:
+        return type(self) is type(other) and all(
+            exactly(getattr(self, name)) == exactly(getattr(other, name)) for name in self.arguments()
+        )
 
-
-def _equal_exactly(self: Op, other: object) -> bool:
-    return type(self) is type(other) and all(
-        exactly(getattr(self, name)) == exactly(getattr(other, name)) for name in self.arguments()
-    )
+    __hash__ = Op.__hash__
 
 
 class Binary(Exact):

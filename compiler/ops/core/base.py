@@ -30,6 +30,7 @@ from typing import (
 from ...dtypes import FLOAT, DType, promote
 from ...sizes.dims import Size, assumptions_in_force
 from .counts import Cost
+from .frozen import Frozen
 from .init import Init
 from .rules import ShapeError, Undecided, collecting
 
@@ -104,7 +105,7 @@ REGISTRY: dict[str, type[Operator]] = {}
 
 
 @dataclass_transform(frozen_default=True, kw_only_default=True, field_specifiers=(field,))
-class Operator:
+class Operator(Frozen):
     """Base of `Op` and `Layer`: name, documentation, arguments, samples, registry."""
 
     name: ClassVar[str] = ""
@@ -116,11 +117,6 @@ class Operator:
 
     def __init_subclass__(cls, name: str = "", **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        dataclass(frozen=True, kw_only=True, eq=True, repr=False)(cls)
-        # dataclass gives each class its own __hash__; hashing is frequent (inference is memoised), so
-        # remember it.
-        hash_fields = cls.__hash__
-        cls.__hash__ = lambda self: _remembered_hash(self, hash_fields)  # pyright: ignore[reportAttributeAccessIssue]
         if not name:
             return
         if name in REGISTRY:
@@ -466,14 +462,6 @@ class Layer(Operator):
 
 _MEMORY = 50_000
 _inferred: dict[Any, tuple[tuple[TensorType, ...], tuple[Undecided, ...]]] = {}
-
-
-def _remembered_hash(op: Any, hash_fields: Callable[[Any], int]) -> int:
-    known = op.__dict__.get("_hash")
-    if known is None:
-        known = hash((op.__class__.__qualname__, hash_fields(op)))
-        object.__setattr__(op, "_hash", known)
-    return known
 
 
 def _text(value: Any) -> str:
