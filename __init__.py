@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from .api.model import Model, load
     from .api.plan_file import CheckReport, PlanFile
     from .backends.tvm.runtime.compiled import load_compiled
+    from .compiler.errors import PlanformError
     from .dsl.diagnostics import Diagnostic, PlanError
 
 _HOMES = {
@@ -27,6 +28,7 @@ _HOMES = {
     "CheckReport": "api.model",
     "load_compiled": "backends.tvm.runtime.compiled",
     "PlanError": "dsl.diagnostics",
+    "PlanformError": "compiler.errors",
     "Diagnostic": "dsl.diagnostics",
 }
 
@@ -46,6 +48,7 @@ __all__ = [
     "Model",
     "PlanError",
     "PlanFile",
+    "PlanformError",
     "__version__",
     "load",
     "load_compiled",

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from .. import __version__
 from ..compiler.dtypes import FLOATS, DType
+from ..compiler.errors import ArgumentError
 from ..dsl.diagnostics import PlanError
 
 if TYPE_CHECKING:
@@ -64,9 +65,9 @@ def to_artifact(
 
 
 def deployed_model(model: Model, dtype: DType = "f32") -> Deployed:
-    """The model's eval graph deployed; raises `PlanError`, and ValueError for a type that is no float."""
+    """The model's eval graph deployed; raises `PlanError`, and `ArgumentError` for what is no float type."""
     if dtype not in FLOATS:
-        raise ValueError(f"there is no float {dtype!r}; they are {', '.join(FLOATS)}")
+        raise ArgumentError(f"there is no float {dtype!r}; they are {', '.join(FLOATS)}")
     return model.deploy()
 
 

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from ..compiler import files
+from ..compiler.errors import PlanformError
 
 _MOST_BYTES, _MOST_PIXELS = 1 << 28, 1 << 27
 # What pillow's readers trip over.
@@ -39,6 +40,10 @@ _OF_BROKEN_BYTES = (
 INTERPOLATIONS = ("nearest", "bilinear", "bicubic", "lanczos", "box", "hamming")
 
 
+class ImageError(PlanformError, ValueError):
+    """What a file says of its input is wrong, or an image is; the message says how."""
+
+
 @dataclass(frozen=True)
 class ImageInput:
     """How an image becomes an input. `mean` and `std` have an entry for each channel, or one for all."""
@@ -51,35 +56,35 @@ class ImageInput:
 
     @classmethod
     def of(cls, about: Mapping[str, Any]) -> ImageInput | None:
-        """What a file's `about` says of its input, None if nothing; raises ValueError."""
+        """What a file's `about` says of its input, None if nothing; raises `ImageError`."""
         said = about.get("input")
         if said is None:
             return None
         if not isinstance(said, Mapping):
-            raise ValueError("`input` is a record: {size = 224, mean = [...], std = [...]}")
+            raise ImageError("`input` is a record: {size = 224, mean = [...], std = [...]}")
         fields = cast("Mapping[str, Any]", said)
         unknown = set(fields) - {"size", "mean", "std", "crop", "interpolation"}
         if unknown:
-            raise ValueError(f"`input` has no field `{min(unknown)}`")
+            raise ImageError(f"`input` has no field `{min(unknown)}`")
         size = fields.get("size")
         pair = [size, size] if isinstance(size, int) else size
         if not (
             isinstance(pair, list) and len(pair) == 2 and all(isinstance(n, int) and n > 0 for n in pair)
         ):
-            raise ValueError("`input.size` is a number of pixels, or [height, width]")
+            raise ImageError("`input.size` is a number of pixels, or [height, width]")
         crop = fields.get("crop", 1.0)
         if not isinstance(crop, (int, float)) or not 0 < crop <= 1:
-            raise ValueError("`input.crop` is a part of the image: above 0, at most 1")
+            raise ImageError("`input.crop` is a part of the image: above 0, at most 1")
         interpolation = fields.get("interpolation", "bilinear")
         if interpolation not in INTERPOLATIONS:
-            raise ValueError(f"`input.interpolation` is one of {', '.join(INTERPOLATIONS)}")
+            raise ImageError(f"`input.interpolation` is one of {', '.join(INTERPOLATIONS)}")
         mean, std = (_floats(fields.get(name, default), name) for name, default in (("mean", 0), ("std", 1)))
         if any(value <= 0 for value in std):
-            raise ValueError("`input.std` is above 0")
+            raise ImageError("`input.std` is above 0")
         return cls((pair[0], pair[1]), mean, std, float(crop), interpolation)
 
     def read(self, path: Path, size: tuple[int, int], channels: int) -> Any:
-        """An image file as an array f32[1, channels, *size]; raises OSError and ValueError.
+        """An image file as an array f32[1, channels, *size]; raises OSError and `ImageError`.
 
         One channel is the luminance; three are red, green and blue.
         """
@@ -87,25 +92,25 @@ class ImageInput:
         from PIL import Image, ImageOps, UnidentifiedImageError
 
         if channels not in (1, 3):
-            raise ValueError(f"an image has 1 or 3 channels, and the plan takes {channels}")
+            raise ImageError(f"an image has 1 or 3 channels, and the plan takes {channels}")
         try:
             with files.opened(path, _MOST_BYTES) as stream, Image.open(stream) as found:
                 if found.width * found.height > _MOST_PIXELS:
-                    raise ValueError(f"{path} has more than {_MOST_PIXELS} pixels")
+                    raise ImageError(f"{path} has more than {_MOST_PIXELS} pixels")
                 image = ImageOps.exif_transpose(found).convert("L" if channels == 1 else "RGB")
         except UnidentifiedImageError:
-            raise ValueError(f"{path} is no image that can be read") from None
+            raise ImageError(f"{path} is no image that can be read") from None
         except Image.DecompressionBombError as error:
-            raise ValueError(f"{path}: {error}") from None
+            raise ImageError(f"{path}: {error}") from None
         except OSError as error:
             if error.filename is not None:  # of opening it
                 raise
-            raise ValueError(f"{path} is damaged: {error.strerror or error}") from None
+            raise ImageError(f"{path} is damaged: {error.strerror or error}") from None
         except _OF_BROKEN_BYTES as error:
-            raise ValueError(f"{path} is damaged: {error}") from None
+            raise ImageError(f"{path} is damaged: {error}") from None
         width, height = covering(image.size, floor(size[1] / self.crop), floor(size[0] / self.crop))
         if width * height > _MOST_PIXELS:
-            raise ValueError(
+            raise ImageError(
                 f"{path} is {image.width} x {image.height}: too narrow to be cut to a part of it"
             )
         image = image.resize((width, height), Image.Resampling[self.interpolation.upper()])
@@ -127,7 +132,7 @@ def covering(image: tuple[int, int], width: int, height: int) -> tuple[int, int]
 def _floats(value: Any, name: str) -> tuple[float, ...]:
     values = cast("Sequence[Any]", value if isinstance(value, (list, tuple)) else [value])
     if not values or not all(isinstance(each, (int, float)) for each in values):
-        raise ValueError(f"`input.{name}` is a number, or one for each channel")
+        raise ImageError(f"`input.{name}` is a number, or one for each channel")
     return tuple(float(each) for each in values)
 
 
@@ -135,5 +140,5 @@ def _spread(values: tuple[float, ...], channels: int) -> tuple[float, ...]:
     if len(values) == 1:
         return values * channels
     if len(values) != channels:
-        raise ValueError(f"the image has {channels} channels, and mean or std has {len(values)} entries")
+        raise ImageError(f"the image has {channels} channels, and mean or std has {len(values)} entries")
     return values

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from ..compiler.errors import MissingFile
 from ..compiler.files import read_text
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
@@ -30,10 +31,10 @@ def locate(address: str) -> tuple[Path, str | None]:
     file, colon, plan = address.rpartition(":")
     if colon and file.endswith(".plan"):
         if not Path(file).exists():
-            raise FileNotFoundError(f"there is no file {file}")
+            raise MissingFile(f"there is no file {file}")
         return Path(file), plan
     if path.suffix == ".plan":
-        raise FileNotFoundError(f"there is no file {address}")
+        raise MissingFile(f"there is no file {address}")
     known = examples()
     for found in known:
         if declares(found, address):
@@ -41,4 +42,4 @@ def locate(address: str) -> tuple[Path, str | None]:
     for found in known:
         if found.stem == address:
             return found, None
-    raise FileNotFoundError(f"`{address}` is neither a .plan file nor a plan of the atlas")
+    raise MissingFile(f"`{address}` is neither a .plan file nor a plan of the atlas")

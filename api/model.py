@@ -8,6 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..compiler.errors import ArgumentError
 from ..compiler.graph.graph import Graph
 from ..compiler.graph.program import Program
 from ..compiler.ops.core.base import Mode
@@ -85,7 +86,7 @@ class Model:
     def graph_in(self, mode: Mode) -> Graph:
         """The graph of a mode; of `deploy` the one that eval mode becomes when its weights stand."""
         if mode not in MODES:
-            raise ValueError(f"there is no mode {mode!r}; the modes are {', '.join(MODES)}")
+            raise ArgumentError(f"there is no mode {mode!r}; the modes are {', '.join(MODES)}")
         if mode == "deploy":
             return self.deploy().graph
         # The mode asked for alone: sizes that training refuses may be fine for evaluation.
@@ -106,7 +107,7 @@ class Model:
         from ..compiler.dtypes import FLOATS
 
         if float_as not in FLOATS:
-            raise ValueError(f"there is no float {float_as!r}; they are {', '.join(FLOATS)}")
+            raise ArgumentError(f"there is no float {float_as!r}; they are {', '.join(FLOATS)}")
         model = self.at(**sizes)
         report = replace(cost(model.graph_in(mode), {}, float_as=float_as), mode=mode)
         return replace(report, bindings=model.bindings)

@@ -11,6 +11,7 @@ from threading import RLock
 from typing import Any, cast
 
 from ..compiler.cost.sizes import symbols_of
+from ..compiler.errors import MissingFile
 from ..compiler.graph.program import Program
 from ..compiler.ops.core.base import Mode
 from ..dsl.budget import Budget, Exhausted
@@ -77,7 +78,7 @@ class PlanFile:
 
     def __init__(self, path: str | Path, source: Source | None = None) -> None:
         if source is None and "\n" in str(path):
-            raise FileNotFoundError("the path of a file is wanted: PlanFile.from_text(text) takes a text")
+            raise MissingFile("the path of a file is wanted: PlanFile.from_text(text) takes a text")
         self.path = Path(path)
         loader = Loader()
         self.source = loader.read(self.path) if source is None else source

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, ParamSpec
 
 import typer
 
+from ..compiler.errors import PlanformError
 from .terminal import complain_of, remark, say_json
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ Output = Annotated[str | None, typer.Option("-o", "--output", metavar="FILE", he
 P = ParamSpec("P")
 
 
-class Failure(Exception):
+class Failure(PlanformError):
     """A command cannot do what was asked: a message, what helps, the exit code, and the diagnostic's code if
     it has one.
     """

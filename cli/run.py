@@ -142,7 +142,7 @@ def say_run(
 def prepared(model: Model, image: str | None, seed: int) -> tuple[Model, dict[str, Any]]:
     """The model with all sizes bound, and its inputs by name: an image, or random numbers.
 
-    Raises `Failure` and ValueError.
+    Raises `Failure` and `ImageError`.
     """
     from ..backends.torch.run import random_inputs
 
@@ -154,7 +154,7 @@ def prepared(model: Model, image: str | None, seed: int) -> tuple[Model, dict[st
 
 
 def image_input(model: Model) -> ImageInput | None:
-    """What the plan's file says of its input; raises ValueError."""
+    """What the plan's file says of its input; raises `ImageError`."""
     from ..api.images import ImageInput
 
     return ImageInput.of(model.file.scope.about)

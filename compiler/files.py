@@ -15,6 +15,8 @@ from contextlib import contextmanager, suppress
 from io import BufferedReader
 from pathlib import Path
 
+from .errors import FileError
+
 TEXT = 4 << 20
 """Bytes of a text that people write: a plan, a rename map, names of classes."""
 
@@ -36,7 +38,7 @@ def opened(path: str | Path, most: int | None = None) -> Generator[BufferedReade
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
         if not stat.S_ISREG(about.st_mode):
             kind = _KINDS.get(stat.S_IFMT(about.st_mode), "something else")
-            raise OSError(errno.EINVAL, f"Is {kind}, not a file", str(path))
+            raise FileError(errno.EINVAL, f"Is {kind}, not a file", str(path))
         if most is not None and about.st_size > most:
             raise _too_large(path, most)
         stream = os.fdopen(handle, "rb")
@@ -116,7 +118,7 @@ def _write_into(path: str | Path, target: Path, content: bytes) -> None:
         handle = _handle(target, os.O_WRONLY)
     except OSError as error:
         if error.errno == errno.ENXIO:
-            raise OSError(error.errno, "Nobody reads from this pipe", str(path)) from None
+            raise FileError(error.errno, "Nobody reads from this pipe", str(path)) from None
         raise
     with os.fdopen(handle, "wb") as stream:
         os.set_blocking(stream.fileno(), True)
@@ -151,11 +153,11 @@ def _mask() -> int:
     return mask
 
 
-def _too_large(path: str | Path, most: int) -> OSError:
-    return OSError(errno.EFBIG, f"Is larger than {most} bytes", str(path))
+def _too_large(path: str | Path, most: int) -> FileError:
+    return FileError(errno.EFBIG, f"Is larger than {most} bytes", str(path))
 
 
-def _no_name(path: str | Path, error: Exception) -> OSError:
+def _no_name(path: str | Path, error: Exception) -> FileError:
     if isinstance(error, RuntimeError):  # what pathlib says of links that lead to themselves
-        return OSError(errno.ELOOP, os.strerror(errno.ELOOP), str(path))
-    return OSError(errno.EINVAL, "No file can have this name", str(path).replace("\0", "\\0"))
+        return FileError(errno.ELOOP, os.strerror(errno.ELOOP), str(path))
+    return FileError(errno.EINVAL, "No file can have this name", str(path).replace("\0", "\\0"))

@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
 
+from .errors import PlanformError
+
 # Far beyond any network's table; a file is untrusted, and read whole.
 MOST_BYTES = 16 << 20
 _LINE = re.compile(r"(?P<path>[^\s\[]+)(?:\s+(?P<shape>\[[0-9,\s]*\]))?")
@@ -17,7 +19,7 @@ _LINE = re.compile(r"(?P<path>[^\s\[]+)(?:\s+(?P<shape>\[[0-9,\s]*\]))?")
 Table = Mapping[str, tuple[int, ...] | None]
 
 
-class TableError(ValueError):
+class TableError(PlanformError, ValueError):
     """A file that holds no table of weights; the message says why."""
 
 

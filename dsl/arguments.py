@@ -7,12 +7,13 @@ from collections.abc import Callable
 from functools import cache
 from typing import Any, Literal, Union, cast, get_args, get_origin
 
+from ..compiler.errors import PlanformError
 from ..compiler.ops.core.init import Init
 from ..compiler.sizes.dims import Dim
 from .values import DTypeValue, kind_of, show
 
 
-class Mismatch(Exception):
+class Mismatch(PlanformError):
     """A value that does not fit a declared type: what was wanted, and what came."""
 
     def __init__(self, wanted: str, value: Any) -> None:

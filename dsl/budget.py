@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any, cast
 
+from ..compiler.errors import PlanformError
 from . import limits
 from .diagnostics import PlanError
 from .values import Record
@@ -34,7 +35,7 @@ class Budget:
 _CONTAINERS = frozenset({list, tuple, dict, Record})
 
 
-class TooDeep(ValueError):
+class TooDeep(PlanformError, ValueError):
     """Lists, tuples and records nested in each other past `MAX_NESTING`."""
 
 

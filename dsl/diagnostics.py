@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from ..compiler.errors import PlanformError
 from .codes import CODES
 from .limits import MAX_REPORTED
 from .source import Span
@@ -38,7 +39,7 @@ class Diagnostic:
         return "warning" if self.code.startswith("W") else "error"
 
 
-class PlanError(Exception):
+class PlanError(PlanformError):
     """Raised with the diagnostics that stopped a reading of a plan."""
 
     def __init__(self, diagnostics: Iterable[Diagnostic]) -> None:

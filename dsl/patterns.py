@@ -6,6 +6,7 @@ from abc import ABC
 from typing import Any, cast
 
 from ..compiler.dtypes import is_float
+from ..compiler.errors import PlanformError
 from ..compiler.graph.graph import Value
 from ..compiler.sizes.dims import Dim, Size, equal, render, without_assumptions
 from ..compiler.types import TensorType
@@ -39,7 +40,7 @@ def allows_none(type: syntax.Type | None) -> bool:
     return isinstance(type, syntax.NamedType) and type.name == "none"
 
 
-class Misfit(Exception):
+class Misfit(PlanformError):
     """A value does not fit a written type; the message says how."""
 
     def __init__(self, message: str, code: str = "E305") -> None:

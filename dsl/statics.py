@@ -8,6 +8,7 @@ import math
 from collections.abc import Callable
 from typing import Any, cast
 
+from ..compiler.errors import PlanformError
 from ..compiler.sizes import dims
 from ..compiler.sizes.dims import Dim, SizeTooLarge
 from . import limits
@@ -16,7 +17,7 @@ from .values import Record, kind_of
 SIZES = "2**63, or a formula of sizes past its limit"
 
 
-class StaticError(Exception):
+class StaticError(PlanformError):
     """A static computation that fails: `kind` is "value", "type", "size" (unbound) or "large"."""
 
     def __init__(self, kind: str, message: str = "", **fields: Any) -> None:

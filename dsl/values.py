@@ -8,6 +8,7 @@ from collections.abc import Hashable
 from dataclasses import dataclass, field, fields, is_dataclass
 from typing import TYPE_CHECKING, Any, cast
 
+from ..compiler.errors import PlanformError
 from ..compiler.graph.graph import Value
 from ..compiler.ops.core.base import Operator
 from ..compiler.ops.core.init import Init
@@ -30,7 +31,7 @@ class Poison:
 POISON = Poison()
 
 
-class Poisoned(Exception):
+class Poisoned(PlanformError):
     """Raised where a poisoned value is used; the statement around it is poisoned in silence."""
 
 

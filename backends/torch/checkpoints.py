@@ -17,6 +17,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
+from ...compiler.errors import MissingFile, PlanformError
 from ...compiler.files import opened
 
 # Where training scripts keep the weights among other things.
@@ -25,7 +26,7 @@ _WRAPPERS: Final = ("state_dict", "model", "module")
 _PREFIXES: Final = ("module.", "_orig_mod.")
 
 
-class CheckpointError(ValueError):
+class CheckpointError(PlanformError, ValueError):
     """A file that holds no weights that can be read safely."""
 
 
@@ -38,7 +39,7 @@ def read_checkpoint(path: str | Path) -> dict[str, Tensor]:
     """
     file = Path(path)
     if not os.path.lexists(file):
-        raise FileNotFoundError(f"there is no file {path}")
+        raise MissingFile(f"there is no file {path}")
     with opened(file) as stream:
         _check_unpacked(file, stream)
     return _plain_names(_tensors(_read(file), file))

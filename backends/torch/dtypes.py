@@ -7,6 +7,7 @@ from typing import Final
 import torch
 
 from ...compiler.dtypes import COMPLEX, FLOAT, DType, bind
+from ...compiler.errors import ArgumentError
 
 _TORCH: Final[dict[DType, torch.dtype]] = {
     "bool": torch.bool,
@@ -28,7 +29,7 @@ _PLAN: Final = {found: name for name, found in _TORCH.items()}
 def torch_dtype(dtype: DType, float_as: torch.dtype = torch.float32) -> torch.dtype:
     """The torch type, with the plan's variable `float` bound."""
     if not float_as.is_floating_point:
-        raise ValueError(
+        raise ArgumentError(
             f"a plan's floats cannot be {float_as}; use torch.float32, float64, float16 or bfloat16"
         )
     return _TORCH[bind(dtype, _PLAN[float_as])]

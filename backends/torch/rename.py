@@ -20,6 +20,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, cast
 
+from ...compiler.errors import PlanformError
 from ...compiler.files import read_text
 
 _FIELD = re.compile(r"\{([A-Za-z_]\w*)\}")
@@ -28,7 +29,7 @@ _NAME = re.compile(r"[\w.{}+\- ]*")
 DROP = "-"
 
 
-class RenameError(ValueError):
+class RenameError(PlanformError, ValueError):
     """A rename map that cannot be read or applied; the message names the rule."""
 
 

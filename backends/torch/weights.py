@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from ...compiler.dtypes import COMPLEX, FLOAT, DType
+from ...compiler.errors import PlanformError
 from ...compiler.graph.graph import Weight
 from ...compiler.graph.program import Program
 from .checkpoints import CheckpointError, read_checkpoint
@@ -84,7 +85,7 @@ class BindReport:
         return "\n".join(lines)
 
 
-class BindError(ValueError):
+class BindError(PlanformError, ValueError):
     """A checkpoint that does not fit; `report` says where."""
 
     def __init__(self, report: BindReport) -> None:

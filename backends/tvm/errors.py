@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from ...compiler.errors import PlanformError
 
-class BackendError(Exception):
+
+class BackendError(PlanformError):
     """A build, target or artifact that cannot be; `code` names the diagnostic, `help` what may be done."""
 
     def __init__(self, code: str, message: str, *help: str) -> None:
@@ -24,5 +26,5 @@ class ArtifactError(BackendError):
     """A file that is no artifact, is damaged, or is not for this machine."""
 
 
-class InputError(ValueError):
+class InputError(PlanformError, ValueError):
     """What was given to a compiled plan does not fit its inputs; the message uses the plan's names."""

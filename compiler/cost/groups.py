@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Any, Literal
 
+from ..errors import ArgumentError
 from .rows import Row
 from .sums import Sums, sum_rows
 
@@ -52,7 +53,7 @@ def group_rows(
     tree; neighbours in the scope tree that cost the same are folded into one.
     """
     if depth is not None and depth < 1:
-        raise ValueError(f"depth is {depth}, and must be at least 1")
+        raise ArgumentError(f"depth is {depth}, and must be at least 1")
     if by == "op":
         return _by_op(rows)
     tree = _Branch("")

@@ -9,6 +9,7 @@ from typing import Any
 
 from ..devices import Device
 from ..dtypes import DType
+from ..errors import ArgumentError
 from ..graph.graph import Graph
 from ..graph.program import Program
 from ..ops.core.base import Mode
@@ -116,7 +117,7 @@ class CostReport:
         keep = CONVENTIONS.get(convention)
         if keep is None:
             known = ", ".join(f'"{name}"' for name in CONVENTIONS)
-            raise ValueError(f'no convention is called "{convention}"; known are {known}')
+            raise ArgumentError(f'no convention is called "{convention}"; known are {known}')
         return [row for row in self.rows if keep(row)]
 
     def groups(self, by: By = "scope", depth: int | None = None, fold: bool = True) -> tuple[Group, ...]:

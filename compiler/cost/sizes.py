@@ -7,13 +7,14 @@ from difflib import get_close_matches
 from typing import NamedTuple
 
 from ..dtypes import DType, size_of
+from ..errors import PlanformError
 from ..graph.graph import Graph
 from ..ops.core.counts import Cost
 from ..sizes.dims import Size, at_least, divisible, equal, free_symbols, prod, substitute
 from ..types import TensorType
 
 
-class BindingError(ValueError):
+class BindingError(PlanformError, ValueError):
     """Bindings that the graph cannot take: an unknown symbol, no integer, or a constraint that fails."""
 
 

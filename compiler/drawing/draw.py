@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import Any, Literal
 
+from ..errors import ArgumentError
 from ..graph.graph import Graph, Value, leaves
 from ..graph.structure import Part, Run, fold, structure
 from ..graph.text import arguments_text
@@ -68,7 +69,7 @@ def draw(graph: Graph, format: Format = "text", depth: int | None = None) -> str
     None opens all in text, and one level in pictures.
     """
     if depth is not None and depth < 0:
-        raise ValueError(f"depth is {depth}, and must be at least 0")
+        raise ArgumentError(f"depth is {depth}, and must be at least 0")
     if format == "text":
         return "\n".join(_text_lines(graph, depth)) + "\n"
     picture = picture_of(graph, 1 if depth is None else depth)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ..dtypes import DTYPES
+from ..errors import PlanformError
 from ..ops.core.base import Op
 from ..ops.core.rules import ShapeError
 from ..ops.source import Input, ReadWeight
@@ -12,7 +13,7 @@ from .graph import Graph, Node, Value, Weight, leaves
 from .text import print_node
 
 
-class GraphError(Exception):
+class GraphError(PlanformError):
     """A graph that breaks a rule of its structure: a fault of whoever built it, never of a plan."""
 
     def __init__(self, message: str, graph: Graph, node: Node | None = None) -> None:

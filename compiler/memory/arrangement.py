@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from ..errors import PlanformError
 from .offsets import Block, height, pack
 from .order import HEURISTICS, Order, exact, given
 from .problem import Problem, check_order
 
 
-class MemoryPlanError(Exception):
+class MemoryPlanError(PlanformError):
     """A plan in which a buffer is overwritten while it is needed: a fault of whoever made the plan."""
 
 

@@ -11,15 +11,17 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple, TypeVar
 
+from ..errors import PlanformError
+
 LIMIT = 2**63
 """No size, and no coefficient inside a symbolic size, may exceed this in absolute value."""
 
 
-class SizeTooLarge(OverflowError):
+class SizeTooLarge(PlanformError, OverflowError):
     """A size grew past `LIMIT`, or a formula past the number of terms that is still worth reasoning about."""
 
 
-class UnboundSize(KeyError):
+class UnboundSize(PlanformError, KeyError):
     """A size was evaluated without a value for some of its symbols; `names` lists them in order."""
 
     def __init__(self, names: Iterable[str]) -> None:

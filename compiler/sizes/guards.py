@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from ..errors import PlanformError
 from .dims import Assumptions, Size, assuming, contradictory, holds, render, substitute, without_assumptions
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ class Guard:
         return f"{left} {self.relation} {right}"
 
 
-class Contradiction(Exception):
+class Contradiction(PlanformError):
     """A constraint that no sizes satisfy together with those before it; `others` are the ones that matter."""
 
     def __init__(self, guard: Guard, others: tuple[Guard, ...]) -> None:

@@ -12,6 +12,7 @@ from collections.abc import Generator, Hashable
 from contextlib import contextmanager
 from contextvars import ContextVar
 
+from ..errors import PlanformError
 from .formula import SizeTooLarge
 
 MAX_TERMS = 1024
@@ -95,7 +96,7 @@ def paid(question: Hashable) -> None:
         found.paid.add(question)
 
 
-class OutOfWork(Exception):
+class OutOfWork(PlanformError):
     """More work was asked for than there was; see `limited`."""
 
 

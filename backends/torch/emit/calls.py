@@ -7,11 +7,12 @@ from collections.abc import Iterator, Set
 
 from torch import fx
 
+from ....compiler.errors import PlanformError
 from ....compiler.graph.graph import Region
 from .trace import Trace
 
 
-class Unsplittable(Exception):
+class Unsplittable(PlanformError):
     """The call at `path` cannot be a class of its own; its code belongs into the call around it."""
 
     def __init__(self, path: str) -> None:

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 from tvm import tirx
 from tvm.ir import Call, PointerType, TensorLoad
 
+from ....compiler.errors import PlanformError
 from ..tensor_ir.loops import type_of
 
 _TYPES = {
@@ -113,7 +114,7 @@ static inline int64_t quotient(int64_t a, int64_t b, int site, int rest, int flo
 """
 
 
-class Unreadable(ValueError):
+class Unreadable(PlanformError, ValueError):
     """TIR that is not known how to say in C."""
 
 

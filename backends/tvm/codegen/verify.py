@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ....compiler.errors import PlanformError
 from ..lowering.lower import Lowered
 from ..runtime.dtypes import numpy_dtype
 from ..runtime.host import architecture
@@ -28,6 +29,10 @@ from .link import compiler
 
 _AXES = 12
 _MOST = 256
+
+
+class CheckError(PlanformError, RuntimeError):
+    """Kernels that could not be checked: what the C compiler said."""
 
 
 class Fault(NamedTuple):
@@ -71,7 +76,7 @@ class Checker:
             command = [*compiler(architecture()), *options, "-o", str(library), str(text), "-lm"]
             done = subprocess.run(command, capture_output=True, text=True, check=False)
             if done.returncode:
-                raise RuntimeError(done.stderr[:4000])
+                raise CheckError(done.stderr[:4000])
             self.library = ctypes.CDLL(str(library))
 
     def run(

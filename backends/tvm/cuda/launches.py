@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import tvm
 from tvm import tirx
 
+from ....compiler.errors import OutOfMemory
 from ..runtime.dtypes import storage_dtype
 from ..runtime.program import Formula
 from ..tensor_ir.indices import declared, index_const, index_type
@@ -110,7 +111,7 @@ class Thread(Loops):
     def __init__(self, work: LaunchSequence, blocks: Any, threads: int) -> None:
         super().__init__()
         if isinstance(blocks, int) and blocks >= 1 << 31:
-            raise MemoryError(f"a launch of {blocks} blocks is for more elements than a GPU has memory for")
+            raise OutOfMemory(f"a launch of {blocks} blocks is for more elements than a GPU has memory for")
         self.work = work
         self.blocks = blocks
         self.threads = threads

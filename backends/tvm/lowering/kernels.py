@@ -12,6 +12,7 @@ from tvm import tirx
 
 from ....compiler.devices import Cpu, Device
 from ....compiler.dtypes import DType
+from ....compiler.errors import PlanformError
 from ....compiler.fusion.roles import role_of
 from ....compiler.graph.builder import Builder
 from ....compiler.graph.graph import Graph, Node, Value
@@ -56,7 +57,7 @@ class Kernel:
     over: tuple[int, ...] = ()
 
 
-class Unsupported(Exception):
+class Unsupported(PlanformError):
     """A node that has no defining computation for this backend."""
 
     def __init__(self, node: Node) -> None:

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
+from ....compiler.errors import OutOfMemory
+
 ALIGNMENT = 64
 
 
@@ -45,7 +47,7 @@ def aligned_array(shape: Sequence[int], dtype: np.dtype) -> np.ndarray:
     """
     bytes = prod(shape) * dtype.itemsize
     if bytes >= _LARGE and bytes > (most := _memory()):
-        raise MemoryError(f"{bytes} bytes are needed, and the machine has {most}")
+        raise OutOfMemory(f"{bytes} bytes are needed, and the machine has {most}")
     return room(max(bytes, 1))[:bytes].view(dtype).reshape(shape)
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from ....compiler.errors import PlanformError
 from ..errors import ArtifactError
 
 LIBRARY = "libcuda.so.1"
@@ -18,8 +19,12 @@ _MAJOR, _MINOR = 75, 76
 """The attributes of a device that are its compute capability."""
 
 
+class DriverError(PlanformError, RuntimeError):
+    """What NVIDIA's driver refuses, by its name for it."""
+
+
 class Driver:
-    """The first device; its calls raise RuntimeError where the driver refuses."""
+    """The first device; its calls raise `DriverError` where the driver refuses."""
 
     def __init__(self, library: ctypes.CDLL) -> None:
         self._library = library
@@ -28,7 +33,7 @@ class Driver:
         count = ctypes.c_int()
         self._call("cuDeviceGetCount", ctypes.byref(count))
         if not count.value:
-            raise RuntimeError("there is no device")
+            raise DriverError("there is no device")
         device = ctypes.c_int()
         self._call("cuDeviceGet", ctypes.byref(device), ctypes.c_int(0))
         self.capability = tuple(self._attribute(each, device) for each in (_MAJOR, _MINOR))
@@ -40,7 +45,7 @@ class Driver:
         if status:
             text = ctypes.c_char_p()
             self._library.cuGetErrorName(ctypes.c_int(status), ctypes.byref(text))
-            raise RuntimeError(f"{name}: {(text.value or b'error').decode()}")
+            raise DriverError(f"{name}: {(text.value or b'error').decode()}")
 
     def _attribute(self, number: int, device: Any) -> int:
         found = ctypes.c_int()

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from ....compiler.errors import ArgumentError
 from .arena import aligned_array, aligned_copy
 from .dtypes import numpy_dtype
 from .inputs import check_positions, check_room, symbols_of
@@ -196,7 +197,7 @@ def fitting(weights: Mapping[str, np.ndarray], slot: Slot) -> np.ndarray:
     shape, dtype = _stored(slot, {}), numpy_dtype(slot.dtype)
     if found is None or found.shape != shape or found.dtype != dtype or not found.flags.c_contiguous:
         got = "missing" if found is None else f"{found.dtype} {list(found.shape)}"
-        raise ValueError(f"the weight {slot.key} is {got}, and must be {dtype} {list(shape)}, row by row")
+        raise ArgumentError(f"the weight {slot.key} is {got}, and must be {dtype} {list(shape)}, row by row")
     return found
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, cast
 
+from ....compiler.errors import PlanformError
 from .program import OPERATIONS, RELATIONS
 
 Check = Callable[[Any, str], None]
@@ -21,7 +22,7 @@ _KINDS = ("input", "output", "weight", "constant", "arena", "unused")
 _PLAIN = (str, int, float, bool, type(None))
 
 
-class SchemaError(ValueError):
+class SchemaError(PlanformError, ValueError):
     """A part of a manifest that is not what it must be; the message names the part."""
 
 

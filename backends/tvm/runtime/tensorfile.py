@@ -12,6 +12,8 @@ from math import prod
 
 import numpy as np
 
+from ....compiler.errors import PlanformError
+
 _ALIGNMENT = 64
 _NAMES = {
     "float64": "F64",
@@ -28,6 +30,10 @@ _NAMES = {
     "complex128": "C128",
 }
 _TYPES = {name: np.dtype(ours) for ours, name in _NAMES.items()}
+
+
+class WeightsError(PlanformError, ValueError):
+    """Bytes that are no arrays in this format."""
 
 
 def to_bytes(arrays: Mapping[str, np.ndarray]) -> bytes:
@@ -52,7 +58,7 @@ def to_bytes(arrays: Mapping[str, np.ndarray]) -> bytes:
 def from_bytes(content: memoryview) -> dict[str, np.ndarray]:
     """The arrays, read where they lie; raises ValueError, KeyError or TypeError if it is not the format."""
     if len(content) < 8:
-        raise ValueError("the weights end early")
+        raise WeightsError("the weights end early")
     (length,) = struct.unpack_from("<Q", content)
     table = json.loads(bytes(content[8 : 8 + length]))
     data = content[8 + length :]
@@ -63,8 +69,8 @@ def from_bytes(content: memoryview) -> dict[str, np.ndarray]:
         dtype, shape = _TYPES[entry["dtype"]], tuple(entry["shape"])
         first, last = entry["data_offsets"]
         if not all(type(size) is int and size >= 0 for size in (*shape, first, last)):
-            raise ValueError(f"{name} has sizes that are none")
+            raise WeightsError(f"{name} has sizes that are none")
         if last - first != prod(shape) * dtype.itemsize or not 0 <= first <= last <= len(data):
-            raise ValueError(f"{name} has the wrong size")
+            raise WeightsError(f"{name} has the wrong size")
         found[name] = np.frombuffer(data[first:last], dtype).reshape(shape)
     return found

@@ -14,6 +14,7 @@ from math import prod
 from typing import Any, cast
 
 from ....compiler.dtypes import DTYPES
+from ....compiler.errors import PlanformError
 from . import schema
 from .dtypes import numpy_dtype, tvm_dtype
 from .numpy_ops import function_of
@@ -26,7 +27,7 @@ _TYPES = frozenset(tvm_dtype(dtype) for dtype in DTYPES)
 _ALIGNMENT = 64
 
 
-class ProgramError(ValueError):
+class ProgramError(PlanformError, ValueError):
     """A program that cannot be run; the message says why."""
 
 

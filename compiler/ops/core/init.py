@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Final, Literal, get_args, get_origin, get_type_hints
 
 from ...dtypes import DType, integer_range, is_complex, is_float
+from ...errors import PlanformError
 from ...sizes.dims import Size
 
 
@@ -31,11 +32,11 @@ class Init:
         return f"{self.kind}({', '.join(f'{key}={value}' for key, value in self.arguments)})"
 
 
-class Missing(Exception):
+class Missing(PlanformError):
     """An argument that an initialiser needs and is not given: its name."""
 
 
-class BadArgument(Exception):
+class BadArgument(PlanformError):
     """An argument that an initialiser does not take: its name, what is wanted, and what came."""
 
     def __init__(self, argument: str, wanted: str, value: Any) -> None:

@@ -7,12 +7,13 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 
 from ...dtypes import DType, is_complex, is_float, is_integer
+from ...errors import PlanformError
 from ...sizes.dims import Size, at_least, holds, render, without_assumptions
 
 Undecided = tuple[str, Size, Size, str]
 
 
-class ShapeError(Exception):
+class ShapeError(PlanformError):
     """Operands or arguments that do not fit an operator.
 
     `kind` is "size", "rank", "dtype" or "value". `operands` names the slots concerned, each with the axis
