@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import io
 import sys
 
@@ -52,6 +53,8 @@ app.add_typer(weights, name="weights")
 
 def run(arguments: list[str]) -> int:
     """Run a command line; the exit code."""
+    # Most of what a command makes lives until it ends: looking for cycles in it takes a tenth of the time.
+    gc.set_threshold(100_000, 20, 20)
     # Python leaves out a stream that the caller has closed.
     sys.stdout = sys.stdout or io.StringIO()
     sys.stderr = sys.stderr or io.StringIO()

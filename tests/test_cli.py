@@ -595,22 +595,38 @@ def test_inputs_that_make_no_sense(run: Run, tmp_path: Path, about: str) -> None
 # ---------------------------------------------------------------- what is loaded, and colours
 
 
-def loaded_by(*arguments: str) -> set[str]:
+def loaded_by(*arguments: str, cwd: Path) -> set[str]:
     """The top-level modules that a command loads."""
     code = f"import sys; from planform.__main__ import main; main({list(arguments)!r}); print(*sys.modules, file=sys.stderr)"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=cwd)
     return {name.partition(".")[0] for name in done.stderr.split()}
 
 
-def test_help_loads_nothing_heavy() -> None:
-    heavy = {"torch", "sympy", "lark", "networkx", "numpy", "rich", "PIL", "safetensors"}
-    assert not loaded_by("--help") & heavy
+HEAVY = {"torch", "tvm", "sympy", "lark", "networkx", "numpy", "rich", "PIL", "safetensors", "pydantic"}
+BOUND = GOOD.replace("plan small = net()\nplan wide = net(width=8)", "plan small = net() at (B=1, H=8, W=8)")
 
 
-def test_check_loads_no_torch() -> None:
-    loaded = loaded_by("check", "resnet50")
-    assert "lark" in loaded
-    assert not loaded & {"torch", "numpy", "rich", "networkx"}
+@pytest.mark.parametrize(
+    ("line", "wanted"),
+    [
+        ("--help", set()),
+        ("version", {"lark"}),
+        ("list", {"lark"}),
+        ("fmt --check bound.plan", {"lark"}),
+        ("check bound.plan", {"lark"}),
+        ("check resnet50", {"lark", "sympy"}),
+        ("cost bound.plan --json", {"lark"}),
+        ("cost bound.plan", {"lark", "rich"}),
+        ("memory bound.plan", {"lark", "rich"}),
+        ("graph bound.plan", {"lark"}),
+        ("deploy bound.plan", {"lark"}),
+        ("fuse bound.plan", {"lark"}),
+        ("weights list bound.plan", {"lark"}),
+    ],
+)
+def test_a_command_loads_what_it_needs(line: str, wanted: set[str], tmp_path: Path) -> None:
+    (tmp_path / "bound.plan").write_text(BOUND, encoding="utf-8")
+    assert loaded_by(*line.split(), cwd=tmp_path) & HEAVY == wanted
 
 
 def test_colours(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -25,7 +25,7 @@ BUILTIN = {
 # Rooms whose callers are people: what these raise is for them, and not for who works on the compiler.
 FACES = ("api/", "backends/", "cli/", "reports/")
 # What Python's own protocols ask for, and what says that a line is never reached.
-OF_PYTHON = {"AssertionError", "AttributeError", "IndexError", "ModuleNotFoundError"}
+OF_PYTHON = {"AssertionError", "SystemExit", "AttributeError", "IndexError", "ModuleNotFoundError"}
 # Files that run without planform, or that make such.
 ALONE = {"backends/torch/contract.py", "backends/torch/emit/__init__.py"}
 
