@@ -508,13 +508,16 @@ def test_caches_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
         assert len(cache) <= 16
 
 
-def test_plain_integers_never_load_sympy() -> None:
+def test_sympy_is_loaded_to_factor_a_sum_alone() -> None:
     code = (
         "import sys; from planform.compiler.sizes.dims import *; "
         "assert (ceil_div(7, 2), minimum(1, 2), maximum(1, 2)) == (4, 1, 2); "
         "assert (prod([2, 3]), total([2, 3])) == (6, 5); "
         "assert equal(2, 2) and at_least(3, 2) and divisible(4, 2) and power(2, 3) == 8; "
         "assert evaluate(3, {}) == 3 and render(3) == '3' and not free_symbols(3); "
-        "assert 'sympy' not in sys.modules; symbol('H'); assert 'sympy' in sys.modules"
+        "H, W = symbol('H'), symbol('W'); size = (H + 3)//4*W; "
+        "assert at_least(size, 1) and divisible(4*size, 4) and render(size) == '((H + 3)//4)*W'; "
+        "assert 'sympy' not in sys.modules; "
+        "assert render((H + 1)*(W + 2)) == '(H + 1)*(W + 2)'; assert 'sympy' in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)

@@ -26,7 +26,7 @@ OURS = {
 THEIRS = {
     "grammar": {"lark"},
     "compiler": {"networkx"},
-    "compiler/sizes/polynomials.py": {"sympy"},  # behind dims.py, which loads it at the first symbol
+    "compiler/sizes/polynomials.py": {"sympy"},  # loaded to factor or divide
     "dsl": {"lark"},
     "backends": set[str](),
     "backends/torch": {"torch", "safetensors", "numpy"},
@@ -36,7 +36,8 @@ THEIRS = {
 
 # What `compiler/sizes/dims.py` loads when the first symbol is made.
 AT_THE_FIRST_SYMBOL = {
-    f"compiler/sizes/{name}.py" for name in ("algebra", "facts", "polynomials", "proofs", "walks")
+    f"compiler/sizes/{name}.py"
+    for name in ("algebra", "expressions", "facts", "polynomials", "proofs", "walks")
 }
 
 

@@ -1,7 +1,6 @@
 """The integer functions: `//`, min and max in canonical form, and the interval of an expression.
 
-They are our own, because sympy's `floor` of a rational and its `Mod` rewrite, print and decide integer
-formulas badly. Division rounds down, as in Python. A remainder has no form of its own: `a % b` is
+Division rounds down, as in Python. A remainder has no form of its own: `a % b` is
 `a - b*(a // b)`, so that what is padded to a multiple, `H + (-H) % n`, is `n*((H + n - 1)//n)`; texts show
 the remainder again (see `size_walks`).
 """
@@ -13,13 +12,11 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
+from .expressions import ONE, ZERO, Expr, Function, integer
 from .formula import SizeTooLarge
 from .limits import spend
 from .polynomials import (
-    ONE,
     RANGES,
-    ZERO,
-    Expr,
     Interval,
     add,
     content,
@@ -30,45 +27,28 @@ from .polynomials import (
     order,
     power,
     powers,
-    sympy,
     terms,
 )
 
-Function: Any = sympy.Function
 UNKNOWN: Interval = (-math.inf, math.inf)
 
 
 class FloorDiv(Function):
     """`floor(a / b)`, in canonical form; see `floor_div`."""
 
-    is_integer = True
-
-    @classmethod
-    def eval(cls, a: Expr, b: Expr) -> Expr:
-        """Called by sympy when it rebuilds an expression."""
-        return floor_div(a, b)
+    __slots__ = ()
 
 
 class Least(Function):
     """The smallest of its arguments."""
 
-    is_integer = True
-
-    @classmethod
-    def eval(cls, *args: Expr) -> Expr:
-        """Called by sympy when it rebuilds an expression."""
-        return extremum(cls, args)
+    __slots__ = ()
 
 
 class Greatest(Function):
     """The largest of its arguments."""
 
-    is_integer = True
-
-    @classmethod
-    def eval(cls, *args: Expr) -> Expr:
-        """Called by sympy when it rebuilds an expression."""
-        return extremum(cls, args)
+    __slots__ = ()
 
 
 # --- intervals ---
@@ -134,7 +114,7 @@ def _relaxed_low(e: Expr) -> float:
 def relax(e: Expr) -> tuple[Expr, int]:
     """(n, K) with K*e >= n, where bounds replace floors by integers: x - (q-1) <= q*(x//q) <= x."""
     parts, constant = terms(e)
-    pieces: list[tuple[Expr, int]] = [(sympy.Integer(constant), 1)]
+    pieces: list[tuple[Expr, int]] = [(integer(constant), 1)]
     for monomial, c in parts.items():
         pieces.append((c * monomial, 1))
         for atom, n in powers(monomial).items():
@@ -163,7 +143,7 @@ def floor_div(a: Expr, b: Expr) -> Expr:
         raise ZeroDivisionError("a size is divided by zero")
     if not b.is_Integer:
         return _floor_by_expression(a, b)
-    return _floor_by_integer(-a, -int(b)) if b < 0 else _floor_by_integer(a, int(b))
+    return _floor_by_integer(-a, -int(b)) if int(b) < 0 else _floor_by_integer(a, int(b))
 
 
 def _floor_by_integer(a: Expr, k: int) -> Expr:
@@ -192,7 +172,7 @@ def _floor_atom(a: Expr, k: int) -> Expr:
             rest = join({m: c for m, c in parts.items() if m != inner[0]}, constant)
             return floor_div(numerator + mul(divisor, rest), divisor * k)
     low, high = _floor_bounds(bounds(a), (k, k))
-    return sympy.Integer(low) if low == high else FloorDiv(a, sympy.Integer(k), evaluate=False)
+    return integer(int(low)) if low == high else FloorDiv(a, integer(k))
 
 
 def _toward_zero(c: int, k: int) -> int:
@@ -207,7 +187,7 @@ def _cancel(a: Expr, b: Expr) -> tuple[Expr, Expr, Expr]:
     g, factor = math.gcd(ga, gb), from_powers(shared)
 
     def divided(parts: Mapping[Expr, int], constant: int) -> Expr:
-        return join({m / factor: c // g for m, c in parts.items()}) + sympy.Integer(constant // g) / factor
+        return join({m / factor: c // g for m, c in parts.items()}) + integer(constant // g) / factor
 
     return divided(pa, ca), divided(pb, cb), g * factor
 
@@ -222,16 +202,16 @@ def _reduce(a: Expr, b: Expr) -> tuple[Expr, Expr]:
     """`a == whole * b + rest`, with `whole` from the terms that b divides when it is one term."""
     if b.is_Add:
         return ZERO, a
-    coefficient, monomial = b.as_coeff_Mul()
+    coefficient, monomial = b.split()
     own = powers(monomial)
     parts, _ = terms(a)
     multiples = {
         m: c
         for m, c in parts.items()
-        if c % int(coefficient) == 0 and all(powers(m).get(x, 0) >= n for x, n in own.items())
+        if c % coefficient == 0 and all(powers(m).get(x, 0) >= n for x, n in own.items())
     }
-    whole = join({m / monomial: c // int(coefficient) for m, c in multiples.items() if m != monomial})
-    whole += sum(c // int(coefficient) for m, c in multiples.items() if m == monomial)
+    whole = join({m / monomial: c // coefficient for m, c in multiples.items() if m != monomial})
+    whole += sum(c // coefficient for m, c in multiples.items() if m == monomial)
     return whole, a - join(multiples)
 
 
@@ -249,7 +229,7 @@ def _over_primitive(a: Expr, b: Expr) -> tuple[Expr, int, Expr] | None:
 def _floor_by_expression(a: Expr, b: Expr) -> Expr:
     match _positive_divisor(b):
         case None:
-            return FloorDiv(a, b, evaluate=False)
+            return FloorDiv(a, b)
         case False:
             return floor_div(-a, -b)
         case True:
@@ -271,7 +251,7 @@ def _floor_by_expression(a: Expr, b: Expr) -> Expr:
         return ZERO
     if bounds(a)[1] <= -1 and bounds(a + b)[0] >= 0:
         return -ONE
-    return FloorDiv(a, b, evaluate=False)
+    return FloorDiv(a, b)
 
 
 def modulo(a: Expr, b: Expr) -> Expr:
@@ -289,7 +269,7 @@ def extremum(kind: Any, args: Iterable[Expr]) -> Expr:
         spend(15 * len(kept))
         if not any(_beats(kind, other, arg) for other in kept):
             kept = [other for other in kept if not _beats(kind, arg, other)] + [arg]
-    return kept[0] if len(kept) == 1 else kind(*sorted(kept, key=order), evaluate=False)
+    return kept[0] if len(kept) == 1 else kind(*sorted(kept, key=order))
 
 
 def _beats(kind: Any, a: Expr, b: Expr) -> bool:

@@ -1,8 +1,8 @@
 """Sizes: plain integers, or symbolic integers that are compared by proof.
 
 A size is an `int` or a `Dim`. Arithmetic on sizes gives a plain integer whenever the result is constant, so
-that a network with bound sizes never meets sympy, which is loaded at the first symbol. `//` and `%` round
-down, as in Python.
+that a network with bound sizes never meets the algebra of symbols, which is loaded with the first of them.
+`//` and `%` round down, as in Python.
 
     H = symbol("H")
     (H + 2 - 2 - 1) // 2 + 1      # (H + 1)//2, and so is ceil_div(H, 2)
@@ -184,9 +184,9 @@ def _within_limit(value: int) -> int:
 def _expr(size: Size) -> Any:
     if isinstance(size, Dim):
         return size.expr
-    from . import polynomials
+    from . import expressions
 
-    return polynomials.integer(size)
+    return expressions.integer(size)
 
 
 @lru_cache(maxsize=4096)
@@ -287,10 +287,10 @@ def total(sizes: Iterable[Size]) -> Size:
             symbolic.append(size.expr)
     if not symbolic:
         return _within_limit(number)
-    from . import polynomials
+    from . import expressions, polynomials
 
     with writing():
-        return _size(polynomials.add(*symbolic, polynomials.integer(number)))
+        return _size(polynomials.add(*symbolic, expressions.integer(number)))
 
 
 # --- reading sizes ---

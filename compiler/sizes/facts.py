@@ -14,8 +14,8 @@ from typing import NamedTuple
 from . import algebra as alg
 from . import polynomials as poly
 from .algebra import FloorDiv, Greatest, Least
+from .expressions import ONE, ZERO, Expr, integer
 from .limits import spend
-from .polynomials import ZERO, Expr
 from .walks import rewrite
 
 MAX_TIGHTENED = 64
@@ -73,8 +73,9 @@ class Facts:
             self.contradiction = True
             return
         if k.is_Integer:
-            k = abs(k)
-            if k == 1 or self._congruence(a, int(k)):
+            divisor = abs(int(k))
+            k = integer(divisor)
+            if divisor == 1 or self._congruence(a, divisor):
                 return
         low = alg.bounds(alg.floor_div(a - 1, k) + 1)[0]  # rounded up, which is the same when it divides
         high = alg.bounds(alg.floor_div(a, k))[1]
@@ -155,7 +156,7 @@ class Facts:
         if low > high:
             self.contradiction = True
         elif low == high:
-            self._substitute(s, poly.integer(int(low)))
+            self._substitute(s, integer(int(low)))
         elif low > -math.inf:
             self._substitute(s, self._fresh(0, high - low) + int(low))
         else:
@@ -215,7 +216,7 @@ class Facts:
         if wrong or not 0 <= value < k:
             self.contradiction = True
         else:
-            self.assume_divisible(x - value, poly.integer(k))
+            self.assume_divisible(x - value, integer(k))
         return True
 
     def _replace(self, atom: Expr, value: Expr) -> None:
@@ -279,7 +280,7 @@ def without_floors(e: Expr) -> Expr:
             if isinstance(atom, FloorDiv) and abs(c) == 1 and atom.args[1].is_Integer:
                 x, q = atom.args[0], int(atom.args[1])
                 rest = poly.join({m: n for m, n in parts.items() if m != atom}, constant)
-                e = poly.add(c * x, poly.mul(poly.integer(q), rest), poly.integer(0 if c > 0 else q - 1))
+                e = poly.add(c * x, poly.mul(integer(q), rest), integer(0 if c > 0 else q - 1))
                 break
         else:
             return e
@@ -290,9 +291,9 @@ def _out_of_range(atom: Expr, value: Expr) -> list[Expr]:
     (low, high), (least, greatest) = alg.bounds(atom), alg.bounds(value)
     lost: list[Expr] = []
     if low > least:
-        lost.append(value - poly.integer(int(low)))
+        lost.append(value - integer(int(low)))
     if high < greatest:
-        lost.append(poly.integer(int(high)) - value)
+        lost.append(integer(int(high)) - value)
     return lost
 
 
@@ -333,20 +334,20 @@ def written_back(e: Expr, known: Mapping[Expr, Multiple]) -> Expr:
     if poly.symbols_in(e).isdisjoint(origin):
         return e
     parts, constant = poly.terms(e)
-    pieces: list[Expr] = [poly.integer(constant)]
+    pieces: list[Expr] = [integer(constant)]
     for monomial, c in parts.items():
-        piece = poly.ONE
+        piece = ONE
         for atom, n in poly.powers(monomial).items():
             if atom in origin:
                 s, (factor, rest, _) = origin[atom]
                 for _ in range(n):
                     g = math.gcd(c, factor)
                     c //= g
-                    piece = poly.mul(piece, alg.floor_div(s - rest, poly.integer(factor // g)))
+                    piece = poly.mul(piece, alg.floor_div(s - rest, integer(factor // g)))
             elif atom.args:
                 inner = alg.remade(atom, [written_back(arg, known) for arg in atom.args])
                 piece = poly.mul(piece, poly.power(inner, n))
             else:
                 piece = poly.mul(piece, poly.power(atom, n))
-        pieces.append(poly.mul(poly.integer(c), piece))
+        pieces.append(poly.mul(integer(c), piece))
     return poly.add(*pieces)

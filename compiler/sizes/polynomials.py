@@ -1,10 +1,7 @@
-"""Integer polynomials, the one place that imports sympy.
+"""Integer polynomials over atoms: symbols, each with a range, and the integer functions of `algebra`.
 
-sympy supplies hashed, ordered polynomials with integer coefficients and their division and factors. An
-expression is an expanded polynomial over atoms: symbols, each with a range, and the integer functions of
-`size_algebra`.
-
-Loaded at the first symbol (see `dims`), since importing sympy takes a third of a second.
+The one place that imports sympy, for the division and the factors of polynomials in several atoms, when the
+first is asked for: importing it takes longer than checking a network.
 """
 
 from __future__ import annotations
@@ -14,13 +11,10 @@ from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any, TypeAlias
 
-import sympy as untyped_sympy  # pyright: ignore[reportMissingTypeStubs]  (sympy has no types)
-
+from .expressions import ONE, Expr, Symbol, added, joined, multiplied, powers_of, raised
 from .formula import LIMIT, Leaf, SizeTooLarge
 from .limits import MAX_DEPTH, MAX_PARTS, MAX_TERMS, spend
 
-sympy: Any = untyped_sympy
-Expr: TypeAlias = Any
 Interval: TypeAlias = tuple[float, float]
 """Least and greatest value, both included; integers or an infinity."""
 
@@ -28,22 +22,14 @@ MAX_FACTOR_TERMS = 48
 MAX_FACTOR_ATOMS = 8
 """What sums are factored for texts: the time that it takes grows fast with each."""
 
-ONE: Expr = sympy.Integer(1)
-ZERO: Expr = sympy.Integer(0)
-
 NAMES: dict[Expr, Leaf] = {}
 RANGES: dict[Expr, Interval] = {}
-
-
-def integer(value: int) -> Expr:
-    """A constant."""
-    return sympy.Integer(value)
 
 
 def symbol(name: str, low: float, high: float = math.inf) -> Expr:
     """The integer symbol of that name within [low, high]; equal arguments give equal symbols."""
     label = name if (low, high) == (1, math.inf) else f"{name}:{low}:{high}"
-    found = sympy.Symbol(label, integer=True)
+    found = Symbol(label)
     if found not in RANGES:
         NAMES[found] = Leaf(name, int(low) if low > -math.inf else 0)
         RANGES[found] = (low, high)
@@ -54,49 +40,48 @@ def terms(e: Expr) -> tuple[dict[Expr, int], int]:
     """The coefficient of each monomial, and the constant."""
     parts: dict[Expr, int] = {}
     constant = 0
-    args = sympy.Add.make_args(e)
+    args = e.terms()
     spend(len(args))
     for arg in args:
-        coefficient, monomial = arg.as_coeff_Mul()
-        if monomial == ONE:
-            constant += int(coefficient)
+        coefficient, monomial = arg.split()
+        if arg.is_Integer:
+            constant += coefficient
         else:
-            parts[monomial] = int(coefficient)
+            parts[monomial] = coefficient
     return parts, constant
 
 
 def join(parts: Mapping[Expr, int], constant: int = 0) -> Expr:
     """The inverse of `terms`."""
-    return sympy.Add(*[sympy.Mul(sympy.Integer(c), m) for m, c in parts.items()], sympy.Integer(constant))
+    return joined(parts, constant)
 
 
 @lru_cache(maxsize=1 << 16)
 def powers(monomial: Expr) -> Mapping[Expr, int]:
     """The exponent of each atom of a monomial without coefficient."""
-    pairs = [factor.as_base_exp() for factor in sympy.Mul.make_args(monomial) if factor != ONE]
-    return {base: int(exponent) for base, exponent in pairs}
+    return powers_of(monomial)
 
 
 def from_powers(exponents: Mapping[Expr, int]) -> Expr:
     """The inverse of `powers`."""
-    return sympy.Mul(*[sympy.Pow(base, n) for base, n in exponents.items()])
+    return multiplied([raised(base, n) for base, n in exponents.items()])
 
 
 def add(*args: Expr) -> Expr:
     """The sum, canonical."""
     spend(len(args))
-    return checked(sympy.Add(*args))
+    return checked(added(args))
 
 
 def mul(a: Expr, b: Expr) -> Expr:
     """The product, expanded."""
-    left, right = sympy.Add.make_args(a), sympy.Add.make_args(b)
+    left, right = a.terms(), b.terms()
     if len(left) * len(right) > MAX_TERMS:
         raise SizeTooLarge(
             f"a product of sizes has {len(left) * len(right)} terms; at most {MAX_TERMS} are allowed"
         )
     spend(len(left) * len(right))
-    return checked(sympy.Add(*[sympy.Mul(x, y) for x in left for y in right]))
+    return checked(added([multiplied((x, y)) for x in left for y in right]))
 
 
 def power(a: Expr, n: int) -> Expr:
@@ -109,12 +94,12 @@ def power(a: Expr, n: int) -> Expr:
 
 def checked(e: Expr) -> Expr:
     """The expression itself, unless it has too many terms or a number beyond the limit."""
-    args = sympy.Add.make_args(e)
+    args = e.terms()
     if len(args) > MAX_TERMS:
         raise SizeTooLarge(f"a size formula has {len(args)} terms; at most {MAX_TERMS} are allowed")
     for arg in args:
-        coefficient, monomial = arg.as_coeff_Mul()
-        if abs(int(coefficient)) > LIMIT:
+        coefficient, monomial = arg.split()
+        if abs(coefficient) > LIMIT:
             raise SizeTooLarge("a size exceeds 2**63")
         if any(n > 63 for n in powers(monomial).values()):
             raise SizeTooLarge("a power of a size exceeds 2**63")
@@ -155,6 +140,9 @@ def exact_quotient(a: Expr, b: Expr) -> Expr | None:
 
 def to_poly(parts: Mapping[Expr, int], constant: int, atoms: Sequence[Expr]) -> Any:
     """Sympy's dense or sparse polynomial, in place of whose generators stand the atoms."""
+    import sympy as untyped  # pyright: ignore[reportMissingTypeStubs]  (sympy has no types)
+
+    sympy: Any = untyped
     table = {tuple(powers(m).get(a, 0) for a in atoms): c for m, c in parts.items()}
     if constant or not table:
         table[(0,) * len(atoms)] = constant
@@ -164,11 +152,9 @@ def to_poly(parts: Mapping[Expr, int], constant: int, atoms: Sequence[Expr]) -> 
 
 def from_poly(poly: Any, atoms: Sequence[Expr]) -> Expr:
     """The inverse of `to_poly`."""
-    return sympy.Add(
-        *[
-            c * from_powers(dict(zip(atoms, exponents, strict=True)))
-            for exponents, c in poly.as_dict().items()
-        ]
+    products = poly.as_dict().items()
+    return joined(
+        {from_powers(dict(zip(atoms, exponents, strict=True))): int(c) for exponents, c in products}
     )
 
 
@@ -190,7 +176,7 @@ def order(monomial: Expr) -> tuple[int, bool, str]:
 
 @lru_cache(maxsize=1 << 16)
 def text(e: Expr) -> str:
-    """A name of the expression to sort by; sympy's own printer takes a hundred times as long."""
+    """A name of the expression to sort by."""
     if not e.args:
         return str(e)
     args = [text(arg) for arg in e.args]

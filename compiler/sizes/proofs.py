@@ -18,10 +18,10 @@ from weakref import WeakValueDictionary
 from . import algebra as alg
 from . import polynomials as poly
 from .algebra import Greatest, Least
+from .expressions import ZERO, Expr
 from .facts import Facts, known_multiple, primitive, without_floors, written_back
 from .formula import SizeTooLarge
 from .limits import OutOfWork, limited, paid, pay, spend
-from .polynomials import Expr
 from .walks import residues, rewrite, value_at
 
 Fact: TypeAlias = tuple[str, Expr, Expr]
@@ -189,7 +189,7 @@ class Context(Facts):
     def _is_multiple(self, a: Expr, k: Expr) -> bool | None:
         for known, known_k in self.multiples:
             quotient = poly.exact_quotient(a, known)
-            if quotient is not None and alg.modulo(poly.mul(quotient, known_k), k) == poly.ZERO:
+            if quotient is not None and alg.modulo(poly.mul(quotient, known_k), k) == ZERO:
                 return True
         return self._is_zero(self.normal(alg.modulo(a, k)))
 
@@ -213,7 +213,7 @@ class Context(Facts):
         cases = residues(e, MAX_CASES)
         if cases is None:
             return None
-        if may_hold and all(case == poly.ZERO for case in cases):
+        if may_hold and all(case == ZERO for case in cases):
             return True
         return (
             False

@@ -8,15 +8,14 @@ from functools import lru_cache
 from itertools import product as cartesian
 
 from .algebra import FloorDiv, Greatest, Least, remade
+from .expressions import ONE, Expr, integer, raised
 from .formula import Node, Tree, render_tree
 from .limits import spend
 from .polynomials import (
     MAX_FACTOR_ATOMS,
     MAX_FACTOR_TERMS,
     NAMES,
-    ONE,
     RANGES,
-    Expr,
     add,
     content,
     from_poly,
@@ -28,7 +27,6 @@ from .polynomials import (
     powers,
     symbol,
     symbols_in,
-    sympy,
     terms,
     text,
     to_poly,
@@ -102,6 +100,9 @@ def residues(e: Expr, limit: int) -> list[Expr] | None:
     return cases
 
 
+_KINDS: Mapping[type[Expr], str] = {FloorDiv: "floordiv", Least: "min", Greatest: "max"}
+
+
 @lru_cache(maxsize=1 << 14)
 def to_tree(e: Expr) -> Tree:
     """The expression as plain data, each sum in the shortest of its expanded and factored forms."""
@@ -112,12 +113,11 @@ def to_tree(e: Expr) -> Tree:
     if e.is_Add:
         return _sum_tree(e)
     if e.is_Mul:
-        coefficient, monomial = e.as_coeff_Mul()
-        return _product_tree(int(coefficient), [to_tree(f) for f in sympy.Mul.make_args(monomial)])
+        coefficient, monomial = e.split()
+        return _product_tree(coefficient, [to_tree(f) for f in monomial.factors()])
     if e.is_Pow:
         return Node("pow", (to_tree(e.args[0]), int(e.args[1])))
-    kind = {FloorDiv: "floordiv", Least: "min", Greatest: "max"}[type(e)]
-    return Node(kind, tuple(to_tree(arg) for arg in e.args))
+    return Node(_KINDS[type(e)], tuple(to_tree(arg) for arg in e.args))
 
 
 def _product_tree(coefficient: int, factors: Sequence[Tree]) -> Tree:
@@ -190,21 +190,21 @@ def _take_remainder(e: Expr) -> tuple[Tree, Expr] | None:
                 k = int(divisor)
                 constant = (-1 - terms(numerator)[1]) % k
                 numerator = join({m: -c for m, c in terms(numerator)[0].items()}, constant)
-                rest, factor = rest + mul(factor * cofactor, sympy.Integer(k - 1)), -factor
+                rest, factor = rest + mul(factor * cofactor, integer(k - 1)), -factor
             remainder = Node("mod", (to_tree(numerator), to_tree(divisor)))
-            factors = [to_tree(f) for f in sympy.Mul.make_args(cofactor) if f != ONE]
+            factors = [to_tree(f) for f in cofactor.factors() if f != ONE]
             return _product_tree(factor, [*factors, remainder]), rest
     return None
 
 
 def _power_trees(exponents: Mapping[Expr, int]) -> list[Tree]:
-    return [to_tree(sympy.Pow(atom, n)) for atom, n in exponents.items()]
+    return [to_tree(raised(atom, n)) for atom, n in exponents.items()]
 
 
 def _expanded_tree(parts: Mapping[Expr, int], constant: int) -> Tree:
     ordered = sorted(parts, key=order)
     ordered.sort(key=lambda m: parts[m] < 0)  # a sum opens with a positive term where it has one
-    trees: list[Tree] = [to_tree(sympy.Mul(parts[m], m)) for m in ordered]
+    trees: list[Tree] = [to_tree(m * parts[m]) for m in ordered]
     if constant:
         trees.insert(0 if constant > 0 and all(c < 0 for c in parts.values()) else len(trees), constant)
     return trees[0] if len(trees) == 1 else Node("add", tuple(trees))
