@@ -620,7 +620,7 @@ BOUND = GOOD.replace("plan small = net()\nplan wide = net(width=8)", "plan small
         ("memory bound.plan", {"lark", "rich"}),
         ("graph bound.plan", {"lark"}),
         ("deploy bound.plan", {"lark"}),
-        ("fuse bound.plan", {"lark"}),
+        ("fuse bound.plan --what-if", {"lark"}),
         ("weights list bound.plan", {"lark"}),
     ],
 )

@@ -79,6 +79,7 @@ COMMANDS = [
     ("graph {}", ("eval",), 0),
     ("graph {} --mode deploy", ("eval",), 1),
     ("fuse {}", ("eval",), 1),
+    ("fuse {} --what-if", ("eval",), 1),
     ("deploy {}", ("eval",), 1),
     ("compile {}", ("eval", "train"), 0),
     ("compile {} --mode deploy", ("eval",), 1),
