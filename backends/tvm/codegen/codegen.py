@@ -63,8 +63,8 @@ def kernel_module(name: str, function: Any, target: Any) -> Any:
 def target_for(functions: Iterable[Any], target: Any) -> Any:
     """The target with as much optimisation as kernels need that are compiled together.
 
-    LLVM's passes of the first level do all that those in vectors need, in the least time. Further ones make
-    vectors, and of reads behind two conditions, such as `i % 4 < 2`, wrong ones.
+    LLVM's passes of the first level do all that those in vectors need, in the least time. Of reads behind
+    two conditions, such as `i % 4 < 2`, code of the second level and above was seen to be wrong.
     """
     functions = list(functions)
     if all(function.attrs[IN_VECTORS] for function in functions) or any(map(_guards_twice, functions)):
