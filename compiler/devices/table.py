@@ -28,8 +28,9 @@ def _gpu(name: str, arch: str, processors: int, bandwidth: float, shared: int, l
     return Gpu(name, bandwidth, arch, processors, 32, shared * _K, 64 * _K, l2 * _M, peaks)
 
 
-# Published figures: NVIDIA's data sheets of each, of Blackwell its announcements, and for shared memory and L2
-# the white papers and tuning guides of the architectures. None is measured here. f32 is that of plain cores (no TF32); T4 and V100 have no bf16, and do it as f16 at best.
+# Published figures, none measured here: NVIDIA's data sheets of each, of Blackwell its announcements, and for
+# shared memory and L2 the white papers and tuning guides of the architectures. f32 is that of plain cores (no
+# TF32); T4 and V100 have no bf16, and do it as f16 at best.
 V100 = _gpu("v100", "sm_70", 80, 900e9, 96, 6, 7.8, 15.7, 125)
 T4 = _gpu("t4", "sm_75", 40, 320e9, 64, 4, 0.25, 8.1, 65)
 A100 = _gpu("a100", "sm_80", 108, 2039e9, 164, 40, 9.7, 19.5, 312)
